@@ -1,0 +1,1 @@
+"""Annotations: reading entries, polygons ↔ masks, images, groups and splits."""

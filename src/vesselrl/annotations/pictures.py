@@ -1,0 +1,98 @@
+"""Image files → pixels in the project's one form: uint8, grey (H, W) or RGB (H, W, 3)."""
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vesselrl.annotations.entries import Refusal, printable
+
+Pixels = npt.NDArray[np.uint8]
+
+_GREY = ("1", "L", "LA", "La")
+_GREY_16 = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def decode(data: bytes, max_pixels: int) -> Pixels:
+    """Decode an image file.
+
+    Args:
+        data: the bytes of the file, in any format that Pillow reads.
+        max_pixels: more pixels than this are refused before they are decoded.
+
+    Returns:
+        uint8 (H, W) for a grey source, else (H, W, 3). The EXIF orientation is applied,
+        transparency dropped, a palette expanded; 16-bit grey is scaled from the least even number
+        of bits that holds its brightest pixel, since 10- and 12-bit images come in 16-bit files.
+
+    Raises:
+        Refusal: the data are empty, no image, truncated, too large, or hold several frames.
+    """
+    if not data:
+        raise Refusal("image", "the file is empty", "copy the file again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            source = Image.open(io.BytesIO(data))
+            _check_size(source.size, max_pixels)
+            _check_frames(source)
+            return _pixels(ImageOps.exif_transpose(source))
+    except Refusal:
+        raise
+    except UnidentifiedImageError:
+        raise Refusal(
+            "image", "not an image in a known format", "expected PNG, JPEG, TIFF, BMP or the like"
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise _too_large(str(error)) from None
+    # Pillow's decoders raise errors of many kinds on damaged files.
+    except Exception as error:
+        detail = printable(str(error))[:120] or type(error).__name__
+        raise Refusal(
+            "image", f"truncated or damaged: {detail}", "copy the file again from its source"
+        ) from None
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise _too_large(f"{width} × {height} pixels, more than the limit of {max_pixels:,}")
+
+
+def _too_large(detail: str) -> Refusal:
+    return Refusal(
+        "image",
+        f"too large, perhaps a decompression bomb: {detail}",
+        "reduce the image, or raise ingest.max_pixels if you trust it",
+    )
+
+
+def _check_frames(source: Any) -> None:
+    frames = getattr(source, "n_frames", 1)
+    if frames > 1 and source.format != "MPO":  # a camera's JPEG with its preview is one picture
+        raise Refusal("image", f"the file holds {frames} frames", "save the annotated frame alone")
+
+
+def _pixels(source: Image.Image) -> Pixels:
+    if source.mode in _GREY:
+        return np.array(source.convert("L"))
+    if source.mode in _GREY_16:
+        return _eight_bits(np.asarray(source).astype(np.int64))
+    if source.mode == "F":
+        raise Refusal("image", "pixels are floating-point numbers", "expected 8 or 16 bits a pixel")
+    colours = np.array(source.convert("RGB"))
+    if source.mode in ("P", "PA") and (colours == colours[..., :1]).all():
+        return colours[..., 0].copy()
+    return colours
+
+
+def _eight_bits(values: npt.NDArray[np.int64]) -> Pixels:
+    bits = max(8, int(values.max()).bit_length())
+    if values.min() < 0 or bits > 16:
+        raise Refusal("image", "pixels need more than 16 bits", "expected 8 or 16 bits a pixel")
+    white = 2 ** (bits + bits % 2) - 1
+    scaled: Pixels = np.rint(values * (255 / white)).astype(np.uint8)
+    return scaled

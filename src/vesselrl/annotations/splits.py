@@ -1,0 +1,229 @@
+"""Groups (patients, studies, videos) and splits: a group is never on two sides of a split."""
+
+import hashlib
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from vesselrl.annotations.folder import normalised
+from vesselrl.annotations.parameters import SplitFractions, SplitLimits
+from vesselrl.errors import VesselrlError
+
+SPLITS = ("train", "val", "test")
+
+# How far a split's share of the groups may be from its fraction before groups are moved.
+_TOLERANCE = 0.02
+# From which difference on a share is worth a warning.
+_WORTH_A_WARNING = 0.1
+
+
+def group_files(
+    files: Collection[str], given: Any, pattern: str | None
+) -> tuple[dict[str, str], list[str]]:
+    """Tell which group each file belongs to.
+
+    Args:
+        files: names of the accepted files.
+        given: content of ``groups.json``, file → group, or None; it goes before the pattern.
+        pattern: regex whose one capture on the file name is the group, or None.
+
+    Returns:
+        File → group, and warnings. A file that neither tells a group for is a group of its own.
+
+    Raises:
+        VesselrlError: ``groups.json`` is not an object of file names and groups.
+    """
+    if given is not None:
+        known = _names_to_text(given, "groups.json", "groups")
+        source = "groups.json"
+    else:
+        known = {}
+        for file in files:
+            match = re.search(pattern, file) if pattern is not None else None
+            if match and match.group(1):
+                known[file] = match.group(1)
+        source = f"split.group_pattern ({pattern})"
+    alone = [file for file in files if file not in known]
+    warnings = []
+    if alone and len(alone) == len(files):
+        warnings.append(
+            f"No group is known by {source} for any image, so each image is its own group: images "
+            "of one patient may cross splits. Add groups.json or set split.group_pattern."
+        )
+    elif alone:
+        warnings.append(
+            f"{source} tells no group for {len(alone)} of {len(files)} images ({_some(alone)}): "
+            "each of them is its own group."
+        )
+    return {file: known.get(file, file) for file in files}, warnings
+
+
+def split_groups(groups: Collection[str], fractions: SplitFractions, seed: int) -> dict[str, str]:
+    """Assign groups to splits.
+
+    Groups are ordered by a hash of seed and name, a number in [0, 1). Those below
+    ``fractions.test`` are test, those up to ``fractions.test + fractions.val`` validation, the rest
+    training. Where chance puts a boundary more than two percent of the groups from where the
+    fractions want it, it moves along that order to there.
+
+    What is guaranteed:
+
+    - It depends on the seed and the names of the groups alone: images added to existing groups
+      change nothing, nor does the order of anything.
+    - A group added moves at most one other group across each of the two boundaries; with some
+      hundreds of groups usually none.
+    - The share of each boundary is met within two percent and the rounding to whole groups.
+    - Training has a group, and from three groups on so has every split with a fraction above 0.
+
+    Returns:
+        Group → ``train``, ``val`` or ``test``.
+    """
+    place = {group: _hash(group, seed) for group in groups}
+    ordered = sorted(place, key=lambda group: (place[group], group))
+    count = len(ordered)
+
+    def boundary(fraction: float) -> int:
+        by_chance = sum(value < fraction for value in place.values())
+        least = _rounded((fraction - _TOLERANCE) * count)
+        most = _rounded((fraction + _TOLERANCE) * count)
+        return min(max(by_chance, least), most)
+
+    enough = count >= len(SPLITS)
+    some_test, some_val = (int(enough and f > 0) for f in (fractions.test, fractions.val))
+    test_end = max(boundary(fractions.test), some_test)
+    val_end = max(boundary(fractions.test + fractions.val), test_end + some_val)
+    val_end = min(val_end, count - 1)  # one group at least to train on
+    test_end = min(test_end, val_end - some_val)
+    return {
+        group: "test" if rank < test_end else "val" if rank < val_end else "train"
+        for rank, group in enumerate(ordered)
+    }
+
+
+def obey_splits_file(given: Any, groups: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Take the splits as ``splits.json`` gives them.
+
+    Args:
+        given: content of ``splits.json``, file → ``train``, ``val`` or ``test``.
+        groups: file → group of the accepted files.
+
+    Returns:
+        File → split, without the files that ``splits.json`` does not name: they are left out, since
+        nobody said on which side they may be. And warnings, which tell of them.
+
+    Raises:
+        VesselrlError: a split has another name, a group is in two splits, or no file is named.
+    """
+    known = _names_to_text(given, "splits.json", "splits")
+    wrong = {file: split for file, split in known.items() if split not in SPLITS}
+    if wrong:
+        file, split = next(iter(wrong.items()))
+        raise VesselrlError(
+            f"splits.json puts {file} in '{split}'; expected {', '.join(SPLITS)}: correct it."
+        )
+    split_of_group: dict[str, tuple[str, str]] = {}
+    for file, group in groups.items():
+        if file not in known:
+            continue
+        other, split = split_of_group.setdefault(group, (file, known[file]))
+        if split != known[file]:
+            raise VesselrlError(
+                f"Group '{group}' is on two sides of splits.json: {other} is in {split}, {file} is "
+                f"in {known[file]}; put all images of a group in one split, or correct the groups."
+            )
+    missing = [file for file in groups if file not in known]
+    if len(missing) == len(groups):
+        raise VesselrlError(
+            f"splits.json names none of the {len(groups)} accepted images (such as {missing[0]}): "
+            "expected file names as in annotations.json."
+        )
+    warnings = []
+    if missing:
+        warnings.append(
+            f"splits.json does not name {len(missing)} accepted images ({_some(missing)}): they "
+            "are left out; add them to use them."
+        )
+    return {file: known[file] for file in groups if file in known}, warnings
+
+
+def share_warnings(
+    splits: Mapping[str, str], groups: Mapping[str, str], fractions: SplitFractions
+) -> list[str]:
+    """Warn of splits that are empty or whose share of the images is far from its fraction.
+
+    Args:
+        splits: file → split.
+        groups: file → group.
+        fractions: what was asked for.
+    """
+    warnings = []
+    count = len(set(groups.values()))
+    for name in SPLITS:
+        wanted = getattr(fractions, name)
+        share = sum(split == name for split in splits.values()) / len(splits)
+        if wanted and not share:
+            warnings.append(
+                f"The {name} split is empty: {count} groups cannot fill three splits; "
+                "at least 3 are needed."
+            )
+        elif abs(share - wanted) > _WORTH_A_WARNING:
+            warnings.append(
+                f"The {name} split has {share:.0%} of the images, not {wanted:.0%}: {count} groups "
+                "of their sizes, each kept whole, do not divide as asked."
+            )
+    return warnings
+
+
+def within_limits(
+    splits: Mapping[str, str], groups: Mapping[str, str], limits: SplitLimits, seed: int
+) -> list[str]:
+    """Choose the files of each split that its limit leaves.
+
+    Groups are taken whole, in the order of a hash of seed and name, until the limit; the group that
+    meets it is cut short, so that a limit of 20 means 20 images where there are as many.
+
+    Args:
+        splits: file → split.
+        groups: file → group.
+        limits: the most images of each split.
+        seed: fixes the order of the groups.
+
+    Returns:
+        The files that stay, in the order of ``splits``.
+    """
+    kept: set[str] = set()
+    for name in SPLITS:
+        files = sorted(
+            (file for file, split in splits.items() if split == name),
+            key=lambda file: (_hash(groups[file], seed), groups[file], file),
+        )
+        kept.update(files[: getattr(limits, name)])
+    return [file for file in splits if file in kept]
+
+
+def _hash(group: str, seed: int) -> float:
+    """A number in [0, 1), evenly spread, the same on every machine."""
+    digest = hashlib.sha256(f"{seed}:{group}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:6]) / 2**48
+
+
+def _rounded(value: float) -> int:
+    """Halves up: unlike `round`, it never jumps by two as the value grows by one or less."""
+    return int(value + 0.5)
+
+
+def _names_to_text(given: Any, file: str, what: str) -> dict[str, str]:
+    """The content of groups.json or splits.json, checked, with one spelling for each path."""
+    if not isinstance(given, dict) or not all(
+        isinstance(value, str | int) and value != "" for value in given.values()
+    ):
+        raise VesselrlError(
+            f"{file} does not map file names to {what}: expected an object such as "
+            f'{{"x.png": "{"train" if what == "splits" else "patient 1"}"}}; correct or remove it.'
+        )
+    return {normalised(name): str(value) for name, value in given.items()}
+
+
+def _some(files: list[str]) -> str:
+    """The first few of many names."""
+    return ", ".join(files[:3]) + (", …" if len(files) > 3 else "")
