@@ -1,0 +1,1 @@
+"""Drawn coronary angiograms with exact masks."""
