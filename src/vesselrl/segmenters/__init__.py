@@ -1,0 +1,1 @@
+"""Segmenters: one small protocol, one module each, and how their answers are kept."""

@@ -1,0 +1,43 @@
+"""What every segmenter offers, and which one the parameters ask for."""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from vesselrl.segmenters.parameters import SegmenterParameters
+
+
+class Segmenter(Protocol):
+    """A frozen model that answers prompts about an image with probability maps."""
+
+    def probabilities(
+        self, image: npt.NDArray[np.uint8], prompts: Sequence[str]
+    ) -> npt.NDArray[np.float32]:
+        """The map of each prompt; what is dear is done once per image, not once per prompt.
+
+        Args:
+            image: uint8 (H, W), or (H, W, 3) in RGB.
+            prompts: names of P prompts, each a key of ``SegmenterParameters.prompts``.
+
+        Returns:
+            float32 (P, H, W) in [0, 1]; 0.5 is the prompt's own operating point.
+
+        Raises:
+            VesselrlError: the image has another shape or type, or a prompt is unknown.
+        """
+
+
+_CLASSES = {
+    "ridge": "vesselrl.segmenters.ridge:RidgeSegmenter",
+}
+"""Kind → class, as ``module:name``: only the kind that is used is imported."""
+
+
+def build_segmenter(parameters: SegmenterParameters) -> Segmenter:
+    """The segmenter of ``parameters.kind``, made from all of the parameters."""
+    module, name = _CLASSES[parameters.kind].split(":")
+    make: Callable[[SegmenterParameters], Segmenter] = getattr(import_module(module), name)
+    return make(parameters)

@@ -1,0 +1,35 @@
+"""Probability maps as one byte a pixel.
+
+A probability p in [0, 1] is stored as the level ``ceil(256 p) - 1``, at least 0, and read back as
+``(level + 0.5) / 256``, off by 1/512 at most. Rounding up keeps every threshold k / 256 for
+k = 1 … 255, one half among them: ``p > k / 256`` holds exactly when the decoded value exceeds it.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+
+def to_levels(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """Encode probabilities.
+
+    Args:
+        probabilities: floats in [0, 1], any shape.
+
+    Returns:
+        uint8, the same shape.
+
+    Raises:
+        ValueError: a value is NaN or outside [0, 1].
+    """
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError(
+            f"Probabilities must lie in [0, 1]; found {np.min(probabilities)} to "
+            f"{np.max(probabilities)}."
+        )
+    levels: npt.NDArray[np.uint8] = np.maximum(np.ceil(probabilities * 256) - 1, 0).astype(np.uint8)
+    return levels
+
+
+def from_levels(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Decode levels (uint8, any shape) to probabilities, float32 in (0, 1), the same shape."""
+    return (levels.astype(np.float32) + np.float32(0.5)) / np.float32(256)

@@ -1,0 +1,151 @@
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog
+from kedro.runner import SequentialRunner
+from kedro_datasets.pandas import CSVDataset
+from kedro_datasets.partitions import PartitionedDataset
+
+from vesselrl.datasets.npz import NpzDataset
+from vesselrl.pipelines.segment import create_pipeline
+from vesselrl.segmenters import base
+from vesselrl.segmenters.parameters import SegmenterParameters
+
+PARAMETERS = SegmenterParameters(
+    kind="ridge",
+    default_prompt="all",
+    max_side=320,
+    prompts={
+        "all": {"scales": [2], "fraction": 0.1, "min_size": 0},
+        "large": {"scales": [3], "fraction": 0.05, "min_size": 20},
+    },
+)
+
+
+class FailsOnBlack:
+    """Answers with the prompt's number; raises for an image of zeros."""
+
+    def probabilities(self, image, prompts):
+        if not image.any():
+            raise RuntimeError("nothing to see")
+        return np.stack([np.full(image.shape, i / 4, np.float32) for i in range(len(prompts))])
+
+
+def partitions(folder):
+    return PartitionedDataset(
+        path=str(folder), dataset=NpzDataset, filename_suffix=".npz", overwrite=True
+    )
+
+
+def run(folder, images, segmenter=None, monkeypatch=None):
+    if segmenter:
+        monkeypatch.setattr(base, "build_segmenter", lambda parameters: segmenter)
+    splits = ["train", "val", "test"]
+    samples = pd.DataFrame(
+        {"id": list(images), "split": [splits[i % 3] for i in range(len(images))]}
+    )
+    table = {
+        "load_args": {"dtype": {"id": str, "error": str}, "keep_default_na": False},
+        "save_args": {"index": False},
+    }
+    catalog = DataCatalog.from_config(
+        {
+            name: {"type": CSVDataset, "filepath": str(folder / f"{name}.csv"), **table}
+            for name in ("segment_failures", "segment_timing")
+        }
+    )
+    catalog["candidates"] = partitions(folder / "candidates")
+    catalog["images"] = {sample: lambda i=image: i for sample, image in images.items()}
+    catalog["masks"] = {sample: lambda i=image: i > 100 for sample, image in images.items()}
+    catalog["samples"] = samples
+    catalog["params:segmenter"] = PARAMETERS
+    outputs = SequentialRunner().run(create_pipeline(), catalog)
+    return catalog, outputs
+
+
+def grey(value, shape=(12, 16)):
+    return np.full(shape, value, np.uint8)
+
+
+def test_each_image_keeps_its_own_maps(tmp_path):
+    random = np.random.default_rng(0)
+    images = {f"{i:03}": random.integers(0, 255, (20 + i, 30), dtype=np.uint8) for i in range(1, 5)}
+    catalog, _ = run(tmp_path, images)
+    model = base.build_segmenter(PARAMETERS)
+    stored = catalog.load("candidates")
+    assert sorted(stored) == ["001", "002", "003", "004"]
+    for sample, image in images.items():
+        maps = stored[sample]()
+        expected = model.probabilities(image, ["all", "large"]) > 0.5
+        np.testing.assert_array_equal(maps["levels"] > 127, expected)
+        assert maps["prompts"].tolist() == ["all", "large"]
+        assert maps["seconds"] > 0
+        assert str(maps["error"]) == ""
+
+
+def test_a_failing_image_gives_empty_maps_a_row_and_a_traceback(tmp_path, monkeypatch, caplog):
+    images = {"001": grey(9), "002": grey(0), "003": grey(7)}
+    with caplog.at_level(logging.DEBUG, logger="vesselrl"):
+        catalog, _ = run(tmp_path, images, FailsOnBlack(), monkeypatch)
+    stored = catalog.load("candidates")
+    assert stored["002"]()["levels"].shape == (2, 12, 16)
+    assert not stored["002"]()["levels"].any()
+    assert stored["003"]()["levels"][1].any()
+    failures = catalog.load("segment_failures")
+    assert failures.to_dict("records") == [{"id": "002", "error": "RuntimeError: nothing to see"}]
+    own = [r for r in caplog.records if r.name.startswith("vesselrl")]
+    assert [bool(r.exc_info) for r in own if r.levelno == logging.DEBUG] == [True]
+    assert all(not r.exc_info for r in own if r.levelno >= logging.INFO)
+
+
+@pytest.mark.parametrize("answer", [np.zeros((2, 3, 3)), np.full((2, 12, 16), np.nan)])
+def test_maps_that_are_no_probabilities_count_as_a_failure(tmp_path, monkeypatch, answer):
+    class Wrong:
+        def probabilities(self, image, prompts):
+            return answer
+
+    catalog, _ = run(tmp_path, {"001": grey(9)}, Wrong(), monkeypatch)
+    assert len(catalog.load("segment_failures")) == 1
+
+
+def test_without_failures_the_table_still_has_its_columns(tmp_path):
+    catalog, _ = run(tmp_path, {"001": grey(9)})
+    failures = catalog.load("segment_failures")
+    assert list(failures.columns) == ["id", "error"]
+    assert failures.empty
+    timing = catalog.load("segment_timing")
+    assert list(timing.columns) == ["id", "seconds", "calls"]
+    assert timing["id"].tolist() == ["001"]
+    assert timing["calls"].tolist() == [2]
+
+
+def test_maps_of_images_that_are_gone_do_not_remain(tmp_path):
+    run(tmp_path, {"001": grey(9), "002": grey(9)})
+    run(tmp_path, {"002": grey(9)})
+    assert [file.name for file in (tmp_path / "candidates").iterdir()] == ["002.npz"]
+
+
+def test_the_overview_shows_training_and_validation_images_only(tmp_path):
+    _, outputs = run(tmp_path, {f"{i:03}": grey(9) for i in range(6)})
+    figure = outputs["segment_overview"].load()
+    shown = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert shown == ["000", "001", "003", "004"]
+
+
+def test_arrays_of_objects_are_refused(tmp_path):
+    dataset = NpzDataset(filepath=str(tmp_path / "x.npz"))
+    with pytest.raises(Exception, match="[Oo]bject arrays"):
+        dataset.save({"x": np.array([{}], dtype=object)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arrays_come_back_as_they_were_saved(tmp_path):
+    dataset = NpzDataset(filepath=str(tmp_path / "deep" / "x.npz"))
+    saved = {"a": np.arange(6, dtype=np.uint8).reshape(2, 3), "names": np.array(["ä", "bcd"])}
+    dataset.save(saved)
+    loaded = dataset.load()
+    assert loaded.keys() == saved.keys()
+    for name, array in saved.items():
+        np.testing.assert_array_equal(loaded[name], array, strict=True)
