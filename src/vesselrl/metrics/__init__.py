@@ -1,0 +1,1 @@
+"""Scores of masks, statistics over groups, and the comparison of methods."""

@@ -1,0 +1,125 @@
+"""Leaderboard and verdict on scores made by hand."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vesselrl.errors import VesselrlError
+from vesselrl.metrics.comparison import SCORES, leaderboard, verdict
+from vesselrl.report.parameters import ReportParameters
+
+SETTINGS = ReportParameters(bootstrap_resamples=500)
+KINDS = {"default": "default", "static": "static", "rl": "policy", "oracle": "oracle"}
+
+
+def scores(
+    dice: dict[str, Any], groups: int = 12, calls: dict[str, float] | None = None
+) -> pd.DataFrame:
+    """Two images a group; every score equals the Dice, which may be one number or one an image."""
+    images = [f"i{number:02d}" for number in range(2 * groups)]
+    parts = []
+    for method, values in dice.items():
+        part = pd.DataFrame({"method": method, "seed": 1, "image": images, "split": "test"})
+        part["group"] = [f"g{number // 2}" for number in range(2 * groups)]
+        for score in SCORES:
+            part[score] = values
+        part["segmenter_calls"] = (calls or {}).get(method, 1)
+        part["seconds"] = 0.1 if method == "default" else 0.2
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def judge(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+    kinds = {method: {"kind": kind} for method, kind in KINDS.items()}
+    board = leaderboard(table, kinds, SETTINGS, seed=0)
+    return board.set_index("method"), verdict(table, board, SETTINGS, seed=0)
+
+
+def noise(scale: float, seed: int, size: int = 24) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, scale, size)
+
+
+def test_default_stays_when_nothing_is_significantly_better() -> None:
+    table = scores({"default": 0.7 + noise(0.05, 1), "rl": 0.702 + noise(0.05, 2)})
+    _, result = judge(table)
+    assert result["recommended"] == "default"
+    assert result["sentence"].startswith("Stay with ‘default’")
+    assert not result["reinforcement_learning"]["gain"]
+
+
+def test_clearly_better_policy_is_recommended_and_called_a_gain() -> None:
+    table = scores({"default": 0.7, "static": 0.71, "rl": 0.8 + noise(0.01, 1), "oracle": 0.9})
+    board, result = judge(table)
+    assert result["recommended"] == "rl"
+    assert result["reinforcement_learning"]["gain"]
+    assert result["reinforcement_learning"]["rival"] == "static"
+    assert result["room"] == pytest.approx(0.2)
+    assert board.loc["rl", "wins"] == 24
+
+
+def test_cheaper_of_two_equals_is_recommended() -> None:
+    table = scores(
+        {"default": 0.6, "static": 0.8 + noise(0.02, 1), "rl": 0.803 + noise(0.02, 2)},
+        calls={"rl": 11},
+    )
+    _, result = judge(table)
+    assert result["best"] == "rl"
+    assert result["recommended"] == "static"
+    assert "11 segmenter calls an image against 1" in result["sentence"]
+
+
+def test_oracle_is_shown_first_and_never_recommended() -> None:
+    board, result = judge(scores({"default": 0.5, "static": 0.6, "oracle": 0.9}))
+    assert board.index[0] == "oracle"
+    assert not board.loc["oracle", "deployable"]
+    assert result["recommended"] == "static"
+
+
+def test_a_handful_of_groups_never_shows_significance() -> None:
+    board, result = judge(scores({"default": 0.5, "rl": 0.9}, groups=3))
+    assert board.loc["rl", "difference_p"] >= 0.05
+    assert result["recommended"] == "default"
+    assert not result["reinforcement_learning"]["gain"]
+
+
+def test_seeds_are_averaged_before_images() -> None:
+    table = scores({"default": 0.5, "rl": 0.6})
+    again = table[(table["method"] == "rl") & (table["image"] < "i12")].assign(seed=2, dice=0.8)
+    board, _ = judge(pd.concat([table, again]))
+    assert board.loc["rl", "dice"] == pytest.approx((0.7 + 0.6) / 2)
+    assert board.loc["rl", "seeds"] == 2
+    assert board.loc["rl", "dice_sd_over_seeds"] == pytest.approx(np.std([0.6, 0.8], ddof=1))
+
+
+def test_wins_ties_and_losses_count_all_images() -> None:
+    change = np.repeat([0.05, 0.0005, -0.05], 8)
+    board, _ = judge(scores({"default": 0.7, "static": 0.7 + change}))
+    assert list(board.loc["static", ["wins", "ties", "losses"]]) == [8, 8, 8]
+    assert board.loc["static", "difference"] == pytest.approx(change.mean())
+    assert np.isnan(board.loc["default", "difference_p"])
+
+
+def test_target_inside_the_interval_is_called_within_chance() -> None:
+    _, result = judge(scores({"default": 0.85 + noise(0.1, 3)}))
+    assert {target["status"].split(", ")[1] for target in result["targets"]} == {"within chance"}
+    _, result = judge(scores({"default": 0.95 + noise(0.01, 3)}))
+    assert {target["status"] for target in result["targets"]} == {"met"}
+
+
+def test_empty_predictions_without_a_distance_do_not_spoil_its_mean() -> None:
+    table = scores({"default": 0.5})
+    table["hd95"] = [np.inf, *[4.0] * 22, np.nan]
+    assert judge(table)[0].loc["default", "hd95"] == 4.0
+
+
+def test_method_lacking_images_is_refused_by_name() -> None:
+    table = scores({"default": 0.5, "static": 0.6})
+    with pytest.raises(VesselrlError, match=r"‘static’ has no scores for 1 of 24 images \(i23"):
+        judge(table.iloc[:-1])
+
+
+def test_missing_baseline_is_an_error_that_lists_the_methods() -> None:
+    with pytest.raises(VesselrlError, match=r"‘default’, which was not evaluated.*static"):
+        judge(scores({"static": 0.6}))
