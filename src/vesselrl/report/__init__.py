@@ -1,0 +1,1 @@
+"""The final report: figures, tables and words, rendered as HTML and Markdown."""

@@ -1,0 +1,194 @@
+"""Nodes of the pipeline ``report``: tables and arrays in, tables, figures and one document out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from vesselrl.report.document import Document
+from vesselrl.report.parameters import ReportParameters
+
+Lazy = dict[str, Callable[[], Any]]
+
+PACKAGES = (
+    "vesselrl", "kedro", "numpy", "pandas", "scikit-image", "torch", "monai", "stable-baselines3",
+    "gymnasium", "transformers",
+)  # fmt: skip
+
+
+def gather_histories(**histories: Any) -> Any:
+    """Put the training histories of all experiments under one another.
+
+    Args:
+        histories: experiment → DataFrame (seed, steps, ep_rew_mean, reward_net_score, gt_dice,
+            val_dice, action_entropy), or None where the experiment was not run.
+
+    Returns:
+        The same columns behind a column ``experiment``; no rows if no experiment was run.
+    """
+    import pandas as pd
+
+    parts = [
+        history.assign(experiment=experiment)
+        for experiment, history in histories.items()
+        if history is not None
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["experiment"])
+
+
+def gather_training_infos(**infos: Any) -> dict[str, dict[int, Any]]:
+    """Training facts of the experiments that were run: experiment → seed → facts."""
+    return {
+        experiment: {int(seed): facts for seed, facts in of_experiment.items()}
+        for experiment, of_experiment in infos.items()
+        if of_experiment is not None
+    }
+
+
+def compare_methods(
+    metrics_per_image: Any, evaluation: Any, report: ReportParameters, seed: int
+) -> Any:
+    """The leaderboard; see ``vesselrl.metrics.comparison.leaderboard``."""
+    from vesselrl.metrics.comparison import leaderboard
+
+    return leaderboard(metrics_per_image, _specifications(evaluation), report, seed)
+
+
+def decide(
+    metrics_per_image: Any, leaderboard: Any, report: ReportParameters, seed: int
+) -> dict[str, Any]:
+    """The verdict; see ``vesselrl.metrics.comparison.verdict``."""
+    from vesselrl.metrics.comparison import verdict
+
+    return verdict(metrics_per_image, leaderboard, report, seed)
+
+
+def draw_comparison(
+    metrics_per_image: Any, leaderboard: Any, verdict: Mapping[str, Any], report: ReportParameters
+) -> tuple[Any, Any, Any]:
+    """The leaderboard, the paired differences, and quality against cost, each a Figure."""
+    from vesselrl.report import charts
+
+    recommended = verdict["recommended"]
+    return (
+        charts.draw_leaderboard(leaderboard, recommended, report),
+        charts.draw_paired_differences(metrics_per_image, leaderboard, recommended, report),
+        charts.draw_cost(leaderboard, recommended, report),
+    )
+
+
+def draw_training(learning_curves: Any) -> Any:
+    """The learning curves, a Figure."""
+    from vesselrl.report.curves import draw_learning_curves
+
+    return draw_learning_curves(learning_curves)
+
+
+def draw_examples(
+    images: Lazy,
+    masks: Lazy,
+    predictions: Lazy,
+    metrics_per_image: Any,
+    verdict: Mapping[str, Any],
+    report: ReportParameters,
+) -> Any:
+    """Best, median and worst image of the recommended method beside the baseline, a Figure.
+
+    Where the baseline itself is recommended, the best method stands beside it.
+    """
+    from vesselrl.metrics.comparison import image_scores
+    from vesselrl.report.gallery import draw_gallery
+
+    columns = dict.fromkeys((verdict["recommended"], report.baseline, verdict["best"]))
+    scores = image_scores(metrics_per_image, report.objective)
+    return draw_gallery(images, masks, predictions, scores, list(columns)[:2])
+
+
+def compose(
+    samples: Any,
+    ingest_report: Mapping[str, Any],
+    quarantine: Any,
+    segment_failures: Any,
+    leaderboard: Any,
+    verdict: Mapping[str, Any],
+    choices: Any,
+    methods_not_run: Sequence[Mapping[str, str]],
+    learning_curves: Any,
+    training_infos: Mapping[str, Mapping[int, Mapping[str, Any]]],
+    reward_net_report: Mapping[str, Any],
+    leaderboard_figure: bytes,
+    paired_figure: bytes,
+    curves_figure: bytes,
+    gallery_figure: bytes,
+    cost_figure: bytes,
+    evaluation: Any,
+    report: ReportParameters,
+    parameters: Mapping[str, Any],
+) -> Document:
+    """Write the report: what was found first, then what stands behind it.
+
+    Args:
+        samples: columns id, group, split, vessel_fraction, ….
+        ingest_report: of which ``warnings`` is read.
+        quarantine: columns file, field, reason, hint.
+        segment_failures: columns id, error.
+        leaderboard: one row a method.
+        verdict: the method to use and why.
+        choices: columns method, prompt, threshold, operations: what was done to each image.
+        methods_not_run: rows method, command.
+        learning_curves: training histories, column experiment first.
+        training_infos: experiment → seed → facts.
+        reward_net_report: report card of the reward network.
+        leaderboard_figure: PNG, as are the next four.
+        paired_figure: differences per image.
+        curves_figure: learning curves.
+        gallery_figure: best, median and worst image.
+        cost_figure: quality against cost.
+        evaluation: of which ``methods`` (method → settings) is read.
+        report: objective, targets, baseline.
+        parameters: every parameter of the run, to be printed.
+
+    Returns:
+        The report, ready to be rendered.
+    """
+    from importlib.metadata import version
+
+    import yaml
+    from pydantic_core import to_jsonable_python
+
+    from vesselrl.report import background, findings
+    from vesselrl.report.words import counted
+
+    recommended = verdict["recommended"]
+    tested = (
+        f"{counted(len(leaderboard), 'method')} on {counted(verdict['images'], 'test image')} of "
+        f"{counted(verdict['groups'], 'group')}"
+    )
+    configuration = yaml.safe_dump(to_jsonable_python(parameters), sort_keys=False)
+    return Document(
+        title="Vessel segmentation: which method to use",
+        subtitle=f"Technical report. {tested}.",
+        sections=(
+            findings.summary(verdict, leaderboard, report),
+            background.data(samples, ingest_report, quarantine),
+            findings.methods(leaderboard, choices, _specifications(evaluation)),
+            findings.scores(leaderboard, recommended, leaderboard_figure, report),
+            findings.paired(leaderboard, verdict, paired_figure, report),
+            background.training(learning_curves, training_infos, curves_figure),
+            background.reward_network(reward_net_report),
+            findings.gallery(gallery_figure),
+            findings.costs(leaderboard, recommended, cost_figure),
+            background.failures(segment_failures, methods_not_run),
+            background.reproduction(
+                configuration,
+                {package: version(package) for package in PACKAGES},
+                quick=bool(parameters.get("quick")),
+            ),
+        ),
+    )
+
+
+def _specifications(evaluation: Any) -> dict[str, dict[str, Any]]:
+    """Method → its settings as plain values, whether validated into models or not."""
+    from pydantic_core import to_jsonable_python
+
+    methods: dict[str, dict[str, Any]] = to_jsonable_python(evaluation)["methods"]
+    return methods

@@ -1,0 +1,252 @@
+"""What stands behind the comparison: data, training, the reward network, failures, reproduction."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from vesselrl.report.document import (
+    Block,
+    Bullets,
+    Callout,
+    Code,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+)
+from vesselrl.report.words import NOTHING, counted, decimal, listed
+
+Infos = Mapping[Any, Mapping[Any, Mapping[str, Any]]]
+"""Experiment → seed → facts of its training."""
+
+SPLITS = ("train", "val", "test")
+LONGEST_LIST = 30
+"""Rows of a list shown in the report; the file beside it has all."""
+DIVERGENCE = 0.01
+"""Gold Dice lost from its peak, while the proxy rises, that is worth a warning."""
+
+REWARD_MEASURES = {
+    "within_image_tau": "Order of the masks of one image (Kendall's τ): what a policy learns from",
+    "top1_regret": "Dice lost by taking the mask it rates best",
+    "pooled_r": "Correlation with the true Dice, all masks",
+    "across_image_r": "Correlation with the true Dice, image means",
+    "mae": "Mean absolute error of the predicted Dice, calibrated",
+    "mae_raw": "Mean absolute error of the predicted Dice, as it comes",
+    "calibration_error": "Calibration error",
+    "n_images": "Images",
+}
+
+
+def data(
+    samples: pd.DataFrame, ingest_report: Mapping[str, Any], quarantine: pd.DataFrame
+) -> Section:
+    """Images, splits by group, warnings and what was refused."""
+    seen = len(samples) + len(quarantine)
+    rows = []
+    for split in [s for s in SPLITS if s in set(samples["split"])]:
+        part = samples[samples["split"] == split]
+        fraction = f"{100 * part['vessel_fraction'].mean():.1f} %"
+        rows.append((split, str(len(part)), str(part["group"].nunique()), fraction))
+    blocks: list[Block] = [
+        Paragraph(
+            f"Of {counted(seen, 'annotated image')}, {len(samples):,} were used "
+            f"and {len(quarantine):,} refused. The images come from "
+            f"{counted(samples['group'].nunique(), 'group')} (patients, studies or videos). "
+            "Training images teach, validation images choose, test "
+            "images are only measured."
+        ),
+        Table(("Split", "Images", "Groups", "Vessel pixels"), tuple(rows)),
+    ]
+    splits_of_group = samples.groupby("group")["split"].nunique()
+    shared = [str(group) for group in splits_of_group.index[splits_of_group > 1]]
+    blocks.append(
+        Callout(
+            f"{counted(len(shared), 'group')} ({listed(shared[:5])}{', …' * (len(shared) > 5)}) in "
+            "more than one split: the scores flatter every method that learns.",
+            "warning",
+        )
+        if shared
+        else Paragraph("No group is shared between splits.")
+    )
+    warnings = tuple(str(warning) for warning in ingest_report.get("warnings", []))
+    if warnings:
+        blocks += [Callout(f"{counted(len(warnings), 'warning')} on the data:", "warning")]
+        blocks += [Bullets(warnings)]
+    if len(quarantine):
+        blocks += [
+            Paragraph("Refused entries:"),
+            _listing(quarantine, ("file", "field", "reason", "hint"), "quarantine.csv"),
+        ]
+    return Section("data", "Data and splits", tuple(blocks))
+
+
+def training(curves: pd.DataFrame, infos: Infos, figure: bytes) -> Section:
+    """Learning curves, what they warn of, and what training cost."""
+    if curves.empty:
+        text = "No reinforcement-learning experiment was run, so there is no training history."
+        return Section("training", "Learning curves", (Paragraph(text),))
+    rows = []
+    for (experiment, seed), history in curves.groupby(["experiment", "seed"], sort=False):
+        info = infos.get(experiment, {}).get(seed, {})
+        gold = history["val_dice"].dropna()
+        rows.append(
+            (
+                str(experiment),
+                str(seed),
+                f"{int(history['steps'].max()):,}",
+                decimal(info.get("seconds", float("nan")) / 60, 1),
+                decimal(info.get("steps_per_second", float("nan")), 0),
+                decimal(gold.iloc[-1] if len(gold) else float("nan")),
+                decimal(gold.max() if len(gold) else float("nan")),
+                "yes" if info.get("collapsed") else "no",
+            )
+        )
+    picture = Picture(
+        figure,
+        "learning_curves.png",
+        "Learning curves of every experiment and seed.",
+        "Thin: a seed; thick: the mean of the seeds. Where the proxy (dashed) rises and gold does "
+        "not follow, the policy is learning to please the reward network.",
+    )
+    table = Table(
+        (
+            "Experiment", "Seed", "Steps", "Minutes", "Steps/s",
+            "Validation Dice, last", "best", "Collapsed",
+        ),
+        tuple(rows),
+        text_columns=1,
+    )  # fmt: skip
+    notes = [*_collapses(infos), *_divergences(curves)]
+    text = (
+        "A policy is paid by the reward network (proxy). Whether it really got better shows only "
+        "in the Dice against the ground truth (gold)."
+    )
+    blocks: list[Block] = [Paragraph(text), *(Callout(note, "warning") for note in notes)]
+    return Section("training", "Learning curves", (*blocks, picture, table))
+
+
+def _collapses(infos: Infos) -> list[str]:
+    notes = []
+    for experiment, of_experiment in infos.items():
+        seeds = [str(seed) for seed, info in of_experiment.items() if info.get("collapsed")]
+        if seeds:
+            runs = "seed" if len(seeds) == 1 else "seeds"
+            notes.append(
+                f"The policy of {experiment} ({runs} {listed(seeds)}) collapsed: it does the same "
+                "to every image, so it is a static setting in disguise."
+            )
+    return notes
+
+
+def _divergences(curves: pd.DataFrame) -> list[str]:
+    notes = []
+    for (experiment, seed), history in curves.groupby(["experiment", "seed"], sort=False):
+        both = history.dropna(subset=["reward_net_score", "val_dice"]).sort_values("steps")
+        if both.empty:
+            continue
+        peak = int(both["val_dice"].to_numpy().argmax())
+        proxy_and_gold = both[["reward_net_score", "val_dice"]]
+        since = proxy_and_gold.iloc[-1] - proxy_and_gold.iloc[peak]
+        if since["reward_net_score"] > 0 and since["val_dice"] < -DIVERGENCE:
+            rise, fall = 100 * since["reward_net_score"], -100 * since["val_dice"]
+            notes.append(
+                f"{experiment}, seed {seed}: after step {both['steps'].iloc[peak]:,} the proxy "
+                f"rose by {rise:.1f} points while validation Dice fell by {fall:.1f}: this policy "
+                "came to exploit the reward network's errors."
+            )
+    return notes
+
+
+def reward_network(card: Mapping[str, Any]) -> Section:
+    """The reward network's report card."""
+    fit = card.get("fit")
+    reason = str(card.get("reason", "")).strip()
+    blocks: list[Block] = []
+    if fit is not None:
+        judged = "fit" if fit else "not fit"
+        text = f"The reward network is {judged} to train a policy" + (
+            f": {reason}" if reason else "."
+        )
+        blocks.append(Callout(text, "note" if fit else "warning"))
+    parts = [card.get("val") or {}, card.get("test") or {}]
+    rows = tuple(
+        (meaning, *(_measure(part.get(key), key) for part in parts))
+        for key, meaning in REWARD_MEASURES.items()
+        if any(key in part for part in parts)
+    )
+    blocks.append(
+        Table(
+            ("Measure", "Validation", "Test"), rows, note="Patients the network was not trained on."
+        )
+        if rows
+        else Paragraph("There is no report card of the reward network.")
+    )
+    return Section("reward_network", "Can the reward network be trusted?", tuple(blocks))
+
+
+def _measure(value: float | None, key: str) -> str:
+    if value is None:
+        return NOTHING
+    return str(int(value)) if key == "n_images" else decimal(value)
+
+
+def failures(segment_failures: pd.DataFrame, not_run: Sequence[Mapping[str, str]]) -> Section:
+    """Images the segmenter could not process and methods that were not run."""
+    blocks: list[Block] = []
+    if len(segment_failures):
+        blocks += [
+            Callout(
+                f"The segmenter failed on {counted(len(segment_failures), 'image')}; an empty mask "
+                "stands in for its answer, and the scores include it.",
+                "warning",
+            ),
+            _listing(segment_failures, ("id", "error"), "segment_failures.csv"),
+        ]
+    else:
+        blocks.append(Paragraph("The segmenter processed every image."))
+    if not_run:
+        rows = tuple((str(m["method"]), str(m["command"])) for m in not_run)
+        blocks += [
+            Paragraph("Methods that were not run, and the command that makes what they need:"),
+            Table(("Method", "Command"), rows, text_columns=2),
+        ]
+    return Section("failures", "Failures, and what was not run", tuple(blocks))
+
+
+def reproduction(configuration: str, versions: Mapping[str, str], quick: bool) -> Section:
+    """Commands, configuration and versions.
+
+    Args:
+        configuration: all parameters of the run, as YAML.
+        versions: package → version.
+        quick: whether this was a quick run.
+    """
+    extra = ",quick:true" if quick else ""
+    commands = (
+        "# everything, from the raw data to this report\n"
+        f"kedro run --params raw_dir=<images and annotations>,out_dir=<results>{extra}\n\n"
+        "# this report alone, from results that exist\n"
+        f"kedro run --pipeline report --params out_dir=<results>{extra}"
+    )
+    return Section(
+        "reproduction",
+        "How to reproduce",
+        (
+            Code(commands),
+            Paragraph("Same data, same configuration and same versions give the same numbers."),
+            Table(("Package", "Version"), tuple(versions.items()), text_columns=2),
+            Code(configuration, title="Configuration of this run"),
+        ),
+    )
+
+
+def _listing(frame: pd.DataFrame, columns: Sequence[str], file: str) -> Table:
+    shown = frame.head(LONGEST_LIST).fillna("")
+    rest = len(frame) - len(shown)
+    return Table(
+        tuple(column.capitalize() for column in columns),
+        tuple(tuple(str(row[column]) for column in columns) for _, row in shown.iterrows()),
+        text_columns=len(columns),
+        note=f"{rest:,} more in {file}." if rest else "",
+    )

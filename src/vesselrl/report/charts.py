@@ -1,0 +1,190 @@
+"""Charts of the comparison: scores and intervals, paired differences, quality against cost."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+from vesselrl.metrics.comparison import image_scores
+from vesselrl.report.parameters import ReportParameters
+from vesselrl.report.style import BLUE, FAINT, GREY, INK, ORANGE, RC, VERMILLION
+from vesselrl.report.words import listed
+
+SCORE_NAMES = {
+    "dice": "Dice",
+    "recall": "Recall",
+    "precision": "Precision",
+    "iou": "IoU",
+    "cldice": "clDice",
+    "hd95": "HD95 [px]",
+}
+
+
+def objective_name(objective: Sequence[str]) -> str:
+    """The objective in words: ``mean of Dice and recall``."""
+    names = [SCORE_NAMES[score] for score in objective]
+    return names[0] if len(names) == 1 else f"mean of {listed(names)}"
+
+
+def draw_leaderboard(board: pd.DataFrame, recommended: str, settings: ReportParameters) -> Figure:
+    """Mean Dice and recall of each method with confidence intervals, the best on top.
+
+    Args:
+        board: the leaderboard.
+        recommended: the method to stand out.
+        settings: targets (dashed lines) and baseline (the room up to the oracle is shaded).
+    """
+    with rc_context(RC):
+        figure = Figure(figsize=(8.4, 1.3 + 0.36 * len(board)))
+        axes = figure.subplots(1, 2, sharey=True)
+        rows = board.iloc[::-1].to_dict("records")
+        for ax, score in zip(axes, ("dice", "recall"), strict=True):
+            _shade_room(ax, board, score, settings.baseline)
+            for height, row in enumerate(rows):
+                colour = (
+                    BLUE if row["method"] == recommended else INK if row["deployable"] else GREY
+                )
+                ax.plot(
+                    [row[f"{score}_low"], row[f"{score}_high"]],
+                    [height, height],
+                    color=colour,
+                    lw=2,
+                )
+                ax.plot(
+                    row[score], height, "o", ms=7, color=colour,
+                    mfc=colour if row["deployable"] else "white",
+                )  # fmt: skip
+            if score in settings.targets:
+                target = settings.targets[score]
+                ax.axvline(target, color=VERMILLION, ls=(0, (4, 3)), lw=1.2)
+                ax.text(
+                    target, len(board) - 0.45, f"target {target:g}",
+                    color=VERMILLION, ha="center", va="bottom", fontsize=8,
+                )  # fmt: skip
+            ax.set_xlabel(SCORE_NAMES[score])
+            ax.xaxis.set_major_locator(MaxNLocator(5))
+            ax.grid(axis="x")
+            ax.tick_params(left=False)
+            ax.spines["left"].set_visible(False)
+        axes[0].set_yticks(range(len(rows)), [row["method"] for row in rows])
+        axes[0].set_ylim(-0.6, len(rows) - 0.4)
+        for label, row in zip(axes[0].get_yticklabels(), rows, strict=True):
+            if row["method"] == recommended:
+                label.set(color=BLUE, fontweight="bold")
+    return figure
+
+
+def _shade_room(ax: Axes, board: pd.DataFrame, score: str, baseline: str) -> None:
+    oracle = board.loc[board["kind"] == "oracle", score]
+    if not oracle.empty:
+        start = board.loc[board["method"] == baseline, score].iloc[0]
+        ax.axvspan(start, oracle.iloc[0], color=FAINT, alpha=0.6, lw=0)
+
+
+def draw_paired_differences(
+    metrics_per_image: pd.DataFrame,
+    board: pd.DataFrame,
+    recommended: str,
+    settings: ReportParameters,
+) -> Figure:
+    """Dice of each method minus the baseline's: a dot an image, the mean with its interval.
+
+    Args:
+        metrics_per_image: columns method, seed, image, group and scores.
+        board: the leaderboard, which gives order and intervals.
+        recommended: the method to stand out.
+        settings: objective and baseline.
+    """
+    scores = image_scores(metrics_per_image, settings.objective)["dice"]
+    others = board[board["method"] != settings.baseline].iloc[::-1].to_dict("records")
+    with rc_context(RC):
+        figure = Figure(figsize=(8.4, 1.3 + 0.42 * max(len(others), 1)))
+        ax = figure.subplots()
+        ax.axvline(0, color=GREY, lw=1)
+        for height, row in enumerate(others):
+            difference = 100 * (scores[row["method"]] - scores[settings.baseline]).to_numpy()
+            colour = BLUE if row["method"] == recommended else INK
+            # Spread by rank, not by chance: the same data give the same picture.
+            spread = 0.28 * (np.argsort(np.argsort(difference)) % 5 - 2) / 2
+            ax.plot(
+                difference,
+                height + spread,
+                "o",
+                ms=4,
+                color=colour,
+                alpha=0.45,
+                mew=0,
+                clip_on=False,
+            )
+            limits = [100 * row["difference_low"], 100 * row["difference_high"]]
+            ax.plot(limits, [height, height], color=ORANGE, lw=3, solid_capstyle="butt")
+            ax.plot(100 * row["difference"], height, "D", ms=6, color=ORANGE, mec=INK, mew=0.8)
+        ax.set_yticks(range(len(others)), [row["method"] for row in others])
+        ax.set_ylim(-0.6, max(len(others), 1) - 0.4)
+        ax.set_xlabel(f"Dice minus that of ‘{settings.baseline}’, in points (right: better)")
+        ax.grid(axis="x")
+        ax.tick_params(left=False)
+        ax.spines["left"].set_visible(False)
+    return figure
+
+
+def draw_cost(board: pd.DataFrame, recommended: str, settings: ReportParameters) -> Figure:
+    """Objective against segmenter calls an image; the line joins what no method beats at its cost.
+
+    Args:
+        board: the leaderboard.
+        recommended: the method to stand out.
+        settings: the objective.
+    """
+    rows = board.sort_values(["segmenter_calls", "objective"], ascending=[True, False])
+    deployable = rows[rows["deployable"]]
+    front = deployable[
+        deployable["objective"] > deployable["objective"].cummax().shift(fill_value=-1)
+    ]
+    with rc_context(RC):
+        figure = Figure(figsize=(8.4, 3.9))
+        ax = figure.subplots()
+        ax.set_xscale("log")
+        ax.step(front["segmenter_calls"], front["objective"], where="post", color=FAINT, lw=2)
+        for row in rows.to_dict("records"):
+            chosen = row["method"] == recommended
+            colour = BLUE if chosen else INK if row["deployable"] else GREY
+            ax.plot(
+                row["segmenter_calls"], row["objective"], "o", ms=9 if chosen else 7, color=colour,
+                mfc=colour if row["deployable"] else "white",
+            )  # fmt: skip
+        ax.margins(x=0.35, y=0.12)
+        for (_, side), group in rows.groupby(["segmenter_calls", "deployable"]):
+            _label_without_overlap(ax, group, recommended, right=bool(side))
+        ticks = sorted(set(rows["segmenter_calls"]))
+        ax.xaxis.set_major_locator(FixedLocator(ticks))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.set_xlabel("Segmenter calls an image (logarithmic)")
+        ax.set_ylabel(f"Objective: {objective_name(settings.objective)}")
+        ax.grid(axis="y")
+    return figure
+
+
+def _label_without_overlap(ax: Axes, group: pd.DataFrame, recommended: str, right: bool) -> None:
+    """Name the points above one cost, pushed apart where they crowd."""
+    low, high = ax.get_ylim()
+    step = (high - low) * 0.062
+    rows = group.sort_values("objective").to_dict("records")
+    places: list[float] = []
+    for row in rows:
+        places.append(max([row["objective"], *(place + step for place in places[-1:])]))
+    shift = (sum(places) - group["objective"].sum()) / len(places)  # centred on the points
+    for row, place in zip(rows, places, strict=True):
+        calls, chosen = row["segmenter_calls"], row["method"] == recommended
+        ax.annotate(
+            row["method"], (calls, row["objective"]),
+            xytext=(calls * (1.15 if right else 1 / 1.15), place - shift), textcoords="data",
+            va="center", ha="left" if right else "right", fontsize=8.5,
+            color=BLUE if chosen else INK, fontweight="bold" if chosen else "normal",
+            arrowprops={"arrowstyle": "-", "color": FAINT, "shrinkB": 5},
+        )  # fmt: skip

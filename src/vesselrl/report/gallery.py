@@ -1,0 +1,88 @@
+"""The best, the median and the worst image, as a reader of angiograms would look at them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from vesselrl.report.style import RC, SKY, VERMILLION, YELLOW
+
+PARTS = {
+    "vessel found": SKY,
+    "marked, but no vessel": YELLOW,
+    "vessel missed": VERMILLION,
+}
+"""Part (true positive, false positive, false negative) → its colour."""
+OPACITY = 0.7
+GROUND, PAPER = "#14171a", "#e8ebee"
+
+Lazy = Mapping[str, Callable[[], npt.NDArray[Any]]]
+
+
+def gallery_images(scores: pd.DataFrame, method: str) -> dict[str, str]:
+    """Which images to show: those with the best, the median and the worst Dice of a method.
+
+    Args:
+        scores: index (method, image), column dice.
+        method: whose Dice decides.
+
+    Returns:
+        ``best``, ``median``, ``worst`` → image id; fewer where the test set has fewer images.
+    """
+    order = scores.loc[method]["dice"].sort_values(ascending=False, kind="stable").index
+    places = {"best": 0, "worst": len(order) - 1, "median": len(order) // 2}
+    chosen: dict[str, str] = {}
+    for name, place in places.items():
+        if order[place] not in chosen.values():
+            chosen[name] = order[place]
+    return {name: chosen[name] for name in ("best", "median", "worst") if name in chosen}
+
+
+def draw_gallery(
+    images: Lazy, masks: Lazy, predictions: Lazy, scores: pd.DataFrame, methods: Sequence[str]
+) -> Figure:
+    """What each method found, invented and missed, in colour over the image, beside the image.
+
+    Args:
+        images: id → uint8 (H, W) or (H, W, 3).
+        masks: id → bool (H, W), the ground truth.
+        predictions: ``<method>/masks/<id>`` → bool (H, W).
+        scores: index (method, image), columns dice and recall.
+        methods: a column each; the Dice of the first chooses the images.
+    """
+    rows = gallery_images(scores, methods[0])
+    with rc_context(
+        {**RC, "text.color": PAPER, "axes.titlecolor": PAPER, "axes.titleweight": "normal"}
+    ):
+        width = 3.3 * (1 + len(methods))
+        figure = Figure(figsize=(width, 0.5 + 3.55 * len(rows)), facecolor=GROUND)
+        axes = figure.subplots(len(rows), 1 + len(methods), squeeze=False)
+        for line, (place, image_id) in zip(axes, rows.items(), strict=True):
+            image, truth = images[image_id](), masks[image_id]()
+            for ax in line:
+                ax.imshow(image, cmap="gray", interpolation="nearest")
+                ax.set_axis_off()
+            # An id may hold a dollar sign, which Matplotlib would read as mathematics.
+            line[0].set_title(f"{place.capitalize()}: {image_id}", parse_math=False, fontsize=9)
+            for ax, method in zip(line[1:], methods, strict=True):
+                _colour(ax, predictions[f"{method}/masks/{image_id}"](), truth)
+                dice, recall = scores.loc[(method, image_id), ["dice", "recall"]]
+                ax.set_title(f"{method}: Dice {dice:.2f}, recall {recall:.2f}", fontsize=9)
+        handles = [Patch(color=colour) for colour in PARTS.values()]
+        figure.legend(handles, PARTS, loc="outside lower center", ncols=len(PARTS), fontsize=10)
+    return figure
+
+
+def _colour(ax: Axes, predicted: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> None:
+    parts = (predicted & truth, predicted & ~truth, ~predicted & truth)
+    for part, colour in zip(parts, PARTS.values(), strict=True):
+        layer = np.zeros((*part.shape, 4))
+        layer[part] = to_rgba(colour, OPACITY)
+        ax.imshow(layer, interpolation="nearest")

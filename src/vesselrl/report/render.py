@@ -1,0 +1,42 @@
+"""A document as one HTML file that needs nothing else, and as Markdown."""
+
+import base64
+import html
+import re
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from vesselrl.report.document import Document
+
+PAGE, MARKDOWN = "report.html.j2", "report.md.j2"
+
+
+def render_html(document: Document) -> str:
+    """The page: figures inlined, no script, no network; every text escaped."""
+    environment = _environment(autoescape=True)
+    environment.filters["base64"] = lambda png: base64.b64encode(png).decode()
+    return environment.get_template(PAGE).render(document=document)
+
+
+def render_markdown(document: Document) -> str:
+    """The same as Markdown, with figures as files under ``figures/``."""
+    environment = _environment(autoescape=False)  # Markdown has an escaping of its own
+    environment.filters["md"] = escape_markdown
+    text = environment.get_template(MARKDOWN).render(document=document)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def escape_markdown(text: str) -> str:
+    r"""Text that Markdown shows as it is, on one line: ``a|b`` → ``a\|b``, ``<`` → ``&lt;``."""
+    one_line = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|#!])", r"\\\1", one_line)
+
+
+def _environment(autoescape: bool) -> Environment:
+    return Environment(
+        loader=PackageLoader("vesselrl", "report"),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

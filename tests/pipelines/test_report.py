@@ -1,0 +1,341 @@
+"""The pipeline ``report`` on fabricated results, from scores per image to the rendered page."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from kedro_datasets.json import JSONDataset
+from kedro_datasets.pandas import CSVDataset
+from skimage.draw import line
+from skimage.morphology import dilation, disk
+
+from vesselrl.datasets.figure import FigureDataset
+from vesselrl.datasets.text import HtmlDataset, TextDataset
+from vesselrl.pipelines.report import create_pipeline
+from vesselrl.report.background import data
+from vesselrl.report.parameters import ReportParameters
+
+SIZE, IMAGES, GROUPS = 96, 24, 12
+METHODS: dict[str, dict[str, Any]] = {
+    "default": {"kind": "default"},
+    "static": {"kind": "static"},
+    "random": {"kind": "random"},
+    "best_of_n": {"kind": "best_of_n"},
+    "posterior": {"kind": "posterior"},
+    "prompt_rl": {"kind": "policy", "experiment": "prompt_rl"},
+    "postprocess_rl": {"kind": "policy", "experiment": "postprocess_rl"},
+    "oracle": {"kind": "oracle"},
+}
+# Mean gain in Dice over the default, spread of the gain over images, segmenter calls, seconds.
+EFFECTS = {
+    "default": (0.0, 0.0, 1, 0.021),
+    "static": (0.03, 0.01, 1, 0.022),
+    "random": (-0.09, 0.08, 1, 0.022),
+    "best_of_n": (0.035, 0.02, 11, 0.24),
+    "posterior": (0.02, 0.04, 1, 0.06),
+    "prompt_rl": (0.031, 0.02, 1, 0.023),
+    "postprocess_rl": (0.01, 0.03, 1, 0.03),
+    "oracle": (0.08, 0.02, 11, 0.25),
+}
+HOSTILE = "<img src=x onerror=alert(1)>|*$x_1$.png"
+
+
+def vessel_tree(random: np.random.Generator) -> np.ndarray:
+    """A few branching strokes, bool (SIZE, SIZE)."""
+    mask = np.zeros((SIZE, SIZE), bool)
+    ends = [(8, SIZE // 2)]
+    for _ in range(7):
+        start = ends[random.integers(len(ends))]
+        end = np.clip(np.add(start, random.integers((6, -26), (34, 26))), 4, SIZE - 5)
+        mask[line(*start, *end)] = True
+        ends.append(tuple(int(v) for v in end))
+    return dilation(mask, disk(1)).astype(bool)
+
+
+def fabricate() -> dict[str, Any]:
+    """Every input of the pipeline, as the other pipelines would leave it."""
+    random = np.random.default_rng(0)
+    ids = [f"a{number:02d}" for number in range(IMAGES - 1)] + [HOSTILE.removesuffix(".png")]
+    group = {image: f"case{number % GROUPS:02d}" for number, image in enumerate(ids)}
+    masks = {image: vessel_tree(random) for image in ids}
+    images = {
+        image: np.clip(
+            150 + random.normal(0, 8, mask.shape) - 55 * mask + np.linspace(-30, 30, SIZE), 0, 255
+        ).astype(np.uint8)
+        for image, mask in masks.items()
+    }
+    predictions, rows, chosen = {}, [], []
+    difficulty = {image: random.normal(0, 0.05) for image in ids}
+    patient = {name: random.normal(0, 0.03) for name in sorted(set(group.values()))}
+    for method, (gain, spread, calls, seconds) in EFFECTS.items():
+        for seed in (1, 2) if method == "prompt_rl" else (1,):
+            for image in ids:
+                dice = (
+                    0.78 + difficulty[image] + patient[group[image]] + random.normal(gain, spread)
+                )
+                dice = float(np.clip(dice, 0, 1))
+                recall = float(np.clip(dice + random.normal(0.02, 0.02), 0, 1))
+                key = (
+                    f"{method}/masks/{image}"
+                    if seed == 1
+                    else f"{method}/seeds/{seed}/masks/{image}"
+                )
+                noise = random.random(masks[image].shape)
+                predictions[key] = (masks[image] & (noise < recall)) | (noise > 0.99)
+                rows.append(
+                    (method, seed, image, group[image], "test", dice, dice / (2 - dice), recall,
+                     min(dice + 0.01, 1), dice - 0.02, 5 + random.random(), calls, seconds)
+                )  # fmt: skip
+                prompt = (
+                    "whole tree"
+                    if method == "postprocess_rl"
+                    else str(random.choice(["thin", "main"]))
+                )
+                chosen.append((method, seed, image, prompt, 0.5, "close, remove small"))
+    columns = [
+        "method", "seed", "image", "group", "split", "dice", "iou", "recall", "precision", "cldice",
+        "hd95", "segmenter_calls", "seconds",
+    ]  # fmt: skip
+    samples = pd.DataFrame(
+        {
+            "id": ids, "file": [f"{i}.png" for i in ids], "width": SIZE, "height": SIZE,
+            "group": [group[i] for i in ids], "split": "test", "sha256": "0" * 64,
+            "vessel_fraction": [masks[i].mean() for i in ids], "text": "",
+        }
+    )  # fmt: skip
+    more = samples.head(20).assign(split="train", group=lambda t: "t" + t["group"])
+    return {
+        "samples": pd.concat([samples, more, more.head(6).assign(split="val", group="v")]),
+        "ingest_report": {"warnings": ["b.png and c.png look alike and are in different splits."]},
+        "quarantine": pd.DataFrame(
+            [(3, HOSTILE, "mask", "<script>alert(2)</script>", "Draw it again.")],
+            columns=["entry", "file", "field", "reason", "hint"],
+        ),
+        "segment_failures": pd.DataFrame({"id": ["a03"], "error": ["out of memory"]}),
+        "images": {k: lambda v=v: v for k, v in images.items()},
+        "masks": {k: lambda v=v: v for k, v in masks.items()},
+        "predictions": {k: lambda v=v: v for k, v in predictions.items()},
+        "metrics_per_image": pd.DataFrame(rows, columns=columns),
+        "choices": pd.DataFrame(
+            chosen, columns=["method", "seed", "image", "prompt", "threshold", "operations"]
+        ),
+        "methods_not_run": [
+            {"method": "reward_rl", "command": "kedro run --pipeline rl_finetune"}
+        ],
+        "reward_net_report": {
+            split: {
+                "pooled_r": 0.86, "across_image_r": 0.71, "within_image_tau": 0.62,
+                "top1_regret": 0.019, "mae": 0.041, "mae_raw": 0.08, "n_images": 20,
+            }
+            for split in ("val", "test")
+        }
+        | {"fit": True, "reason": "it orders the masks of one image (τ 0.62) well enough"},
+        "prompt_rl.history": pd.concat([history(seed, hacked=seed == 2) for seed in (1, 2)]),
+        "prompt_rl.training_info": {
+            seed: {"seconds": 81.5, "steps_per_second": 25.1, "collapsed": False} for seed in (1, 2)
+        },
+        "postprocess_rl.history": history(1, hacked=False),
+        "postprocess_rl.training_info": {1: {"seconds": 60.0, "collapsed": True}},
+        "reward_rl.history": None,
+        "reward_rl.training_info": None,
+    }  # fmt: skip
+
+
+def history(seed: int, hacked: bool) -> pd.DataFrame:
+    steps = np.arange(128, 2049, 128)
+    progress = 1 - np.exp(-steps / 600)
+    fall = np.clip(steps - 1000, 0, None) * 5e-5 if hacked else 0 * steps
+    return pd.DataFrame(
+        {
+            "seed": seed, "steps": steps, "ep_rew_mean": 0.2 + 0.1 * progress + 0.01 * seed,
+            "reward_net_score": 0.78 + 0.05 * progress, "gt_dice": 0.75 + 0.04 * progress - fall,
+            "val_dice": np.where(steps % 256 == 0, 0.74 + 0.04 * progress - fall, np.nan),
+            "action_entropy": 2.4 - 1.2 * progress,
+        }
+    )  # fmt: skip
+
+
+class Outputs:
+    """What a run of the pipeline leaves."""
+
+    def __init__(self, inputs: dict[str, Any], folder: Path) -> None:
+        settings = ReportParameters(bootstrap_resamples=500)
+        parameters = {
+            "params:evaluation": {"methods": METHODS},
+            "params:report": settings,
+            "params:seed": 7,
+            "parameters": {"seed": 7, "report": settings, "note": HOSTILE},
+        }
+        figures = ("leaderboard", "paired", "curves", "gallery", "cost")
+        catalog = DataCatalog(
+            {
+                **{k: MemoryDataset(v, "assign") for k, v in (inputs | parameters).items()},
+                **{f"{n}_figure": FigureDataset(filepath=f"{folder}/{n}.png") for n in figures},
+                "leaderboard": CSVDataset(
+                    filepath=f"{folder}/leaderboard.csv", save_args={"index": False}
+                ),
+                "verdict": JSONDataset(filepath=f"{folder}/verdict.json"),
+                "final_report_html": HtmlDataset(filepath=f"{folder}/final_report.html"),
+                "final_report_md": TextDataset(filepath=f"{folder}/final_report.md"),
+            }
+        )
+        SequentialRunner().run(create_pipeline(), catalog)
+        self.leaderboard: pd.DataFrame = catalog.load("leaderboard").set_index("method")
+        self.verdict: dict[str, Any] = catalog.load("verdict")
+        self.html: str = catalog.load("final_report_html")
+        self.markdown: str = catalog.load("final_report_md")
+
+
+class Page(HTMLParser):
+    """The tags, links and visible words of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[str, Any]:
+    return fabricate()
+
+
+@pytest.fixture(scope="module")
+def outputs(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Outputs:
+    return Outputs(inputs, tmp_path_factory.mktemp("report"))
+
+
+def table_of(markdown: str, title: str) -> pd.DataFrame:
+    """The first table below a heading of the Markdown report."""
+    below = markdown.split(f"## {title}\n")[1]
+    lines = re.findall(r"^\|(.*)\|$", below.split("\n## ")[0].replace("\\", ""), re.MULTILINE)
+    rows = [[cell.strip() for cell in text.split(" | ")] for text in lines]
+    header, _, *body = rows[: next((i for i, r in enumerate(rows) if len(r) != len(rows[0])), None)]
+    return pd.DataFrame(body, columns=header).set_index(header[0])
+
+
+def test_scores_of_the_report_are_means_over_seeds_then_images(
+    inputs: dict[str, Any], outputs: Outputs
+) -> None:
+    per_image = inputs["metrics_per_image"].groupby(["method", "image"])[["dice", "recall"]].mean()
+    expected = per_image.groupby("method").mean()
+    shown = table_of(outputs.markdown, "Summary").rename(lambda name: name.removesuffix(" *"))
+    assert set(shown.index[: len(METHODS)]) == set(METHODS)
+    for method in METHODS:
+        assert shown.loc[method, "Dice"] == f"{expected.loc[method, 'dice']:.3f}"
+        assert shown.loc[method, "Recall"] == f"{expected.loc[method, 'recall']:.3f}"
+
+
+def test_page_and_markdown_show_the_same_numbers(outputs: Outputs) -> None:
+    page = Page(outputs.html).text
+    numbers = set(re.findall(r"\d\.\d{3} \(\d\.\d{3}–\d\.\d{3}\)", outputs.markdown))
+    assert len(numbers) >= len(METHODS)
+    assert all(number in page for number in numbers)
+
+
+def test_verdict_opens_the_report(outputs: Outputs) -> None:
+    for text in (Page(outputs.html).text, outputs.markdown.replace("\\", "")):
+        assert outputs.verdict["sentence"] in text
+        assert outputs.verdict["rule"] in text
+        assert text.index(outputs.verdict["sentence"]) < text.index("annotated images")
+
+
+def test_best_score_of_a_method_not_for_use_is_not_recommended(outputs: Outputs) -> None:
+    assert outputs.leaderboard.index[0] == "oracle"
+    assert outputs.verdict["best"] != "oracle"
+    assert outputs.verdict["recommended"] not in ("oracle", "random")
+    assert "oracle" not in outputs.verdict["not_worse"]
+
+
+def test_no_gain_from_reinforcement_learning_is_said_plainly(outputs: Outputs) -> None:
+    assert not outputs.verdict["reinforcement_learning"]["gain"]
+    assert "No gain from reinforcement learning" in Page(outputs.html).text
+
+
+def test_unmet_targets_are_called_not_met(outputs: Outputs) -> None:
+    assert [t["status"] for t in outputs.verdict["targets"]] == ["not met", "not met"]
+    assert "target 0.85 not met" in Page(outputs.html).text
+
+
+def test_number_of_groups_and_smallest_effect_are_told(outputs: Outputs) -> None:
+    effect = 100 * outputs.verdict["smallest_effect"]
+    assert f"{IMAGES} images of {GROUPS} groups" in Page(outputs.html).text
+    assert f"±{effect:.1f} points" in Page(outputs.html).text
+
+
+def test_names_from_the_data_stay_text(outputs: Outputs) -> None:
+    page = Page(outputs.html)
+    assert HOSTILE in page.text
+    assert "script" not in page.tags
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert all(v.startswith("data:image/png") for name, v in page.attributes if name == "src" and v)
+    assert "<script" not in outputs.markdown
+    assert not re.search(r"^[^ ].*<img", outputs.markdown, re.MULTILINE)
+
+
+def test_page_needs_no_network(outputs: Outputs) -> None:
+    page = Page(outputs.html)
+    assert all(v.startswith("#") for name, v in page.attributes if name == "href" and v)
+    assert "default-src 'none'" in outputs.html
+    assert not re.search(r"url\(|@import|https?://", outputs.html)
+
+
+def test_collapsed_policies_and_diverging_proxies_are_named(outputs: Outputs) -> None:
+    text = Page(outputs.html).text
+    assert "policy of postprocess_rl (seed 1) collapsed" in text
+    assert "prompt_rl, seed 2: after step 1,024 the proxy rose" in text
+    assert "prompt_rl, seed 1: after step" not in text
+
+
+def test_refused_entries_failures_and_methods_not_run_are_listed(outputs: Outputs) -> None:
+    text = Page(outputs.html).text
+    for words in (
+        "<script>alert(2)</script>", "Draw it again.", "out of memory", "look alike",
+        "kedro run --pipeline rl_finetune",
+    ):  # fmt: skip
+        assert words in text
+
+
+def test_group_in_two_splits_is_a_warning(outputs: Outputs, inputs: dict[str, Any]) -> None:
+    assert "No group is shared between splits." in Page(outputs.html).text
+    leaking = inputs["samples"].assign(group="case00")
+    callouts = [
+        b.text for b in data(leaking, {}, inputs["quarantine"]).blocks if b.kind == "callout"
+    ]
+    assert callouts[0].startswith("1 group (case00) in more than one split")
+
+
+def test_report_without_any_experiment_says_so(inputs: dict[str, Any], tmp_path: Path) -> None:
+    none = {name: None for name in inputs if name.endswith((".history", ".training_info"))}
+    few = inputs["metrics_per_image"].query("method in ['default', 'static']")
+    outputs = Outputs(inputs | none | {"metrics_per_image": few, "reward_net_report": {}}, tmp_path)
+    text = Page(outputs.html).text
+    assert "No reinforcement-learning experiment was run" in text
+    assert "There is no report card of the reward network." in text
+    assert outputs.verdict["reinforcement_learning"] is None
+    assert outputs.verdict["recommended"] == "static"
+
+
+def test_same_results_give_the_same_report(
+    inputs: dict[str, Any], outputs: Outputs, tmp_path: Path
+) -> None:
+    assert Outputs(inputs, tmp_path).html == outputs.html
