@@ -1,0 +1,200 @@
+"""What happens around a run: parameters resolved, a log file, stale or missing stages made first."""
+
+import inspect
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from kedro.runner import SequentialRunner
+
+from vesselrl import overrides, provenance, summary
+from vesselrl.errors import VesselrlError
+
+logger = logging.getLogger(__name__)
+
+
+class ParameterHooks:
+    """Folds ``quick_overrides`` and ``--params`` into the parameters and validates all of them."""
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Give the context the merged parameters and this run's paths."""
+        loader = context.config_loader
+        given = dict(loader.runtime_params or {})
+        loader.runtime_params = {}  # conf alone first, to know which keys exist
+        merged, paths = overrides.resolve(loader["parameters"], loader["globals"], given)
+        # Joining leaves absolute paths as they are and anchors relative ones at the project.
+        paths = {key: str(context.project_path / value) for key, value in paths.items()}
+        loader.runtime_params = paths
+        loader["parameters"] = {**merged, **paths}
+
+    @hook_impl
+    def after_catalog_created(self, catalog: Any, parameters: dict[str, Any]) -> None:
+        """Validate the parameters of every stage: a stage run first may need any of them."""
+        from kedro.validation import ParameterValidator  # noqa: PLC0415 - slow to import
+
+        validator = ParameterValidator(dict(pipelines))
+        validated = validator.validate_raw_params(parameters["parameters"])
+        for key, value in validated.items():
+            catalog[f"params:{key}"] = value
+
+
+class RunLogHooks:
+    """One log file a run, and a summary at its end."""
+
+    def __init__(self) -> None:
+        self._handler: logging.Handler | None = None
+        self._started = 0.0
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
+        """Open ``<out_dir>/logs/<pipeline>_<time>.log`` and say where it is."""
+        self._started = time.monotonic()
+        name = "+".join(run_params["pipeline_names"] or ["default"])
+        stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
+        file = out_dir_of(catalog) / "logs" / f"{name}_{stamp}.log"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._handler = logging.FileHandler(file, encoding="utf-8")
+        self._handler.setFormatter(
+            logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        )
+        logging.getLogger().addHandler(self._handler)
+        logger.info("Log of this run: %s", file)
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
+        """Say where the results are and what came out."""
+        logger.info("Finished in %.0f s.", time.monotonic() - self._started)
+        for line in summary.lines(out_dir_of(catalog), pipeline.all_outputs()):
+            logger.info(line)
+        self._close()
+
+    @hook_impl
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Keep the traceback in the log file; the command line tells the error in a sentence."""
+        if self._handler:
+            logger.debug("The run stopped.", exc_info=error)
+        self._close()
+
+    def _close(self) -> None:
+        if self._handler:
+            logging.getLogger().removeHandler(self._handler)
+            self._handler.close()
+            self._handler = None
+
+
+class ProvenanceHooks:
+    """Runs stale or missing upstream stages first and records what made each artefact."""
+
+    def __init__(self) -> None:
+        self._hook_manager: Any = None
+        self._expected: dict[str, str] = {}
+        self._ledger: provenance.Ledger | None = None
+        self._unfinished: list[str] = []
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Remember the hooks, which the stages run first need too."""
+        self._hook_manager = context._hook_manager
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
+    ) -> None:
+        """Bring the inputs of the pipeline up to date."""
+        whole = sum(pipelines.values(), Pipeline([]))
+        self._ledger = ledger = provenance.Ledger(out_dir_of(catalog))
+        coming = pipeline.all_outputs()
+        absent = {
+            name
+            for name in whole.datasets() - coming
+            if is_optional(catalog, name) and not catalog.exists(name)
+        }
+        self._expected = provenance.expected_fingerprints(
+            whole, catalog.load, lambda name: fingerprint_of_source(catalog, name), absent
+        )
+
+        def is_fresh(name: str) -> bool:
+            return ledger.get(name) == self._expected.get(name) and catalog.exists(name)
+
+        if run_params["only_missing_outputs"]:
+            stale = [
+                name
+                for name in sorted(pipeline.all_outputs())
+                if catalog.exists(name) and not is_fresh(name)
+            ]
+            if stale:
+                raise VesselrlError(
+                    f"{', '.join(stale)}: made from other data or parameters than the present ones;"
+                    " run the same command without --only-missing-outputs to make them again."
+                )
+        wanted = pipeline.inputs() - absent
+        first = provenance.nodes_to_refresh(whole, wanted, is_fresh)
+        if first:
+            upstream = Pipeline(first)
+            logger.info(
+                "Missing or out of date, so made first: %s",
+                ", ".join(sorted(wanted & upstream.all_outputs())),
+            )
+            SequentialRunner().run(upstream, catalog, self._hook_manager)
+            self._finish_generators()
+
+    @hook_impl
+    def before_dataset_saved(self, dataset_name: str) -> None:
+        """From here until it is complete, the dataset counts as stale."""
+        if self._ledger:
+            self._ledger.forget(dataset_name)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
+        """Record the dataset; one that a generator fills is complete only after its last batch."""
+        if inspect.isgeneratorfunction(node.func):
+            self._unfinished.append(dataset_name)
+        else:
+            self._record([dataset_name])
+
+    @hook_impl
+    def before_node_run(self) -> None:
+        """The node before has ended."""
+        self._finish_generators()
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """The last node has ended."""
+        self._finish_generators()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """What a generator left half-filled stays stale."""
+        self._unfinished.clear()
+
+    def _finish_generators(self) -> None:
+        self._record(self._unfinished)
+        self._unfinished = []
+
+    def _record(self, names: list[str]) -> None:
+        if self._ledger and names:
+            self._ledger.record({n: self._expected[n] for n in names if n in self._expected})
+
+
+def out_dir_of(catalog: Any) -> Path:
+    """The folder under which this run writes."""
+    return Path(catalog.load("params:out_dir"))
+
+
+def is_optional(catalog: Any, name: str) -> bool:
+    """Whether a dataset may be absent (``metadata: {optional: true}`` in the catalog)."""
+    metadata = getattr(catalog.get(name), "metadata", None) or {}
+    return bool(metadata.get("optional"))
+
+
+def fingerprint_of_source(catalog: Any, name: str) -> str:
+    """The fingerprint of a dataset that no stage makes: the content of its file or folder."""
+    dataset = catalog.get(name)
+    path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
+    return provenance.digest_of_path(Path(str(path))) if path else "none"

@@ -1,0 +1,121 @@
+"""Fingerprints: which data and which parameters made an artefact.
+
+The fingerprint of an artefact is a hash of the function that made it, the values of its parameters
+and the fingerprints of its inputs, so it changes when anything upstream changes. It is computed from
+the pipeline alone, before anything runs; comparing it with the one recorded when the artefact was
+saved tells whether the artefact on disk still belongs to the present data and parameters.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from pydantic import BaseModel
+
+from vesselrl.files import write_atomically
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON-like value (pydantic models included), as 16 hexadecimal digits."""
+    text = json.dumps(value, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
+
+
+def digest_of_path(path: Path) -> str:
+    """Hash of a file's content, or of the names and contents of all files of a folder."""
+    if not path.exists():
+        return "absent"
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    total = hashlib.sha256()
+    for file in files:
+        total.update(file.relative_to(path.parent).as_posix().encode() + b"\0")
+        with file.open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()[:16]
+
+
+def expected_fingerprints(
+    pipeline: Pipeline,
+    value_of: Callable[[str], Any],
+    fingerprint_of: Callable[[str], str],
+    absent: Collection[str] = (),
+) -> dict[str, str]:
+    """The fingerprint that every dataset of a pipeline should carry.
+
+    Args:
+        pipeline: all stages, from the raw data on.
+        value_of: the value of a parameter (``params:…`` or ``parameters``).
+        fingerprint_of: the fingerprint of a dataset that no node makes.
+        absent: optional datasets that are not there: whoever reads them makes do without.
+
+    Returns:
+        Dataset name → fingerprint, parameters left out.
+    """
+    known: dict[str, str] = {}
+
+    def look_up(name: str) -> str:
+        if name == "parameters" or name.startswith("params:"):
+            return digest(value_of(name))
+        if name in absent:
+            return "absent"
+        if name not in known:
+            known[name] = fingerprint_of(name)
+        return known[name]
+
+    for node in pipeline.nodes:
+        made_by = digest(
+            [node.func.__module__, node.func.__qualname__, [look_up(name) for name in node.inputs]]
+        )
+        known.update({name: digest([made_by, i]) for i, name in enumerate(node.outputs)})
+    return known
+
+
+def nodes_to_refresh(
+    pipeline: Pipeline, wanted: Iterable[str], is_fresh: Callable[[str], bool]
+) -> list[Node]:
+    """The nodes that must run to bring the wanted datasets up to date, none more than needed."""
+    maker = {name: node for node in pipeline.nodes for name in node.outputs}
+    chosen: dict[str, Node] = {}
+    queue = [name for name in wanted if name in maker and not is_fresh(name)]
+    while queue:
+        node = maker[queue.pop()]
+        if node.name not in chosen:
+            chosen[node.name] = node
+            queue += [name for name in node.inputs if name in maker and not is_fresh(name)]
+    return list(chosen.values())
+
+
+class Ledger:
+    """The fingerprints recorded under one output folder, in ``fingerprints.json``."""
+
+    def __init__(self, out_dir: Path) -> None:
+        self._file = out_dir / "fingerprints.json"
+        self._recorded: dict[str, str] = {}
+        if self._file.exists():
+            self._recorded = json.loads(self._file.read_text())
+
+    def get(self, name: str) -> str | None:
+        """The recorded fingerprint of a dataset, None where there is none."""
+        return self._recorded.get(name)
+
+    def record(self, fingerprints: Mapping[str, str]) -> None:
+        """Note that these datasets are complete on disk."""
+        self._recorded.update(fingerprints)
+        self._write()
+
+    def forget(self, name: str) -> None:
+        """Note that a dataset is about to change: until recorded again it counts as stale."""
+        if self._recorded.pop(name, None) is not None:
+            self._write()
+
+    def _write(self) -> None:
+        text = json.dumps(self._recorded, indent=1, sort_keys=True)
+        write_atomically(self._file, lambda stream: stream.write(text.encode()))

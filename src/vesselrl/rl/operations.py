@@ -1,0 +1,49 @@
+"""Post-processing operations on a vessel mask, built on scipy.ndimage and scikit-image."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage.morphology import disk, remove_small_holes, remove_small_objects
+
+from vesselrl.rl.parameters import Operation
+
+Mask = npt.NDArray[np.bool_]
+Probability = npt.NDArray[np.float32]
+
+
+def apply_operation(operation: Operation, mask: Mask, probability: Probability) -> Mask:
+    """Apply one operation.
+
+    Args:
+        operation: which one, with its settings.
+        mask: bool (H, W), the mask so far.
+        probability: float32 (H, W) in [0, 1], the map the mask came from; hysteresis alone uses it.
+
+    Returns:
+        The new mask, bool (H, W).
+    """
+    return _OPERATIONS[operation.kind](operation, mask, probability)
+
+
+def _grow(operation: Operation, mask: Mask, probability: Probability) -> Mask:
+    """Hysteresis (Canny 1986) with the mask as the strong pixels: keep the weak ones joined to it."""
+    labels, _ = ndimage.label(mask | (probability > operation.low), structure=np.ones((3, 3)))
+    kept = np.unique(labels[mask])
+    return np.isin(labels, kept[kept > 0])
+
+
+_OPERATIONS: dict[str, Callable[[Operation, Mask, Probability], Mask]] = {
+    "opening": lambda o, mask, _: ndimage.binary_opening(mask, disk(o.radius)),
+    "closing": lambda o, mask, _: ndimage.binary_closing(
+        np.pad(mask, o.radius, mode="edge"), disk(o.radius)
+    )[o.radius : -o.radius, o.radius : -o.radius],
+    "remove_small": lambda o, mask, _: remove_small_objects(
+        mask, max_size=o.size - 1, connectivity=2
+    ),
+    "fill_holes": lambda o, mask, _: remove_small_holes(mask, max_size=o.size),
+    "hysteresis": _grow,
+    "dilate": lambda o, mask, _: ndimage.binary_dilation(mask, disk(o.radius)),
+    "erode": lambda o, mask, _: ndimage.binary_erosion(mask, disk(o.radius), border_value=1),
+}

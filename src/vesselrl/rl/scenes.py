@@ -1,0 +1,95 @@
+"""A scene: all that is known of one image when a mask of it is to be made and judged."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vesselrl.metrics.masks import dice_scores
+from vesselrl.reward.network import RewardNetwork
+from vesselrl.rl.actions import ActionSet
+from vesselrl.rl.operations import Mask, Probability
+from vesselrl.segmenters.levels import from_levels
+
+Partitions = Mapping[str, Callable[[], Any]]
+CACHED_SCENES = 64
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One image with the segmenter's answers, the truth and the reward network's opinion.
+
+    Attributes:
+        image: uint8 (H, W) or (H, W, 3).
+        probabilities: float32 (P, H, W), the maps of all prompts.
+        truth: bool (H, W).
+        network: the judge.
+        opinions: float32 (M, H, W), where its members believe the truth to be, given the image and
+            the mean of all prompts' maps.
+    """
+
+    image: npt.NDArray[np.uint8]
+    probabilities: Probability
+    truth: Mask
+    network: RewardNetwork
+    opinions: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls,
+        image: npt.NDArray[np.uint8],
+        probabilities: Probability,
+        truth: Mask,
+        network: RewardNetwork,
+    ) -> "Scene":
+        """Ask the reward network once; any number of masks can then be judged."""
+        opinions = network.opinions(image, probabilities.mean(0))
+        return cls(image, probabilities, truth, network, opinions)
+
+    def true_dice(self, masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """Dice of masks (N, H, W) against the truth, float64 (N,)."""
+        return dice_scores(masks, self.truth)
+
+    def predicted_dice(self, masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """The reward network's calibrated Dice of masks (N, H, W), float64 (N,)."""
+        return self.network.dice(masks, self.opinions)
+
+
+class SceneLoader:
+    """Makes scenes from the catalog's partitions; the last few are kept."""
+
+    def __init__(
+        self, images: Partitions, masks: Partitions, candidates: Partitions, network: RewardNetwork
+    ) -> None:
+        def load(sample: str) -> Scene:
+            return Scene.of(
+                image=images[sample](),
+                probabilities=from_levels(candidates[sample]()["levels"]),
+                truth=masks[sample](),
+                network=network,
+            )
+
+        self._load = lru_cache(maxsize=CACHED_SCENES)(load)
+
+    def __call__(self, sample: str) -> Scene:
+        """The scene of a sample id."""
+        return self._load(sample)
+
+
+def score_settings(
+    load: SceneLoader, sample: str, actions: ActionSet
+) -> dict[str, npt.NDArray[np.float64]]:
+    """True Dice and recall, predicted Dice before and after calibration, of every setting, (A,)."""
+    scene = load(sample)
+    masks = actions.setting_masks(scene.probabilities)
+    hits = (masks & scene.truth).sum((1, 2))
+    raw = scene.network.raw_dice(masks, scene.opinions)
+    return {
+        "true_dice": scene.true_dice(masks),
+        "true_recall": hits / max(1, int(scene.truth.sum())),
+        "predicted_dice": scene.network.calibration(raw),
+        "predicted_raw": raw,
+    }

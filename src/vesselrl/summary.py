@@ -1,0 +1,27 @@
+"""The last lines a run prints: where its results are and what came out."""
+
+import json
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+
+def lines(out_dir: Path, made: Collection[str]) -> Iterator[str]:
+    """Tell where a run's results are.
+
+    Args:
+        out_dir: the folder the run wrote to.
+        made: names of the datasets the run made.
+    """
+    experiments = sorted(name.split(".")[0] for name in made if name.endswith(".models"))
+    for experiment in experiments:
+        folder = out_dir / "06_models" / experiment
+        yield f"Policy of {experiment}: {folder / 'final_model.zip'}"
+    if experiments:
+        yield f"Learning curves: tensorboard --logdir {out_dir / '06_models'}"
+    if "reward_network" in made:
+        yield f"Reward network: {out_dir / '06_models' / 'reward_net' / 'best_reward_net.pth'}"
+    if "final_report_html" in made:
+        yield f"Report: {out_dir / '08_reporting' / 'final_report.html'}"
+    if "verdict" in made:
+        verdict = json.loads((out_dir / "08_reporting" / "verdict.json").read_text())
+        yield f"Result: {verdict['sentence']}"
