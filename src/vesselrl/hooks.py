@@ -3,6 +3,7 @@
 import inspect
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,10 @@ class ParameterHooks:
 
         validator = ParameterValidator(dict(pipelines))
         validated = validator.validate_raw_params(parameters["parameters"])
-        for key, value in validated.items():
-            catalog[f"params:{key}"] = value
+        whole = sum(pipelines.values(), Pipeline([]))
+        for name in whole.inputs():
+            if name.startswith("params:"):
+                catalog[name] = _at(validated, name.removeprefix("params:"))
 
 
 class RunLogHooks:
@@ -180,6 +183,13 @@ class ProvenanceHooks:
     def _record(self, names: list[str]) -> None:
         if self._ledger and names:
             self._ledger.record({n: self._expected[n] for n in names if n in self._expected})
+
+
+def _at(tree: Any, path: str) -> Any:
+    """What a dotted path names within parameters, whether plain or validated into models."""
+    for key in path.split("."):
+        tree = tree[key] if isinstance(tree, Mapping) else getattr(tree, key)
+    return tree
 
 
 def out_dir_of(catalog: Any) -> Path:

@@ -1,7 +1,7 @@
 """Fingerprints: which data and which parameters made an artefact.
 
-The fingerprint of an artefact is a hash of the function that made it, the values of its parameters
-and the fingerprints of its inputs, so it changes when anything upstream changes. It is computed from
+The fingerprint of an artefact is a hash of the function that made it, the version of vesselrl, the
+values of its parameters and the fingerprints of its inputs, so it changes when anything upstream changes. It is computed from
 the pipeline alone, before anything runs; comparing it with the one recorded when the artefact was
 saved tells whether the artefact on disk still belongs to the present data and parameters.
 """
@@ -16,6 +16,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from pydantic import BaseModel
 
+from vesselrl import __version__
 from vesselrl.files import write_atomically
 
 
@@ -72,7 +73,11 @@ def expected_fingerprints(
 
     for node in pipeline.nodes:
         made_by = digest(
-            [node.func.__module__, node.func.__qualname__, [look_up(name) for name in node.inputs]]
+            [
+                __version__,
+                f"{node.func.__module__}.{node.func.__qualname__}",
+                [look_up(name) for name in node.inputs],
+            ]
         )
         known.update({name: digest([made_by, i]) for i, name in enumerate(node.outputs)})
     return known

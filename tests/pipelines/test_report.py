@@ -136,14 +136,14 @@ def fabricate() -> dict[str, Any]:
             for split in ("val", "test")
         }
         | {"fit": True, "reason": "it orders the masks of one image (τ 0.62) well enough"},
-        "prompt_rl.history": pd.concat([history(seed, hacked=seed == 2) for seed in (1, 2)]),
-        "prompt_rl.training_info": {
+        "prompt_rl.histories": {seed: history(seed, hacked=seed == 2) for seed in (1, 2)},
+        "prompt_rl.training_infos": {
             seed: {"seconds": 81.5, "steps_per_second": 25.1, "collapsed": False} for seed in (1, 2)
         },
-        "postprocess_rl.history": history(1, hacked=False),
-        "postprocess_rl.training_info": {1: {"seconds": 60.0, "collapsed": True}},
-        "reward_rl.history": None,
-        "reward_rl.training_info": None,
+        "postprocess_rl.histories": {1: history(1, hacked=False)},
+        "postprocess_rl.training_infos": {1: {"seconds": 60.0, "collapsed": True}},
+        "reward_rl.histories": {},
+        "reward_rl.training_infos": {},
     }  # fmt: skip
 
 
@@ -325,7 +325,7 @@ def test_group_in_two_splits_is_a_warning(outputs: Outputs, inputs: dict[str, An
 
 
 def test_report_without_any_experiment_says_so(inputs: dict[str, Any], tmp_path: Path) -> None:
-    none = {name: None for name in inputs if name.endswith((".history", ".training_info"))}
+    none = {name: {} for name in inputs if name.endswith((".histories", ".training_infos"))}
     few = inputs["metrics_per_image"].query("method in ['default', 'static']")
     outputs = Outputs(inputs | none | {"metrics_per_image": few, "reward_net_report": {}}, tmp_path)
     text = Page(outputs.html).text

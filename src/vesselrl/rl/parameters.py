@@ -1,10 +1,13 @@
-"""Parameters of actions, experiments and PPO (``conf/base/parameters_rl.yml``)."""
+"""Parameters of actions, experiments and PPO (``conf/base/parameters_experiments.yml``)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from vesselrl.parameters import ParameterModel
+
+EXPERIMENTS = ("prompt_rl", "postprocess_rl", "reward_rl")
+"""One pipeline each, a namespace of its own; ``experiments`` in conf says what each does."""
 
 
 class Operation(ParameterModel):
@@ -23,40 +26,51 @@ class Operation(ParameterModel):
 
 
 class ActionParameters(ParameterModel):
-    """What a policy may choose from, beside the prompts of the segmenter."""
+    """The group ``actions``: what a policy may choose from, beside the segmenter's prompts."""
 
-    thresholds: list[float] = Field(min_length=1)
-    operations: dict[str, Operation]
+    thresholds: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        min_length=1, description="probabilities above which a pixel is vessel"
+    )
+    operations: dict[str, Operation] = Field(description="by name; to do nothing is always there")
 
 
 class PPOParameters(ParameterModel):
     """Settings of Proximal Policy Optimisation (Schulman et al. 2017), as Stable-Baselines3 has them."""
 
-    total_timesteps: int = Field(ge=1)
-    n_envs: int = Field(ge=1)
-    n_steps: int = Field(ge=2)
+    total_timesteps: PositiveInt = Field(description="rounded up to whole rollouts")
+    n_envs: PositiveInt
+    n_steps: int = Field(ge=2, description="steps of each environment in a rollout")
     batch_size: int = Field(ge=2)
-    n_epochs: int = Field(ge=1)
+    n_epochs: PositiveInt
     learning_rate: float = Field(gt=0)
     gamma: float = Field(ge=0, le=1)
     gae_lambda: float = Field(ge=0, le=1)
     clip_range: float = Field(gt=0)
     ent_coef: float = Field(ge=0)
-    net_arch: list[int] = Field(min_length=1)
+    net_arch: list[PositiveInt] = Field(min_length=1)
 
 
 class RLParameters(ParameterModel):
-    """What the experiments have in common."""
+    """The group ``rl``: what the experiments have in common."""
 
-    seeds: list[int] = Field(min_length=1)
-    save_freq: int = Field(ge=1)
-    validate_every: int = Field(ge=1)
+    seeds: list[NonNegativeInt] = Field(
+        min_length=1, description="one run each; the first owns the folder's top level"
+    )
+    save_freq: PositiveInt = Field(description="steps between checkpoints")
+    validate_every: PositiveInt = Field(description="updates between looks at validation images")
     ppo: PPOParameters
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"a seed is listed twice: {seeds}")
+        return seeds
 
 
 class ExperimentParameters(ParameterModel):
-    """One experiment: what is chosen, how often in an episode, and what rewards it."""
+    """One of ``experiments``: what is chosen, how often in an episode, and who pays."""
 
     chooses: Literal["prompts", "operations", "setting"]
-    episode_length: int = Field(ge=1)
+    episode_length: PositiveInt
     reward: Literal["ground_truth", "reward_network"]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vesselrl.metrics.masks import dice_scores
+from vesselrl.metrics.masks import Scores, overlap_scores
+from vesselrl.reward.closed_form import expected_scores
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.operations import Mask, Probability
@@ -49,13 +50,13 @@ class Scene:
         opinions = network.opinions(image, probabilities.mean(0))
         return cls(image, probabilities, truth, network, opinions)
 
-    def true_dice(self, masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-        """Dice of masks (N, H, W) against the truth, float64 (N,)."""
-        return dice_scores(masks, self.truth)
+    def true_scores(self, masks: npt.NDArray[np.bool_]) -> dict[str, Scores]:
+        """``dice``, ``recall`` and ``precision`` of masks (N, H, W), each float64 (N,) in [0, 1]."""
+        return overlap_scores(masks, self.truth)
 
-    def predicted_dice(self, masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-        """The reward network's calibrated Dice of masks (N, H, W), float64 (N,)."""
-        return self.network.dice(masks, self.opinions)
+    def predicted_scores(self, masks: npt.NDArray[np.bool_]) -> dict[str, Scores]:
+        """The same without the truth: the reward network's calibrated scores."""
+        return self.network.scores(masks, self.opinions)
 
 
 class SceneLoader:
@@ -79,17 +80,23 @@ class SceneLoader:
         return self._load(sample)
 
 
-def score_settings(
-    load: SceneLoader, sample: str, actions: ActionSet
-) -> dict[str, npt.NDArray[np.float64]]:
-    """True Dice and recall, predicted Dice before and after calibration, of every setting, (A,)."""
+def score_settings(load: SceneLoader, sample: str, actions: ActionSet) -> dict[str, Scores]:
+    """True and predicted scores of every setting of one image.
+
+    Returns:
+        ``true_dice``, ``true_recall``, ``true_precision``, ``predicted_dice``,
+        ``predicted_recall``, ``predicted_precision``; ``predicted_raw``, the Dice before
+        calibration; ``confidence``, the Dice that the segmenter expects of itself when its mean map
+        is taken for the truth. Each float64 (A,), in the order of `ActionSet.settings`.
+    """
     scene = load(sample)
     masks = actions.setting_masks(scene.probabilities)
-    hits = (masks & scene.truth).sum((1, 2))
-    raw = scene.network.raw_dice(masks, scene.opinions)
+    raw = scene.network.raw_scores(masks, scene.opinions)
+    predicted = scene.network.calibrated(raw)
+    own = expected_scores(masks, scene.probabilities.mean(0, keepdims=True))
     return {
-        "true_dice": scene.true_dice(masks),
-        "true_recall": hits / max(1, int(scene.truth.sum())),
-        "predicted_dice": scene.network.calibration(raw),
-        "predicted_raw": raw,
+        **{f"true_{key}": scores for key, scores in scene.true_scores(masks).items()},
+        **{f"predicted_{key}": scores for key, scores in predicted.items()},
+        "predicted_raw": raw["dice"],
+        "confidence": own["dice"][:, 0],
     }

@@ -12,6 +12,7 @@ from vesselrl.annotations.entries import Refusal, describe
 from vesselrl.annotations.folder import read
 from vesselrl.annotations.parameters import IngestParameters, SplitParameters
 from vesselrl.errors import VesselrlError
+from vesselrl.progress import with_progress
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ def decode_images(
         return decode(read(raw_images, file), ingest.max_pixels)
 
     makers: Partitions = {row.id: partial(make, row.file) for row in samples.itertuples()}
-    return _with_progress(makers, "Writing images")
+    return with_progress(makers, "Writing images")
 
 
 def draw_masks(samples: Any, accepted_entries: list[dict[str, Any]]) -> Partitions:
@@ -170,21 +171,7 @@ def draw_masks(samples: Any, accepted_entries: list[dict[str, Any]]) -> Partitio
         return rasterise(entry["polygons"], entry["height"], entry["width"])
 
     makers: Partitions = {sample: partial(make, sample) for sample in samples["id"]}
-    return _with_progress(makers, "Writing masks")
-
-
-def _with_progress(makers: Partitions, title: str) -> Partitions:
-    """The same makers, which move a progress bar on as whoever saves them calls them."""
-    bar = tqdm(total=len(makers), desc=title, unit="image")
-
-    def call(make: Callable[[], Any]) -> Any:
-        made = make()
-        bar.update()
-        if bar.n == bar.total:
-            bar.close()
-        return made
-
-    return {sample: partial(call, make) for sample, make in makers.items()}
+    return with_progress(makers, "Writing masks")
 
 
 def write_ingest_report(

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vesselrl.report.document import Document
 from vesselrl.report.parameters import ReportParameters
 
 Lazy = dict[str, Callable[[], Any]]
@@ -14,33 +13,28 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def gather_histories(**histories: Any) -> Any:
+def gather_histories(**experiments: Mapping[int, Any]) -> Any:
     """Put the training histories of all experiments under one another.
 
     Args:
-        histories: experiment → DataFrame (seed, steps, ep_rew_mean, reward_net_score, gt_dice,
-            val_dice, action_entropy), or None where the experiment was not run.
+        experiments: experiment → seed → DataFrame (steps, ep_rew_mean, reward_net_score, gt_dice,
+            val_dice, action_entropy, …); without seeds where the experiment was not run.
 
     Returns:
-        The same columns behind a column ``experiment``; no rows if no experiment was run.
+        The same columns behind ``experiment`` and ``seed``; no rows if no experiment was run.
     """
     import pandas as pd
 
     parts = [
-        history.assign(experiment=experiment)
-        for experiment, history in histories.items()
-        if history is not None
+        history.assign(experiment=experiment, seed=seed)
+        for experiment, histories in experiments.items()
+        for seed, history in histories.items()
     ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["experiment"])
-
-
-def gather_training_infos(**infos: Any) -> dict[str, dict[int, Any]]:
-    """Training facts of the experiments that were run: experiment → seed → facts."""
-    return {
-        experiment: {int(seed): facts for seed, facts in of_experiment.items()}
-        for experiment, of_experiment in infos.items()
-        if of_experiment is not None
-    }
+    columns = ["experiment", "seed"]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    curves = pd.concat(parts, ignore_index=True)
+    return curves[columns + [column for column in curves if column not in columns]]
 
 
 def compare_methods(
@@ -52,7 +46,7 @@ def compare_methods(
     return leaderboard(metrics_per_image, _specifications(evaluation), report, seed)
 
 
-def decide(
+def give_verdict(
     metrics_per_image: Any, leaderboard: Any, report: ReportParameters, seed: int
 ) -> dict[str, Any]:
     """The verdict; see ``vesselrl.metrics.comparison.verdict``."""
@@ -102,7 +96,7 @@ def draw_examples(
     return draw_gallery(images, masks, predictions, scores, list(columns)[:2])
 
 
-def compose(
+def write_report(
     samples: Any,
     ingest_report: Mapping[str, Any],
     quarantine: Any,
@@ -112,7 +106,6 @@ def compose(
     choices: Any,
     methods_not_run: Sequence[Mapping[str, str]],
     learning_curves: Any,
-    training_infos: Mapping[str, Mapping[int, Mapping[str, Any]]],
     reward_net_report: Mapping[str, Any],
     leaderboard_figure: bytes,
     paired_figure: bytes,
@@ -122,7 +115,8 @@ def compose(
     evaluation: Any,
     report: ReportParameters,
     parameters: Mapping[str, Any],
-) -> Document:
+    **training_infos: Mapping[int, Mapping[str, Any]],
+) -> tuple[str, str]:
     """Write the report: what was found first, then what stands behind it.
 
     Args:
@@ -135,7 +129,6 @@ def compose(
         choices: columns method, prompt, threshold, operations: what was done to each image.
         methods_not_run: rows method, command.
         learning_curves: training histories, column experiment first.
-        training_infos: experiment → seed → facts.
         reward_net_report: report card of the reward network.
         leaderboard_figure: PNG, as are the next four.
         paired_figure: differences per image.
@@ -145,9 +138,10 @@ def compose(
         evaluation: of which ``methods`` (method → settings) is read.
         report: objective, targets, baseline.
         parameters: every parameter of the run, to be printed.
+        training_infos: experiment → seed → facts.
 
     Returns:
-        The report, ready to be rendered.
+        The report as HTML and as Markdown.
     """
     from importlib.metadata import version
 
@@ -155,6 +149,8 @@ def compose(
     from pydantic_core import to_jsonable_python
 
     from vesselrl.report import background, findings
+    from vesselrl.report.document import Document
+    from vesselrl.report.render import render_html, render_markdown
     from vesselrl.report.words import counted
 
     recommended = verdict["recommended"]
@@ -163,7 +159,7 @@ def compose(
         f"{counted(verdict['groups'], 'group')}"
     )
     configuration = yaml.safe_dump(to_jsonable_python(parameters), sort_keys=False)
-    return Document(
+    document = Document(
         title="Vessel segmentation: which method to use",
         subtitle=f"Technical report. {tested}.",
         sections=(
@@ -184,6 +180,7 @@ def compose(
             ),
         ),
     )
+    return render_html(document), render_markdown(document)
 
 
 def _specifications(evaluation: Any) -> dict[str, dict[str, Any]]:

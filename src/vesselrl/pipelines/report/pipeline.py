@@ -1,76 +1,81 @@
-"""The leaderboard and the verdict from scores per image; figures; the report from all of it."""
-
-from typing import Any
+"""Wiring of the pipeline ``report``."""
 
 from kedro.pipeline import Pipeline, node
 
 from vesselrl.pipelines.report import nodes
-from vesselrl.report.render import render_html, render_markdown
-
-EXPERIMENTS = ("prompt_rl", "postprocess_rl", "reward_rl")
+from vesselrl.rl.parameters import EXPERIMENTS
 
 
-def create_pipeline(**kwargs: Any) -> Pipeline:
-    """The pipeline ``report``."""
+def create_pipeline() -> Pipeline:
+    """Scores per image → leaderboard → verdict → figures → the report as HTML and Markdown."""
     return Pipeline(
         [
             node(
                 nodes.compare_methods,
                 ["metrics_per_image", "params:evaluation", "params:report", "params:seed"],
                 "leaderboard",
+                name="compare_methods",
             ),
             node(
-                nodes.decide,
+                nodes.give_verdict,
                 ["metrics_per_image", "leaderboard", "params:report", "params:seed"],
                 "verdict",
+                name="give_verdict",
             ),
             node(
                 nodes.draw_comparison,
                 ["metrics_per_image", "leaderboard", "verdict", "params:report"],
                 ["leaderboard_figure", "paired_figure", "cost_figure"],
+                name="draw_comparison",
             ),
             node(
                 nodes.gather_histories,
-                {experiment: f"{experiment}.history" for experiment in EXPERIMENTS},
+                {name: f"{name}.histories" for name in EXPERIMENTS},
                 "learning_curves",
+                name="gather_histories",
             ),
             node(
-                nodes.gather_training_infos,
-                {experiment: f"{experiment}.training_info" for experiment in EXPERIMENTS},
-                "training_infos",
+                nodes.draw_training,
+                "learning_curves",
+                "curves_figure",
+                name="draw_learning_curves",
             ),
-            node(nodes.draw_training, "learning_curves", "curves_figure"),
             node(
                 nodes.draw_examples,
                 ["images", "masks", "predictions", "metrics_per_image", "verdict", "params:report"],
                 "gallery_figure",
+                name="draw_examples",
             ),
             node(
-                nodes.compose,
-                [
-                    "samples",
-                    "ingest_report",
-                    "quarantine",
-                    "segment_failures",
-                    "leaderboard",
-                    "verdict",
-                    "choices",
-                    "methods_not_run",
-                    "learning_curves",
-                    "training_infos",
-                    "reward_net_report",
-                    "leaderboard_figure",
-                    "paired_figure",
-                    "curves_figure",
-                    "gallery_figure",
-                    "cost_figure",
-                    "params:evaluation",
-                    "params:report",
-                    "parameters",
-                ],
-                "report_document",
+                nodes.write_report,
+                {
+                    **{
+                        name: name
+                        for name in (
+                            "samples",
+                            "ingest_report",
+                            "quarantine",
+                            "segment_failures",
+                            "leaderboard",
+                            "verdict",
+                            "choices",
+                            "methods_not_run",
+                            "learning_curves",
+                            "reward_net_report",
+                            "leaderboard_figure",
+                            "paired_figure",
+                            "curves_figure",
+                            "gallery_figure",
+                            "cost_figure",
+                            "parameters",
+                        )
+                    },
+                    "evaluation": "params:evaluation",
+                    "report": "params:report",
+                    **{name: f"{name}.training_infos" for name in EXPERIMENTS},
+                },
+                ["final_report_html", "final_report_md"],
+                name="write_report",
             ),
-            node(render_html, "report_document", "final_report_html"),
-            node(render_markdown, "report_document", "final_report_md"),
         ]
     )

@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from vesselrl.progress import with_progress
 from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
 
@@ -25,27 +27,17 @@ def segment_images(images: Partitions, samples: Any, segmenter: SegmenterParamet
     Returns:
         Sample id → maker of `vesselrl.segmenters.candidates.make_candidates`.
     """
-    from tqdm import tqdm  # noqa: PLC0415 - keeps kedro commands quick
-
-    from vesselrl.segmenters.base import build_segmenter  # noqa: PLC0415
-    from vesselrl.segmenters.candidates import make_candidates  # noqa: PLC0415
+    from vesselrl.segmenters.base import build_segmenter
+    from vesselrl.segmenters.candidates import make_candidates
 
     model = build_segmenter(segmenter)
     prompts = list(segmenter.prompts)
-    ids = ids_of(samples)
-    progress = tqdm(total=len(ids), desc="Segmenting", unit="image")
 
-    def maker(sample: str) -> Callable[[], Any]:
-        def make() -> Any:
-            made = make_candidates(sample, images[sample](), model, prompts)
-            progress.update()
-            if progress.n == progress.total:
-                progress.close()
-            return made
+    def make(sample: str) -> Any:
+        return make_candidates(sample, images[sample](), model, prompts)
 
-        return make
-
-    return {sample: maker(sample) for sample in ids}
+    makers: Partitions = {sample: partial(make, sample) for sample in ids_of(samples)}
+    return with_progress(makers, "Segmenting")
 
 
 def summarise_candidates(candidates: Partitions) -> tuple[Any, Any]:
@@ -58,7 +50,7 @@ def summarise_candidates(candidates: Partitions) -> tuple[Any, Any]:
         Two DataFrames, sorted by id: failures (id, error; often no rows) and timing (id, seconds
         for all prompts together, calls: the number of prompts).
     """
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
     failures, timing = [], []
     for sample in sorted(candidates):
@@ -90,7 +82,7 @@ def draw_segment_overview(
         samples: the table of samples; the images shown are spread evenly over it.
         segmenter: the prompts.
     """
-    from vesselrl.segmenters.overview import draw_overview  # noqa: PLC0415
+    from vesselrl.segmenters.overview import draw_overview
 
     ids = ids_of(samples, "train", "val")
     count = min(OVERVIEW_ROWS, len(ids))

@@ -1,0 +1,61 @@
+"""Weights of torch networks, with the plain values that describe them."""
+
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from vesselrl.errors import VesselrlError
+from vesselrl.files import write_atomically
+
+State = dict[str, Any]
+
+
+class TorchStateDataset(AbstractDataset[State, State]):  # type: ignore[misc]  # Kedro is untyped
+    """A dict of tensors and plain values (numbers, texts, lists, dicts of them) ↔ a ``.pth`` file.
+
+    Such a file is a zip archive with a pickle inside; it is read with ``weights_only=True``, which
+    runs nothing of what it holds.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> State:
+        """The state, its tensors on the CPU.
+
+        Raises:
+            VesselrlError: the file is damaged, or holds something beside tensors and plain values.
+        """
+        import torch
+
+        try:
+            state = torch.load(self._filepath, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            raise
+        # torch raises errors of many kinds on damaged files, pickle's among them.
+        except Exception as error:
+            raise VesselrlError(
+                f"{self._filepath} cannot be loaded: it is damaged, or holds something beside "
+                "tensors and plain values, which is refused because loading it could run code. "
+                "Train the network again: kedro run --pipeline reward_net."
+            ) from error
+        if not isinstance(state, dict):
+            raise VesselrlError(
+                f"{self._filepath} holds a {type(state).__name__}; expected the dict that "
+                "kedro run --pipeline reward_net writes."
+            )
+        return state
+
+    def save(self, data: State) -> None:
+        """Replace the file, whole or not at all."""
+        import torch
+
+        write_atomically(self._filepath, lambda stream: torch.save(data, stream))
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}

@@ -1,0 +1,149 @@
+"""What each method decides for an image, as data from which its mask can be drawn again."""
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vesselrl.evaluation.parameters import Method
+from vesselrl.rl.actions import ActionSet, Rules, State
+from vesselrl.rl.observations import image_features, mask_features
+from vesselrl.rl.operations import Mask, Probability
+from vesselrl.rl.policy import Policy
+
+POSTERIOR = "posterior"
+"""In place of what is chosen: the mask is the reward network's own, nothing is chosen."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image and all that a method may look at; the oracle alone looks at ``true``.
+
+    Attributes:
+        sample: its id.
+        image: uint8 (H, W) or (H, W, 3).
+        probabilities: float32 (P, H, W), the maps of all prompts.
+        predicted: float64 (A,), the reward network's objective for every setting.
+        true: float64 (A,), the true objective of every setting.
+    """
+
+    sample: str
+    image: npt.NDArray[np.uint8]
+    probabilities: Probability
+    predicted: npt.NDArray[np.float64]
+    true: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a method does to an image: the state it ends in, and how many prompts it had to ask."""
+
+    chooses: str
+    state: State
+    calls: int
+
+    def encoded(self) -> str:
+        """The state as JSON."""
+        return json.dumps(self.state)
+
+
+Decide = Callable[[Case], Decision]
+
+
+def decode_state(text: str) -> State:
+    """The state that `Decision.encoded` wrote."""
+    return tuple(tuple(int(part) for part in choice) for choice in json.loads(text))
+
+
+def deciders(
+    method: Method, actions: ActionSet, static: int, policies: Mapping[int, Policy], seed: int
+) -> dict[int, Decide]:
+    """Seed → how a method decides; a method without chance or training has one seed.
+
+    Args:
+        method: which one.
+        actions: prompts, thresholds, operations.
+        static: number of the best static setting in ``actions.settings``.
+        policies: of the method's experiment, by seed; none for methods without.
+        seed: of the random choices.
+    """
+    settings = actions.settings
+    everything = len(actions.prompts)
+
+    def fixed(choose: Callable[[Case], int], calls: int) -> Decide:
+        return lambda case: Decision("setting", (tuple(settings[choose(case)]),), calls)
+
+    if method.kind == "policy":
+        return {number: _by_policy(policy) for number, policy in policies.items()}
+    if method.kind == "random":
+
+        def at_random(number: int) -> Callable[[Case], int]:
+            def choose(case: Case) -> int:
+                rng = np.random.default_rng([number, zlib.crc32(case.sample.encode())])
+                return int(rng.integers(len(settings)))
+
+            return choose
+
+        return {seed + i: fixed(at_random(seed + i), 1) for i in range(method.repeats)}
+    return {
+        seed: {
+            "default": lambda _: Decision("setting", (), 1),
+            "static": fixed(lambda _: static, 1),
+            "best_of_n": fixed(lambda case: int(case.predicted.argmax()), everything),
+            "oracle": fixed(lambda case: int(case.true.argmax()), everything),
+            "posterior": lambda _: Decision(POSTERIOR, (), everything),
+        }[method.kind]
+    }
+
+
+def _by_policy(policy: Policy) -> Decide:
+    rules = policy.rules
+
+    def decide(case: Case) -> Decision:
+        state = policy.decide(
+            image_features(case.image),
+            lambda state: mask_features(*rules.answer(case.probabilities, state)),
+        )
+        asked: set[int] = set()
+        # A policy that looks at the mask needs every prompt on its way, the default's at first.
+        if policy.observer.sees_masks:
+            asked.update(rules.prompts_used(()))
+        asked.update(rules.prompts_used(state))
+        return Decision(rules.chooses, state, len(asked))
+
+    return decide
+
+
+def draw(
+    decision_chooses: str,
+    state: State,
+    probabilities: Probability,
+    actions: ActionSet,
+    posterior: Callable[[], Probability],
+) -> Mask:
+    """The mask that a decision stands for, bool (H, W).
+
+    Args:
+        decision_chooses: what the method chooses, or `POSTERIOR`.
+        state: its choices.
+        probabilities: float32 (P, H, W).
+        actions: prompts, thresholds, operations.
+        posterior: gives the reward network's own map, float32 (H, W).
+    """
+    if decision_chooses == POSTERIOR:
+        return posterior() > 0.5
+    rules = Rules(actions, decision_chooses, max(len(state), 1))  # type: ignore[arg-type]
+    mask, _ = rules.answer(probabilities, state)
+    return mask
+
+
+def describe(decision: Decision, actions: ActionSet) -> dict[str, object]:
+    """The decision in names: prompt, threshold, operations."""
+    if decision.chooses == POSTERIOR:
+        return {"prompt": "all", "threshold": 0.5, "operations": "none"}
+    rules = Rules(actions, decision.chooses, max(len(decision.state), 1))  # type: ignore[arg-type]
+    return rules.describe(decision.state)

@@ -1,0 +1,228 @@
+"""Nodes of the pipeline ``evaluation``: candidates and policies in, masks and scores out."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from vesselrl.errors import VesselrlError
+from vesselrl.evaluation.parameters import EvaluationParameters
+from vesselrl.progress import with_progress
+from vesselrl.rl.parameters import ActionParameters
+from vesselrl.samples import ids_of
+from vesselrl.segmenters.parameters import SegmenterParameters
+
+Partitions = dict[str, Callable[[], Any]]
+
+CHOICE_COLUMNS = [
+    "method", "seed", "image", "prediction", "chooses", "state", "prompt", "threshold",
+    "operations", "segmenter_calls", "seconds",
+]  # fmt: skip
+COMMAND = "kedro run --pipeline {}"
+
+
+def choose_static_setting(
+    action_scores: Partitions,
+    samples: Any,
+    segmenter: SegmenterParameters,
+    actions: ActionParameters,
+    objective: list[str],
+) -> dict[str, Any]:
+    """Find the one setting for all images that is best on the validation images.
+
+    Args:
+        action_scores: sample id → loader of the true scores of every setting.
+        samples: the table of samples; without validation images the training images choose.
+        segmenter: the prompts.
+        actions: thresholds and operations.
+        objective: the scores whose mean decides.
+
+    Returns:
+        ``index`` in `ActionSet.settings`, ``prompt``, ``threshold``, ``operations``, ``objective``
+        (its mean there) and ``chosen_on`` (the split).
+    """
+    import numpy as np
+
+    from vesselrl.rl.actions import ActionSet
+
+    action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
+    split = "val" if ids_of(samples, "val") else "train"
+    scores = np.mean(
+        [_objective(action_scores[i](), "true", objective) for i in ids_of(samples, split)], axis=0
+    )
+    best = int(scores.argmax())
+    return {
+        "index": best,
+        **action_set.describe(action_set.settings[best]),
+        "objective": round(float(scores[best]), 6),
+        "chosen_on": split,
+    }
+
+
+def decide(
+    images: Partitions,
+    candidates: Partitions,
+    action_scores: Partitions,
+    static_setting: dict[str, Any],
+    samples: Any,
+    evaluation: EvaluationParameters,
+    segmenter: SegmenterParameters,
+    actions: ActionParameters,
+    objective: list[str],
+    seed: int,
+    **policies: Mapping[int, Any],
+) -> tuple[Any, list[dict[str, str]]]:
+    """Let every method decide about every test image.
+
+    Args:
+        images: sample id → loader of uint8 (H, W) or (H, W, 3).
+        candidates: sample id → loader of the stored maps.
+        action_scores: sample id → loader of the scores of every setting.
+        static_setting: see `choose_static_setting`.
+        samples: the table of samples.
+        evaluation: the methods.
+        segmenter: the prompts.
+        actions: thresholds and operations.
+        objective: the scores whose mean decides.
+        seed: of the random choices.
+        policies: experiment → seed → policy; without seeds where the experiment was not run.
+
+    Returns:
+        The choices, a table with the columns `CHOICE_COLUMNS` (``prediction`` is the mask's name
+        among the predictions, ``state`` JSON, ``seconds`` from image to mask); and the methods that
+        could not run, rows ``method``, ``command``.
+
+    Raises:
+        VesselrlError: there are no test images.
+    """
+    import pandas as pd
+    from tqdm import tqdm
+
+    from vesselrl.evaluation.methods import Case, deciders
+    from vesselrl.rl.actions import ActionSet
+    from vesselrl.segmenters.levels import from_levels
+
+    test = ids_of(samples, "test")
+    if not test:
+        raise VesselrlError(
+            "There are no test images to compare methods on: give split.fractions.test a share, or "
+            "name test images in splits.json."
+        )
+    action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
+    methods: dict[str, Any] = {}
+    not_run: list[dict[str, str]] = []
+    for name, method in evaluation.methods.items():
+        of_experiment = policies.get(method.experiment or "", {})
+        methods[name] = deciders(method, action_set, static_setting["index"], of_experiment, seed)
+        if not methods[name]:
+            command = "rl_finetune" if method.experiment == "reward_rl" else "experiments"
+            not_run.append({"method": name, "command": COMMAND.format(command)})
+    rows = []
+    for sample in tqdm(test, "Deciding", unit="image"):
+        stored, scores = candidates[sample](), action_scores[sample]()
+        case = Case(
+            sample,
+            images[sample](),
+            from_levels(stored["levels"]),
+            predicted=_objective(scores, "predicted", objective),
+            true=_objective(scores, "true", objective),
+        )
+        a_call = float(stored["seconds"]) / len(stored["prompts"])
+        for name, by_seed in methods.items():
+            for number, choose in by_seed.items():
+                prefix = name if number == next(iter(by_seed)) else f"{name}/seeds/{number}"
+                row = _decision_row(case, choose, action_set, a_call)
+                rows.append([name, number, sample, f"{prefix}/masks/{sample}", *row])
+    return pd.DataFrame(rows, columns=CHOICE_COLUMNS), not_run
+
+
+def _decision_row(case: Any, choose: Callable[[Any], Any], actions: Any, a_call: float) -> Any:
+    """What was decided, in data and in words, and what it cost."""
+    import time
+
+    from vesselrl.evaluation.methods import describe
+
+    started = time.perf_counter()
+    decision = choose(case)
+    seconds = a_call * decision.calls + time.perf_counter() - started
+    words = describe(decision, actions)
+    return [
+        decision.chooses,
+        decision.encoded(),
+        words["prompt"],
+        words["threshold"],
+        words["operations"],
+        decision.calls,
+        round(seconds, 6),
+    ]
+
+
+def draw_predictions(
+    choices: Any,
+    images: Partitions,
+    candidates: Partitions,
+    reward_network: dict[str, Any],
+    segmenter: SegmenterParameters,
+    actions: ActionParameters,
+) -> Partitions:
+    """Draw the mask of every choice.
+
+    Returns:
+        ``<method>/masks/<id>`` → maker of a mask, bool (H, W); those of a method's further seeds
+        are ``<method>/seeds/<n>/masks/<id>``.
+    """
+    from vesselrl.evaluation.methods import decode_state, draw
+    from vesselrl.reward.network import RewardNetwork
+    from vesselrl.rl.actions import ActionSet
+    from vesselrl.segmenters.levels import from_levels
+
+    action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
+    network = RewardNetwork.from_state(reward_network)
+
+    def make(sample: str, chooses: str, state: str) -> Any:
+        probabilities = from_levels(candidates[sample]()["levels"])
+
+        def posterior() -> Any:
+            return network.opinions(images[sample](), probabilities.mean(0)).mean(0)
+
+        return draw(chooses, decode_state(state), probabilities, action_set, posterior)
+
+    makers: Partitions = {
+        row.prediction: partial(make, row.image, row.chooses, row.state)
+        for row in choices.itertuples()
+    }
+    return with_progress(makers, "Drawing masks", unit="mask")
+
+
+def score_predictions(
+    choices: Any, predictions: Partitions, masks: Partitions, samples: Any
+) -> Any:
+    """Measure every mask against the truth.
+
+    Returns:
+        A table, one row a method, seed and image: method, seed, image, group, split, dice, iou,
+        recall, precision, cldice, hd95, segmenter_calls, seconds.
+    """
+    import pandas as pd
+    from tqdm import tqdm
+
+    from vesselrl.metrics.masks import mask_metrics
+
+    facts = samples.set_index("id")[["group", "split"]].to_dict("index")
+    rows = [
+        {
+            "method": row.method,
+            "seed": row.seed,
+            "image": row.image,
+            **facts[row.image],
+            **mask_metrics(predictions[row.prediction](), masks[row.image]()),
+            "segmenter_calls": row.segmenter_calls,
+            "seconds": row.seconds,
+        }
+        for row in tqdm(choices.itertuples(), "Scoring masks", len(choices), unit="mask")
+    ]
+    return pd.DataFrame(rows)
+
+
+def _objective(scores: Mapping[str, Any], source: str, objective: list[str]) -> Any:
+    """The mean of the objective's scores, ``true`` or ``predicted``, float64 (A,)."""
+    return sum(scores[f"{source}_{name}"] for name in objective) / len(objective)

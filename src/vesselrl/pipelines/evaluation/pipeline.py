@@ -1,0 +1,63 @@
+"""Wiring of the pipeline ``evaluation``."""
+
+from kedro.pipeline import Pipeline, node
+
+from vesselrl.pipelines.evaluation import nodes
+from vesselrl.rl.parameters import EXPERIMENTS
+
+
+def create_pipeline() -> Pipeline:
+    """Best static setting → what each method decides → its masks → its scores, image by image."""
+    return Pipeline(
+        [
+            node(
+                nodes.choose_static_setting,
+                [
+                    "action_scores",
+                    "samples",
+                    "params:segmenter",
+                    "params:actions",
+                    "params:report.objective",
+                ],
+                "static_setting",
+                name="choose_static_setting",
+            ),
+            node(
+                nodes.decide,
+                {
+                    "images": "images",
+                    "candidates": "candidates",
+                    "action_scores": "action_scores",
+                    "static_setting": "static_setting",
+                    "samples": "samples",
+                    "evaluation": "params:evaluation",
+                    "segmenter": "params:segmenter",
+                    "actions": "params:actions",
+                    "objective": "params:report.objective",
+                    "seed": "params:seed",
+                    **{name: f"{name}.policies" for name in EXPERIMENTS},
+                },
+                ["choices", "methods_not_run"],
+                name="decide",
+            ),
+            node(
+                nodes.draw_predictions,
+                [
+                    "choices",
+                    "images",
+                    "candidates",
+                    "reward_network",
+                    "params:segmenter",
+                    "params:actions",
+                ],
+                "predictions",
+                name="draw_predictions",
+            ),
+            node(
+                nodes.score_predictions,
+                ["choices", "predictions", "masks", "samples"],
+                "metrics_per_image",
+                name="score_predictions",
+            ),
+        ]
+    )

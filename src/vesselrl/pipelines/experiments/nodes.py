@@ -1,0 +1,120 @@
+"""Nodes of the pipeline ``experiments``: candidates in, trained policies out."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vesselrl.rl.parameters import ActionParameters, ExperimentParameters, RLParameters
+from vesselrl.rl.run_folder import RunFolder
+from vesselrl.samples import ids_of
+from vesselrl.segmenters.parameters import SegmenterParameters
+
+Partitions = dict[str, Callable[[], Any]]
+
+PACKAGES = ("vesselrl", "numpy", "torch", "stable-baselines3", "gymnasium", "scikit-image")
+
+
+def train_policies(
+    images: Partitions,
+    masks: Partitions,
+    candidates: Partitions,
+    reward_network: dict[str, Any],
+    samples: Any,
+    run_folder: RunFolder,
+    experiment: ExperimentParameters,
+    rl: RLParameters,
+    segmenter: SegmenterParameters,
+    actions: ActionParameters,
+    objective: list[str],
+) -> tuple[dict[int, Any], dict[int, Any], dict[int, Any], dict[int, Any]]:
+    """Train one policy a seed on the training images.
+
+    Args:
+        images: sample id → loader of uint8 (H, W) or (H, W, 3).
+        masks: sample id → loader of the truth, bool (H, W).
+        candidates: sample id → loader of the stored maps.
+        reward_network: state of the `RewardNetwork`.
+        samples: the table of samples.
+        run_folder: receives checkpoints and logs while training runs.
+        experiment: what is chosen, how often, and who pays.
+        rl: seeds, PPO, checkpoints.
+        segmenter: the prompts.
+        actions: thresholds and operations.
+        objective: the scores whose mean is paid.
+
+    Returns:
+        Four mappings from seed: the model, the policy for deployment, the history (a DataFrame, one
+        row an update) and the training's facts (``training_info.json``).
+    """
+    from importlib.metadata import version
+
+    import pandas as pd
+
+    from vesselrl.provenance import digest
+    from vesselrl.reward.network import RewardNetwork
+    from vesselrl.rl.actions import ActionSet, Rules
+    from vesselrl.rl.outcomes import Outcomes
+    from vesselrl.rl.scenes import SceneLoader
+    from vesselrl.rl.training import train_policy
+
+    action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
+    rules = Rules.of(action_set, experiment)
+    load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
+    training = Outcomes(ids_of(samples, "train"), load, rules)
+    validation = Outcomes(ids_of(samples, "val"), load, rules)
+    config = {
+        "experiment": experiment.model_dump(),
+        "rl": rl.model_dump(),
+        "actions": actions.model_dump(),
+        "prompts": list(segmenter.prompts),
+        "objective": list(objective),
+    }
+    fingerprint = digest([config, _data(samples), _weights(reward_network)])
+    run_folder.begin()
+    runs = {
+        seed: train_policy(
+            run_folder.name,
+            training,
+            validation,
+            experiment.reward,
+            objective,
+            rl,
+            seed,
+            run_folder.of_seed(seed, rl.seeds[0]),
+        )
+        for seed in rl.seeds
+    }
+    facts = {
+        "fingerprint": fingerprint,
+        "packages": {package: version(package) for package in PACKAGES},
+        "training_images": len(training.samples),
+        "validation_images": len(validation.samples),
+        "config": config,
+    }
+    return (
+        {seed: run.model for seed, run in runs.items()},
+        {seed: run.policy for seed, run in runs.items()},
+        {seed: pd.DataFrame(run.history) for seed, run in runs.items()},
+        {seed: {"seed": seed, **run.result, **facts} for seed, run in runs.items()},
+    )
+
+
+def _data(samples: Any) -> list[list[str]]:
+    return [list(map(str, row)) for row in samples[["id", "sha256", "split"]].to_numpy()]
+
+
+def _weights(state: Mapping[str, Any]) -> list[list[float]]:
+    """Sums that tell one reward network from another."""
+    return [
+        [float(tensor.double().sum()) for tensor in member.values()] for member in state["members"]
+    ]
+
+
+def draw_training(histories: dict[int, Any], experiment: ExperimentParameters) -> Any:
+    """The learning curves of all seeds: what was paid beside what is true; a Figure."""
+    import pandas as pd
+
+    from vesselrl.report.curves import draw_learning_curves
+
+    name = f"{experiment.chooses}, {experiment.reward.replace('_', ' ')}"
+    curves = [frame.assign(seed=seed, experiment=name) for seed, frame in histories.items()]
+    return draw_learning_curves(pd.concat(curves, ignore_index=True))

@@ -1,0 +1,128 @@
+"""A policy for deployment: plain arrays and settings, no pickle, no Stable-Baselines3."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vesselrl.rl.actions import Choice, Rules, State
+from vesselrl.rl.observations import Features, Observer
+
+if TYPE_CHECKING:
+    from stable_baselines3 import PPO
+
+Arrays = Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A multi-layer perceptron with tanh units that chooses greedily.
+
+    Attributes:
+        rules: what its choices mean.
+        observer: what it sees.
+        weights: ``mean`` and ``scale`` of the observer; ``layer.<i>.weight`` float32 (out, in) and
+            ``layer.<i>.bias`` (out,), the last layer giving one logit an option.
+    """
+
+    rules: Rules
+    observer: Observer
+    weights: Arrays
+
+    @classmethod
+    def of(cls, model: "PPO", rules: Rules, observer: Observer) -> "Policy":
+        """The policy inside a trained model."""
+        from torch.nn import Linear
+
+        layers = [
+            layer for layer in model.policy.mlp_extractor.policy_net if isinstance(layer, Linear)
+        ]
+        weights = {"mean": observer.mean, "scale": observer.scale}
+        for number, layer in enumerate([*layers, model.policy.action_net]):
+            weights[f"layer.{number}.weight"] = layer.weight.detach().cpu().numpy()
+            weights[f"layer.{number}.bias"] = layer.bias.detach().cpu().numpy()
+        return cls(rules, observer, weights)
+
+    def choose(self, observation: Features) -> Choice:
+        """The most probable option of each part of the action."""
+        depth = sum(name.endswith(".bias") for name in self.weights)
+        hidden = observation
+        for number in range(depth):
+            weight, bias = (self.weights[f"layer.{number}.{part}"] for part in ("weight", "bias"))
+            hidden = weight @ hidden + bias
+            if number < depth - 1:
+                hidden = np.tanh(hidden)
+        ends = np.cumsum(self.rules.choices)[:-1]
+        return tuple(int(part.argmax()) for part in np.split(hidden, ends))
+
+    def decide(
+        self, image_features: Features, mask_features: Callable[[State], Features]
+    ) -> State:
+        """Play one episode greedily.
+
+        Args:
+            image_features: of the image, see `vesselrl.rl.observations`.
+            mask_features: of the mask that a state stands for.
+
+        Returns:
+            The state at its end.
+        """
+        state: State = ()
+        for step in range(self.rules.length):
+            observation = self.observer(image_features, partial(mask_features, state), step)
+            state = self.rules.extend(state, self.choose(observation))
+        return state
+
+    def settings(self) -> dict[str, Any]:
+        """What beside the weights makes the policy, as JSON holds it."""
+        actions = self.rules.actions
+        return {
+            "chooses": self.rules.chooses,
+            "episode_length": self.rules.length,
+            "prompts": list(actions.prompts),
+            "default_prompt": actions.prompts[actions.default_prompt],
+            "thresholds": list(actions.thresholds),
+            "operations": {
+                name: operation.model_dump() for name, operation in actions.operations.items()
+            },
+        }
+
+    @classmethod
+    def from_parts(cls, settings: Mapping[str, Any], weights: Arrays) -> "Policy":
+        """The policy that `settings` and weights describe.
+
+        Raises:
+            ValueError: they do not belong together.
+        """
+        from vesselrl.rl.actions import ActionSet
+        from vesselrl.rl.parameters import ActionParameters
+
+        parameters = ActionParameters(
+            thresholds=settings["thresholds"], operations=settings["operations"]
+        )
+        actions = ActionSet.of(settings["prompts"], settings["default_prompt"], parameters)
+        rules = Rules(actions, settings["chooses"], settings["episode_length"])
+        observer = Observer(weights["mean"], weights["scale"], rules.length)
+        policy = cls(rules, observer, weights)
+        policy._check_shapes()
+        return policy
+
+    def _check_shapes(self) -> None:
+        depth = sum(name.endswith(".bias") for name in self.weights)
+        size = self.observer.size
+        for number in range(depth):
+            weight = self.weights[f"layer.{number}.weight"]
+            if weight.shape[1] != size:
+                raise ValueError(
+                    f"layer.{number}.weight takes {weight.shape[1]} values, but gets {size}: "
+                    "policy.json and policy.safetensors do not belong together."
+                )
+            size = weight.shape[0]
+        if size != sum(self.rules.choices):
+            raise ValueError(
+                f"The policy answers with {size} logits, but policy.json lists "
+                f"{sum(self.rules.choices)} options: they do not belong together."
+            )

@@ -1,0 +1,126 @@
+import json
+
+import numpy as np
+import pytest
+from stable_baselines3 import PPO
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from vesselrl.rl.parameters import RLParameters
+from vesselrl.rl.training import train_policy
+
+TAGS = {
+    "rollout/ep_rew_mean", "rollout/ep_len_mean", "custom/reward_net_score", "custom/gt_dice",
+    "custom/best_reward", "custom/val_dice", "custom/action_entropy", "train/policy_loss",
+    "train/value_loss",
+}  # fmt: skip
+
+
+def parameters(**ppo) -> RLParameters:
+    return RLParameters(
+        seeds=[1],
+        save_freq=100,
+        validate_every=2,
+        ppo={
+            "total_timesteps": 500, "n_envs": 2, "n_steps": 64, "batch_size": 64, "n_epochs": 10,
+            "learning_rate": 3e-3, "gamma": 0.99, "gae_lambda": 0.95, "clip_range": 0.2,
+            "ent_coef": 0.0, "net_arch": [32],
+        } | ppo,
+    )  # fmt: skip
+
+
+def train(outcomes_of, folder, chooses="setting", length=1, seed=1, paid_by="ground_truth", **ppo):
+    return train_policy(
+        "tried",
+        outcomes_of(chooses, length),
+        outcomes_of(chooses, length, samples=("i4", "i5")),
+        paid_by,
+        ["dice"],
+        parameters(**ppo),
+        seed,
+        folder,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("run")
+
+
+def events(folder) -> EventAccumulator:
+    accumulator = EventAccumulator(str(folder / "logs" / "PPO_1"))
+    accumulator.Reload()
+    return accumulator
+
+
+def test_the_policy_learns_which_prompt_each_image_deserves(outcomes_of, tmp_path):
+    run = train(outcomes_of, tmp_path, total_timesteps=1500)
+    assert run.result["val_dice"] == pytest.approx(1.0)
+    assert not run.result["collapsed"]
+    assert run.history[-1]["ep_rew_mean"] > run.history[0]["ep_rew_mean"]
+
+
+@pytest.mark.parametrize(("chooses", "length"), [("prompts", 3), ("operations", 5), ("setting", 1)])
+def test_every_tag_has_one_value_an_update_at_its_own_step(outcomes_of, tmp_path, chooses, length):
+    run = train(outcomes_of, tmp_path, chooses, length)
+    log = events(tmp_path)
+    assert set(log.Tags()["scalars"]) >= TAGS
+    steps = [128, 256, 384, 512]
+    assert [event.step for event in log.Scalars("train/policy_loss")] == steps
+    assert [event.step for event in log.Scalars("rollout/ep_rew_mean")] == steps
+    assert [event.step for event in log.Scalars("custom/val_dice")] == [256, 512]
+    assert [row["steps"] for row in run.history] == steps
+    assert log.Scalars("custom/gt_dice")[-1].value == pytest.approx(run.history[-1]["gt_dice"])
+    assert log.Scalars("rollout/ep_len_mean")[-1].value == length
+
+
+def test_checkpoints_come_as_their_steps_are_reached(outcomes_of, tmp_path):
+    train(outcomes_of, tmp_path, n_envs=3)
+    names = {file.name for file in (tmp_path / "checkpoints").iterdir()}
+    assert names == {f"sa2va_rl_{steps}_steps.zip" for steps in (100, 200, 300, 400, 500)}
+    assert PPO.load(tmp_path / "checkpoints" / "sa2va_rl_100_steps.zip").num_timesteps == 102
+
+
+def test_the_exported_policy_does_what_the_model_does(outcomes_of, tmp_path):
+    for chooses, length in (("setting", 1), ("prompts", 3)):
+        run = train(outcomes_of, tmp_path / chooses, chooses, length)
+        rng = np.random.default_rng(0)
+        for observation in rng.normal(size=(50, run.policy.observer.size)).astype(np.float32):
+            action, _ = run.model.predict(observation, deterministic=True)
+            assert run.policy.choose(observation) == tuple(np.atleast_1d(action))
+
+
+def test_same_seed_same_policy_and_another_seed_another(outcomes_of, tmp_path):
+    first, second, other = (
+        train(outcomes_of, tmp_path / name, seed=seed)
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert first.history == second.history
+    for name, weight in first.policy.weights.items():
+        assert np.array_equal(weight, second.policy.weights[name])
+    assert first.history != other.history
+
+
+def test_the_policy_with_the_best_gold_score_is_kept_not_the_best_paid(outcomes_of, tmp_path):
+    run = train(outcomes_of, tmp_path, paid_by="reward_network")
+    scored = {row["steps"]: row["val_dice"] for row in run.history if "val_dice" in row}
+    assert run.result["val_dice"] == max(scored.values()) == scored[run.result["kept_step"]]
+
+
+def test_a_policy_that_treats_all_images_alike_is_called_collapsed(outcomes_of, tmp_path):
+    bright = [f"i{number}" for number in range(0, 20, 2)]
+    run = train_policy(
+        "tried", outcomes_of("prompts", 1, bright[:8]), outcomes_of("prompts", 1, bright[8:]),
+        "ground_truth", ["dice"], parameters(total_timesteps=1500), seed=1, folder=tmp_path,
+    )  # fmt: skip
+    assert run.result["collapsed"]
+    assert run.result["choices"] == {"top | 0.5 | keep": 1.0}
+    json.dumps(run.result)
+
+
+def test_without_validation_images_the_last_policy_is_kept(outcomes_of, tmp_path):
+    run = train_policy(
+        "tried", outcomes_of("setting", 1), outcomes_of("setting", 1, samples=()),
+        "ground_truth", ["dice"], parameters(), seed=1, folder=tmp_path,
+    )  # fmt: skip
+    assert run.result["kept_step"] == run.result["steps"] == 512
+    assert run.result["val_dice"] is None
