@@ -112,7 +112,7 @@ def test_a_policy_that_treats_all_images_alike_is_called_collapsed(outcomes_of, 
         "tried", outcomes_of("prompts", 1, bright[:8]), outcomes_of("prompts", 1, bright[8:]),
         "ground_truth", ["dice"], parameters(total_timesteps=1500), seed=1, folder=tmp_path,
     )  # fmt: skip
-    assert run.result["collapsed"]
+    assert run.result["collapsed"], run.result
     assert run.result["choices"] == {"top | 0.5 | keep": 1.0}
     json.dumps(run.result)
 

@@ -82,7 +82,7 @@ def test_the_pipeline_writes_images_and_annotations_into_sample_dir(tmp_path: Pa
         base_env="base",
         default_run_env="base",
         runtime_params={"sample_dir": str(tmp_path)},
-        config_patterns={"catalog": ["catalog_sample*"]},
+        config_patterns={"catalog": ["catalog.yml", "catalog_sample*"]},
     )
     catalog = DataCatalog.from_config(configuration["catalog"])
     parameters = SampleParameters(seed=5, patients=1, frames=2, size=96)

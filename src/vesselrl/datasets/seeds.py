@@ -21,7 +21,7 @@ class SeedsDataset(AbstractDataset[Mapping[int, Any], dict[int, Any]]):  # type:
 
     Args:
         path: the folder of the experiment.
-        filename: the file of one seed.
+        file: the name of the file of one seed.
         dataset: type, and arguments beside ``filepath``, of the dataset of one seed.
         metadata: for Kedro's plugins.
     """
@@ -30,12 +30,12 @@ class SeedsDataset(AbstractDataset[Mapping[int, Any], dict[int, Any]]):  # type:
         self,
         *,
         path: str,
-        filename: str,
+        file: str,
         dataset: dict[str, Any],
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._folder = Path(path)
-        self._filename = filename
+        self._file = file
         self._class, self._arguments = parse_dataset_definition(dataset)
         self.metadata = metadata
 
@@ -50,9 +50,7 @@ class SeedsDataset(AbstractDataset[Mapping[int, Any], dict[int, Any]]):  # type:
         for seed, value in data.items():
             self._dataset(seed, seeds[0]).save(value)
         listing = json.dumps(seeds)
-        write_atomically(
-            self._folder / SEEDS_FILE, lambda stream: stream.write(listing.encode())
-        )
+        write_atomically(self._folder / SEEDS_FILE, lambda stream: stream.write(listing.encode()))
 
     def _seeds(self) -> list[int]:
         file = self._folder / SEEDS_FILE
@@ -60,11 +58,11 @@ class SeedsDataset(AbstractDataset[Mapping[int, Any], dict[int, Any]]):  # type:
 
     def _dataset(self, seed: int, first: int) -> Any:
         folder = self._folder if seed == first else self._folder / "seeds" / str(seed)
-        return self._class(filepath=str(folder / self._filename), **self._arguments)
+        return self._class(filepath=str(folder / self._file), **self._arguments)
 
     def _exists(self) -> bool:
         seeds = self._seeds()
         return bool(seeds) and all(self._dataset(seed, seeds[0]).exists() for seed in seeds)
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self._folder), "filename": self._filename}
+        return {"path": str(self._folder), "file": self._file}

@@ -106,7 +106,7 @@ class CandidateVecEnv(VecEnv):
         sample = self._sample[index]
         return self._observer(
             self._outcomes.image_features(sample),
-            lambda: self._outcomes.of(sample, self._state[index]).features,
+            lambda: self._outcomes.mask_features(sample, self._state[index]),
             self._step[index],
         )
 

@@ -1,6 +1,7 @@
 """What is watched while a policy trains: TensorBoard tags, history, checkpoints, gold Dice."""
 
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,7 @@ def greedy_states(policy: Policy, outcomes: Outcomes) -> dict[str, Any]:
     """Sample → the state at the end of its greedy episode."""
     return {
         sample: policy.decide(
-            outcomes.image_features(sample),
-            lambda state, sample=sample: outcomes.of(sample, state).features,
+            outcomes.image_features(sample), partial(outcomes.mask_features, sample)
         )
         for sample in outcomes.samples
     }
@@ -123,7 +123,8 @@ class Monitor(BaseCallback):
             self._best_reward = max(self._best_reward, float(np.mean(returns)))
             self.logger.record("rollout/ep_rew_mean", float(np.mean(returns)))
             self.logger.record(
-                "rollout/ep_len_mean", float(np.mean([info["episode"]["l"] for info in self._ended]))
+                "rollout/ep_len_mean",
+                float(np.mean([info["episode"]["l"] for info in self._ended])),
             )
             self.logger.record("custom/best_reward", self._best_reward)
             for key in ("reward_net_score", "gt_dice"):
@@ -151,6 +152,6 @@ class Monitor(BaseCallback):
         self.model.history[-1]["val_dice"] = dice
         self.logger.record("custom/val_dice", dice)
         self.logger.dump(self.num_timesteps)
-        if score > self.best_score:
+        if score >= self.best_score:  # of equals the one that has learned longer
             self.best_score, self.best_step = score, self.num_timesteps
             self._best_weights = deepcopy(self.model.policy.state_dict())

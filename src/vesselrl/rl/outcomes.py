@@ -1,8 +1,8 @@
 """What choices lead to, computed once: the mask's scores and features for every state visited."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,41 +13,43 @@ from vesselrl.rl.scenes import Scene
 Scores = Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """One mask, judged.
+class Outcome(NamedTuple):
+    """The scores of one mask, each a mapping with dice, recall, precision.
 
     Attributes:
-        features: float32 (8,), see `vesselrl.rl.observations.mask_features`.
-        true: scores against the ground truth: dice, recall, precision.
-        predicted: the reward network's estimates of the same.
+        true: against the ground truth.
+        predicted: the reward network's estimates.
     """
 
-    features: Features
     true: Scores
     predicted: Scores
 
 
 class Outcomes:
-    """Outcomes of some images under the rules of an experiment, remembered once computed."""
+    """Outcomes of some images under the rules of an experiment, remembered once computed.
+
+    Attributes:
+        of: (sample, state) → `Outcome`.
+        image_features: sample → float32 (16,), see `vesselrl.rl.observations`.
+        mask_features: (sample, state) → float32 (8,), see there.
+    """
 
     def __init__(self, samples: Sequence[str], load: Callable[[str], Scene], rules: Rules) -> None:
         self.samples = tuple(samples)
         self.rules = rules
         self._load = load
         self.image_features = cache(lambda sample: image_features(load(sample).image))
+        self.mask_features = cache(self._mask_features)
         self.of = cache(self._of)
 
     def _of(self, sample: str, state: State) -> Outcome:
         scene = self._load(sample)
-        mask, probability = self.rules.answer(scene.probabilities, state)
-        return Outcome(
-            features=mask_features(mask, probability),
-            true={name: float(score[0]) for name, score in scene.true_scores(mask[None]).items()},
-            predicted={
-                name: float(score[0]) for name, score in scene.predicted_scores(mask[None]).items()
-            },
-        )
+        mask, _ = self.rules.answer(scene.probabilities, state)
+        scores = scene.true_scores(mask[None]), scene.predicted_scores(mask[None])
+        return Outcome(*({name: float(value[0]) for name, value in s.items()} for s in scores))
+
+    def _mask_features(self, sample: str, state: State) -> Features:
+        return mask_features(*self.rules.answer(self._load(sample).probabilities, state))
 
 
 def mean_score(scores: Scores, objective: Sequence[str]) -> float:
