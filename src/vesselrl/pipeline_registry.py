@@ -28,5 +28,5 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 
 def _in_a_box(stage: Pipeline, name: str) -> Pipeline:
-    """A stage as one box of ``kedro viz``, which opens on a click; its datasets keep their names."""
+    """A stage as one box of ``kedro viz``, opened by a click; its datasets keep their names."""
     return Pipeline(stage, namespace=name, prefix_datasets_with_namespace=False)

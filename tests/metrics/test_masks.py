@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from monai.metrics import compute_hausdorff_distance
 from scipy import ndimage
 
-from vesselrl.metrics.masks import cldice, dice_scores, hd95, mask_metrics
+from vesselrl.metrics.masks import cldice, hd95, mask_metrics, overlap_scores
 
 OVERLAPS = ("dice", "iou", "recall", "precision", "cldice")
 masks = arrays(np.bool_, (9, 11))
@@ -70,7 +70,9 @@ def test_cldice_forgives_width_but_not_a_missing_branch():
     thin[20, 5:55] = True
     half = truth.copy()
     half[:, 30:] = False
-    assert cldice(thin, truth) > 0.99
+    # the centreline of a bar ends in forks, which a thin line misses
+    assert cldice(thin, truth) > 0.95
+    assert mask_metrics(thin, truth)["dice"] < 0.5
     assert cldice(half, truth) == pytest.approx(2 / 3, abs=0.05)
 
 
@@ -91,10 +93,13 @@ def test_swapping_the_masks_swaps_recall_and_precision_alone(one, other):
 
 
 @given(arrays(np.bool_, (4, 9, 11)), masks)
-def test_dice_of_many_masks_equals_dice_of_each(predictions, truth):
-    each = [mask_metrics(one, truth)["dice"] for one in predictions]
-    np.testing.assert_allclose(dice_scores(predictions, truth), each)
+def test_scores_of_many_masks_equal_scores_of_each(predictions, truth):
+    together = overlap_scores(predictions, truth)
+    for key in ("dice", "recall", "precision"):
+        each = [mask_metrics(one, truth)[key] for one in predictions]
+        np.testing.assert_array_equal(together[key], each)
 
 
-def test_dice_of_no_masks_is_no_scores():
-    assert dice_scores(np.zeros((0, 3, 3), bool), np.ones((3, 3), bool)).shape == (0,)
+def test_no_masks_have_no_scores():
+    scores = overlap_scores(np.zeros((0, 3, 3), bool), np.ones((3, 3), bool))
+    assert all(score.shape == (0,) for score in scores.values())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class FigureDataset(AbstractDataset["Figure", bytes]):  # type: ignore[misc]  # Kedro is untyped
+class FigureDataset(AbstractDataset["Figure", bytes]):
     """Saves a figure as a PNG file and loads the bytes of that file, as a page embeds them.
 
     (``kedro_datasets.matplotlib.MatplotlibDataset`` cannot load.) ``kedro viz`` shows the picture.

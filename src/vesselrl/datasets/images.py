@@ -14,7 +14,7 @@ from vesselrl.files import write_atomically
 Pixels = npt.NDArray[Any]
 
 
-class PngImageDataset(AbstractDataset[Pixels, Pixels]):  # type: ignore[misc]  # Kedro is untyped
+class PngImageDataset(AbstractDataset[Pixels, Pixels]):
     """An image, uint8 (H, W) or (H, W, 3), ↔ an 8-bit grey or RGB PNG file."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -23,14 +23,14 @@ class PngImageDataset(AbstractDataset[Pixels, Pixels]):  # type: ignore[misc]  #
 
     def load(self) -> Pixels:
         """The pixels, uint8 (H, W) or (H, W, 3)."""
-        from PIL import Image  # noqa: PLC0415 - keeps kedro commands quick
+        from PIL import Image
 
         with Image.open(self._filepath) as image:
             return np.array(image)
 
     def save(self, data: Pixels) -> None:
         """Replace the file, whole or not at all."""
-        from PIL import Image  # noqa: PLC0415
+        from PIL import Image
 
         image = Image.fromarray(data)
         write_atomically(self._filepath, lambda stream: image.save(stream, format="PNG"))

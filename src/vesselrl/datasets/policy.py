@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vesselrl.rl.policy import Policy
 
 
-class PolicyDataset(AbstractDataset["Policy", "Policy"]):  # type: ignore[misc]  # Kedro is untyped
+class PolicyDataset(AbstractDataset["Policy", "Policy"]):
     """A `vesselrl.rl.policy.Policy` ↔ ``policy.safetensors`` and, beside it, ``policy.json``."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:

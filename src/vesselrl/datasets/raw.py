@@ -12,7 +12,7 @@ from vesselrl.errors import VesselrlError
 _ELSEWHERE = "give the folder that holds it with --params raw_dir=…"
 
 
-class _ReadOnlyDataset(AbstractDataset[NoReturn, Any]):  # type: ignore[misc]  # Kedro is untyped
+class _ReadOnlyDataset(AbstractDataset[NoReturn, Any]):
     def save(self, data: NoReturn) -> None:
         """Raw data are never written."""
         raise DatasetError(f"{self._describe()} is the user's raw data: it is only read.")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from vesselrl.rl.run_folder import RunFolder
 
 
-class RunFolderDataset(AbstractDataset[NoReturn, "RunFolder"]):  # type: ignore[misc]  # Kedro is untyped
+class RunFolderDataset(AbstractDataset[NoReturn, "RunFolder"]):
     """Loads as a `vesselrl.rl.run_folder.RunFolder`; it is filled while a node runs."""
 
     def __init__(self, *, folder: str, metadata: dict[str, Any] | None = None) -> None:

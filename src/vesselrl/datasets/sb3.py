@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
 
-class Sb3ModelDataset(AbstractDataset["BaseAlgorithm", NoReturn]):  # type: ignore[misc]  # Kedro is untyped
+class Sb3ModelDataset(AbstractDataset["BaseAlgorithm", NoReturn]):
     """Writes a model as Stable-Baselines3's zip file.
 
     It is not read back: such a file holds pickled objects, which can run code when loaded. The

@@ -13,7 +13,7 @@ from vesselrl.files import write_atomically
 SEEDS_FILE = "seeds.json"
 
 
-class SeedsDataset(AbstractDataset[Mapping[int, Any], dict[int, Any]]):  # type: ignore[misc]  # Kedro is untyped
+class SeedsDataset(AbstractDataset[Mapping[int, Any], dict[int, Any]]):
     """Seed → object: the first seed's file in the folder itself, the others' in ``seeds/<n>/``.
 
     The seeds are listed in ``seeds.json``, in their order. Without that file it loads as no seeds

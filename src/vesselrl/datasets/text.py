@@ -9,7 +9,7 @@ from kedro_datasets._typing import HTMLPreview
 from vesselrl.files import write_atomically
 
 
-class TextDataset(AbstractDataset[str, str]):  # type: ignore[misc]  # Kedro is untyped
+class TextDataset(AbstractDataset[str, str]):
     """A string ↔ a UTF-8 file, written whole or not at all."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:

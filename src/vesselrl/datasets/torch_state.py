@@ -11,7 +11,7 @@ from vesselrl.files import write_atomically
 State = dict[str, Any]
 
 
-class TorchStateDataset(AbstractDataset[State, State]):  # type: ignore[misc]  # Kedro is untyped
+class TorchStateDataset(AbstractDataset[State, State]):
     """A dict of tensors and plain values (numbers, texts, lists, dicts of them) ↔ a ``.pth`` file.
 
     Such a file is a zip archive with a pickle inside; it is read with ``weights_only=True``, which

@@ -22,7 +22,8 @@ TIE = 0.001
 """Two Dice scores of one image nearer than this count as a tie."""
 RULE = (
     "Among the methods not significantly worse than the best (paired bootstrap over groups, "
-    "Holm-corrected), the cheapest to deploy (segmenter calls an image, then seconds)."
+    "Holm-corrected), the cheapest to deploy: fewest segmenter calls an image, then without a "
+    "trained policy, then the highest objective."
 )
 
 
@@ -184,7 +185,14 @@ def verdict(
     for row, p in zip(compared, holm([row["p"] for row in compared]), strict=True):
         row["p"] = max(float(p), smallest_p(len(set(groups))))
     not_worse = [best, *(r["method"] for r in compared if r["p"] >= settings.alpha)]
-    recommended = min(not_worse, key=lambda m: (rows[m]["segmenter_calls"], rows[m]["seconds"]))
+    recommended = min(
+        not_worse,
+        key=lambda m: (
+            rows[m]["segmenter_calls"],
+            rows[m]["kind"] == LEARNED_BY_RL,
+            -rows[m]["objective"],
+        ),
+    )
     result: dict[str, Any] = {
         "recommended": recommended,
         "best": best,
@@ -278,13 +286,13 @@ def _sentence(result: dict[str, Any], rows: Mapping[Hashable, Any]) -> str:
     if chosen == best:
         return f"{sentence}, and no other method scores higher."
     gap = _row_of(result, chosen)
-    cost, unit = "segmenter_calls", "segmenter calls"
-    if own[cost] == rows[best][cost]:
-        cost, unit = "seconds", "seconds"
-    return (
-        f"{sentence}. ‘{best}’ scores {_higher(gap)}, and costs more "
-        f"({rows[best][cost]:.2g} {unit} an image against {own[cost]:.2g})."
+    calls, of_best = own["segmenter_calls"], rows[best]["segmenter_calls"]
+    price = (
+        "needs a trained policy"
+        if of_best == calls
+        else f"costs more ({of_best:.2g} segmenter calls an image against {calls:.2g})"
     )
+    return f"{sentence}. ‘{best}’ scores {_higher(gap)}, and {price}."
 
 
 def _row_of(result: dict[str, Any], method: str) -> dict[str, Any]:

@@ -169,8 +169,8 @@ class Rules:
             setting = Setting(*state[0])
             return actions.setting_mask(probabilities, setting), probabilities[setting.prompt]
         if state and self.chooses == "prompts":
-            mean = np.mean([probabilities[choice[0]] for choice in state], axis=0, dtype=np.float32)
-            return mean > DEFAULT_THRESHOLD, mean
+            mean = probabilities[[choice[0] for choice in state]].mean(0)
+            return np.asarray(mean > DEFAULT_THRESHOLD), mean
         mask, probability = (
             actions.default_mask(probabilities),
             probabilities[actions.default_prompt],

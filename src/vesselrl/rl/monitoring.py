@@ -1,5 +1,6 @@
 """What is watched while a policy trains: TensorBoard tags, history, checkpoints, gold Dice."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -77,7 +78,7 @@ class Monitor(BaseCallback):
         self,
         observer: Observer,
         validation: Outcomes,
-        objective: list[str],
+        objective: Sequence[str],
         validate_every: int,
         checkpoints: Path,
         save_freq: int,

@@ -72,9 +72,8 @@ def image_features(image: npt.NDArray[np.uint8]) -> Features:
     )
 
 
-def _ridges(grey: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float32]:
-    response: npt.NDArray[np.float32] = sato(grey, [sigma], black_ridges=True, mode="reflect")
-    return response
+def _ridges(grey: npt.NDArray[np.floating], sigma: float) -> npt.NDArray[np.floating]:
+    return sato(grey, [sigma], black_ridges=True, mode="reflect")
 
 
 def mask_features(mask: Mask, probability: Probability) -> Features:
@@ -142,12 +141,10 @@ class Observer:
         """Whether the mask so far is part of an observation."""
         return self.length > 1
 
-    def __call__(
-        self, of_image: Features, of_mask: Callable[[], Features], step: int
-    ) -> Features:
+    def __call__(self, of_image: Features, of_mask: Callable[[], Features], step: int) -> Features:
         """The observation before a step (counted from 0), float32 (size,)."""
         # Clipped: an image unlike all training images must not send the policy far off.
         standardised = np.clip((of_image - self.mean) / self.scale, -5, 5)
         if not self.sees_masks:
             return standardised
-        return np.concatenate([standardised, of_mask(), np.float32([step / self.length])])
+        return np.concatenate([standardised, of_mask(), [np.float32(step / self.length)]])

@@ -28,17 +28,21 @@ def apply_operation(operation: Operation, mask: Mask, probability: Probability) 
 
 
 def _grow(operation: Operation, mask: Mask, probability: Probability) -> Mask:
-    """Hysteresis (Canny 1986) with the mask as the strong pixels: keep the weak ones joined to it."""
+    """Hysteresis (Canny 1986): the mask's pixels are strong; keep the weak ones joined to them."""
     labels, _ = ndimage.label(mask | (probability > operation.low), structure=np.ones((3, 3)))
     kept = np.unique(labels[mask])
     return np.isin(labels, kept[kept > 0])
 
 
+def _at_the_border_too(operation: Callable[..., Mask], mask: Mask, radius: int) -> Mask:
+    """Opening or closing as if the image went on beyond its border as it is there."""
+    padded = operation(np.pad(mask, radius, mode="edge"), disk(radius))
+    return padded[radius:-radius, radius:-radius]
+
+
 _OPERATIONS: dict[str, Callable[[Operation, Mask, Probability], Mask]] = {
-    "opening": lambda o, mask, _: ndimage.binary_opening(mask, disk(o.radius)),
-    "closing": lambda o, mask, _: ndimage.binary_closing(
-        np.pad(mask, o.radius, mode="edge"), disk(o.radius)
-    )[o.radius : -o.radius, o.radius : -o.radius],
+    "opening": lambda o, mask, _: _at_the_border_too(ndimage.binary_opening, mask, o.radius),
+    "closing": lambda o, mask, _: _at_the_border_too(ndimage.binary_closing, mask, o.radius),
     "remove_small": lambda o, mask, _: remove_small_objects(
         mask, max_size=o.size - 1, connectivity=2
     ),

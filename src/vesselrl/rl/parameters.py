@@ -35,7 +35,7 @@ class ActionParameters(ParameterModel):
 
 
 class PPOParameters(ParameterModel):
-    """Settings of Proximal Policy Optimisation (Schulman et al. 2017), as Stable-Baselines3 has them."""
+    """Settings of Proximal Policy Optimisation (Schulman et al. 2017), named as in SB3."""
 
     total_timesteps: PositiveInt = Field(description="rounded up to whole rollouts")
     n_envs: PositiveInt

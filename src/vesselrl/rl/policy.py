@@ -58,9 +58,7 @@ class Policy:
         ends = np.cumsum(self.rules.choices)[:-1]
         return tuple(int(part.argmax()) for part in np.split(hidden, ends))
 
-    def decide(
-        self, image_features: Features, mask_features: Callable[[State], Features]
-    ) -> State:
+    def decide(self, image_features: Features, mask_features: Callable[[State], Features]) -> State:
         """Play one episode greedily.
 
         Args:

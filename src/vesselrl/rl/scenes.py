@@ -51,7 +51,7 @@ class Scene:
         return cls(image, probabilities, truth, network, opinions)
 
     def true_scores(self, masks: npt.NDArray[np.bool_]) -> dict[str, Scores]:
-        """``dice``, ``recall`` and ``precision`` of masks (N, H, W), each float64 (N,) in [0, 1]."""
+        """``dice``, ``recall``, ``precision`` of masks (N, H, W), each float64 (N,) in [0, 1]."""
         return overlap_scores(masks, self.truth)
 
     def predicted_scores(self, masks: npt.NDArray[np.bool_]) -> dict[str, Scores]:

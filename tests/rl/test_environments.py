@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from stable_baselines3.common.vec_env import VecMonitor
+
+from vesselrl.rl.environments import CandidateVecEnv
+from vesselrl.rl.observations import Observer
+from vesselrl.rl.outcomes import mean_score
+
+CASES = [("prompts", 3), ("operations", 5), ("setting", 1)]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case[0])
+def environment(request, outcomes_of):
+    return make(outcomes_of(*request.param))
+
+
+def make(outcomes, n_envs=2, seed=0):
+    features = np.stack([outcomes.image_features(sample) for sample in outcomes.samples])
+    observer = Observer.fit(features, outcomes.rules.length)
+    return CandidateVecEnv(
+        outcomes, observer, lambda outcome: mean_score(outcome.true, ["dice"]), n_envs, seed
+    )
+
+
+def play(environment, steps, seed=0):
+    environment.action_space.seed(seed)
+    first = environment.reset()
+    return first, [
+        environment.step([environment.action_space.sample() for _ in range(environment.num_envs)])
+        for _ in range(steps)
+    ]
+
+
+def test_shapes_and_types_are_those_sb3_expects(environment):
+    first, steps = play(environment, 7)
+    for observations in (first, *(step[0] for step in steps)):
+        assert observations.shape == (2, *environment.observation_space.shape)
+        assert all(environment.observation_space.contains(o) for o in observations)
+    for _, rewards, dones, infos in steps:
+        assert rewards.dtype == np.float32
+        assert rewards.shape == dones.shape == (2,)
+        assert dones.dtype == bool
+        assert [bool(info.get("episode")) for info in infos] == list(dones)
+
+
+def test_rewards_of_an_episode_add_up_to_the_gain_over_the_default(environment, outcomes_of):
+    outcomes = environment._outcomes
+    total = np.zeros(2)
+    for _, rewards, _, infos in play(environment, 60)[1]:
+        total += rewards
+        for index, info in enumerate(infos):
+            if "episode" in info:
+                before = outcomes.of(info["sample"], ()).true["dice"]
+                after = outcomes.of(info["sample"], info["state"]).true["dice"]
+                assert info["episode"]["r"] == pytest.approx(after - before, abs=1e-6)
+                assert total[index] == pytest.approx(after - before, abs=1e-5)
+                assert info["gt_dice"] == after
+                assert info["episode"]["l"] == outcomes.rules.length
+                total[index] = 0
+
+
+def test_the_last_observation_is_kept_and_the_next_episode_begins(environment):
+    length = environment._outcomes.rules.length
+    _, steps = play(environment, length)
+    observations, _, dones, infos = steps[-1]
+    assert dones.all()
+    for observation, info in zip(observations, infos, strict=True):
+        assert info["terminal_observation"].shape == observation.shape
+        assert not info["TimeLimit.truncated"]
+        if length > 1:
+            assert info["terminal_observation"][-1] == 1
+            assert observation[-1] == 0
+
+
+def test_each_environment_shows_every_image_before_one_comes_again(outcomes_of):
+    environment = make(outcomes_of("setting", 1))
+    shown = [[info["sample"] for info in infos] for *_, infos in play(environment, 8)[1]]
+    for of_environment in zip(*shown, strict=True):
+        assert set(of_environment[:4]) == set(of_environment[4:]) == {"i0", "i1", "i2", "i3"}
+
+
+def test_the_seed_fixes_the_order_of_images(outcomes_of):
+    def order(seed):
+        environment = make(outcomes_of("setting", 1), seed=seed)
+        return [info["sample"] for *_, infos in play(environment, 12)[1] for info in infos]
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+
+
+def test_sb3_wrappers_accept_it(outcomes_of):
+    wrapped = VecMonitor(make(outcomes_of("prompts", 3)))
+    _, steps = play(wrapped, 3)
+    assert all("episode" in info for info in steps[-1][3])
+
+
+def test_observations_tell_nothing_of_the_truth(outcomes_of, environment):
+    """Two images alike but for their truth look the same."""
+    outcomes = environment._outcomes
+    load = outcomes._load
+    hidden = type(outcomes)(
+        outcomes.samples,
+        lambda sample: type(load(sample))(
+            load(sample).image, load(sample).probabilities, ~load(sample).truth
+        ),
+        outcomes.rules,
+    )
+    one, other = play(environment, 10), play(make(hidden), 10)
+    assert np.array_equal(one[0], other[0])
+    for a, b in zip(one[1], other[1], strict=True):
+        assert np.array_equal(a[0], b[0])
