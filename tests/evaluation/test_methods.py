@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from vesselrl.evaluation.methods import (
+    POSTERIOR,
+    Case,
+    deciders,
+    decode_state,
+    describe,
+    draw,
+)
+from vesselrl.evaluation.parameters import Method
+from vesselrl.rl.actions import ActionSet, Rules
+from vesselrl.rl.observations import Observer
+from vesselrl.rl.parameters import ActionParameters
+from vesselrl.rl.policy import Policy
+
+ACTIONS = ActionSet.of(
+    ["a", "b", "c"],
+    "b",
+    ActionParameters(thresholds=[0.25, 0.5], operations={"dilate": {"kind": "dilate"}}),
+)
+SETTINGS = ACTIONS.settings
+BEST_PREDICTED, BEST_TRUE, STATIC = 3, 7, 5
+
+
+@pytest.fixture
+def case() -> Case:
+    rng = np.random.default_rng(0)
+    predicted, true = np.zeros(len(SETTINGS)), np.zeros(len(SETTINGS))
+    predicted[BEST_PREDICTED] = true[BEST_TRUE] = 1
+    image = rng.integers(0, 255, (24, 24), np.uint8)
+    return Case("x", image, rng.random((3, 24, 24), dtype=np.float32), predicted, true)
+
+
+def decide(kind, case, policies=None, **settings):
+    return {
+        seed: choose(case)
+        for seed, choose in deciders(
+            Method(kind=kind, **settings), ACTIONS, STATIC, policies or {}, seed=9
+        ).items()
+    }
+
+
+def constant_policy(chooses: str, length: int, choice: int) -> Policy:
+    """A policy without hidden layers that always prefers one option."""
+    rules = Rules(ACTIONS, chooses, length)
+    observer = Observer(np.zeros(16, np.float32), np.ones(16, np.float32), length)
+    bias = np.zeros(sum(rules.choices), np.float32)
+    bias[choice] = 1
+    weights = {
+        "mean": observer.mean,
+        "scale": observer.scale,
+        "layer.0.weight": np.zeros((len(bias), observer.size), np.float32),
+        "layer.0.bias": bias,
+    }
+    return Policy(rules, observer, weights)
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "calls"),
+    [("static", STATIC, 1), ("best_of_n", BEST_PREDICTED, 3), ("oracle", BEST_TRUE, 3)],
+)
+def test_each_method_looks_where_it_may_and_pays_for_its_prompts(case, kind, setting, calls):
+    (decision,) = decide(kind, case).values()
+    assert decision.state == (tuple(SETTINGS[setting]),)
+    assert decision.calls == calls
+
+
+def test_the_default_is_the_default_prompt_at_half(case):
+    (decision,) = decide("default", case).values()
+    mask = draw(decision.chooses, decision.state, case.probabilities, ACTIONS, posterior=None)
+    assert np.array_equal(mask, case.probabilities[1] > 0.5)
+    assert decision.calls == 1
+    assert describe(decision, ACTIONS) == {"prompt": "b", "threshold": 0.5, "operations": "keep"}
+
+
+def test_random_draws_anew_for_each_repeat_and_the_same_for_each_image(case):
+    first, second = decide("random", case, repeats=20), decide("random", case, repeats=20)
+    assert first == second
+    assert list(first) == list(range(9, 29))
+    assert len({decision.state for decision in first.values()}) > 5
+
+
+def test_the_posterior_asks_all_prompts_and_is_the_networks_own_map(case):
+    (decision,) = decide("posterior", case).values()
+    own = np.linspace(0, 1, 24 * 24, dtype=np.float32).reshape(24, 24)
+    mask = draw(decision.chooses, decision.state, case.probabilities, ACTIONS, lambda: own)
+    assert decision.chooses == POSTERIOR
+    assert decision.calls == 3
+    assert np.array_equal(mask, own > 0.5)
+
+
+def test_a_policy_that_sees_the_mask_pays_for_the_default_prompt_too(case):
+    one_step = decide("policy", case, {1: constant_policy("prompts", 1, 0)}, experiment="prompt_rl")
+    assert one_step[1].calls == 1
+    two_steps = decide(
+        "policy", case, {1: constant_policy("prompts", 2, 0)}, experiment="prompt_rl"
+    )
+    assert two_steps[1].state == ((0,), (0,))
+    assert two_steps[1].calls == 2
+    operations = decide(
+        "policy", case, {1: constant_policy("operations", 2, 1)}, experiment="postprocess_rl"
+    )
+    assert operations[1].calls == 1
+
+
+def test_an_experiment_that_was_not_run_decides_nothing(case):
+    assert decide("policy", case, {}, experiment="reward_rl") == {}
+
+
+@pytest.mark.parametrize("kind", ["default", "static", "random", "best_of_n", "oracle"])
+def test_a_decision_survives_being_written_down(case, kind):
+    for decision in decide(kind, case).values():
+        assert decode_state(decision.encoded()) == decision.state
+
+
+def test_a_policy_needs_a_known_experiment():
+    with pytest.raises(ValidationError, match="prompt_rl, postprocess_rl, reward_rl"):
+        Method(kind="policy")
+    with pytest.raises(ValidationError, match="'alchemy'"):
+        Method(kind="policy", experiment="alchemy")
