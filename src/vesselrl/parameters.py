@@ -1,7 +1,7 @@
 """The base of every parameter group in ``conf/``.
 
-A parameter group is a frozen pydantic model that lives beside the code it steers. Kedro validates it
-before a run starts, because nodes name it as the type of their ``params:`` argument.
+A parameter group is a frozen pydantic model that lives beside the code it steers. Kedro validates
+it before a run starts, because nodes name it as the type of their ``params:`` argument.
 """
 
 from pydantic import BaseModel, ConfigDict

@@ -270,7 +270,7 @@ def test_a_slice_of_the_pipeline_runs_in_memory():
 def catalog_in(folder, **limits):
     text = (CONF / "catalog_ingest.yml").read_text()
     for name in ("raw", "out"):
-        text = text.replace(f"${{runtime_params:{name}_dir}}", str(folder / name))
+        text = text.replace(f"${{_{name}_dir}}", str(folder / name))
     return parameters(DataCatalog.from_config(yaml.safe_load(text)), **limits)
 
 

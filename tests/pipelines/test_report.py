@@ -155,6 +155,8 @@ def history(seed: int, hacked: bool) -> pd.DataFrame:
         {
             "seed": seed, "steps": steps, "ep_rew_mean": 0.2 + 0.1 * progress + 0.01 * seed,
             "reward_net_score": 0.78 + 0.05 * progress, "gt_dice": 0.75 + 0.04 * progress - fall,
+            "proxy": 0.78 + 0.05 * progress, "gold": 0.75 + 0.04 * progress - fall,
+            "val_gold": np.where(steps % 256 == 0, 0.74 + 0.04 * progress - fall, np.nan),
             "val_dice": np.where(steps % 256 == 0, 0.74 + 0.04 * progress - fall, np.nan),
             "action_entropy": 2.4 - 1.2 * progress,
         }

@@ -42,7 +42,7 @@ def test_gallery_colours_found_invented_and_missed_pixels() -> None:
 
 
 def test_every_seed_has_its_own_curve() -> None:
-    columns = ["ep_rew_mean", "reward_net_score", "gt_dice", "val_dice", "action_entropy"]
+    columns = ["ep_rew_mean", "proxy", "gold", "val_gold", "action_entropy"]
     parts = [
         pd.DataFrame(
             {"experiment": "rl", "seed": seed, "steps": [1, 2], **dict.fromkeys(columns, 0.5)}

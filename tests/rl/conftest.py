@@ -59,6 +59,6 @@ def outcomes_of(actions):
         experiment = ExperimentParameters(
             chooses=chooses, episode_length=length, reward="ground_truth"
         )
-        return Outcomes(samples, draw_scene, Rules.of(actions, experiment))
+        return Outcomes(samples, draw_scene, Rules.of(actions, experiment), ["dice"])
 
     return make

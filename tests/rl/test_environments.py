@@ -4,7 +4,6 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 from vesselrl.rl.environments import CandidateVecEnv
 from vesselrl.rl.observations import Observer
-from vesselrl.rl.outcomes import mean_score
 
 CASES = [("prompts", 3), ("operations", 5), ("setting", 1)]
 
@@ -17,9 +16,7 @@ def environment(request, outcomes_of):
 def make(outcomes, n_envs=2, seed=0):
     features = np.stack([outcomes.image_features(sample) for sample in outcomes.samples])
     observer = Observer.fit(features, outcomes.rules.length)
-    return CandidateVecEnv(
-        outcomes, observer, lambda outcome: mean_score(outcome.true, ["dice"]), n_envs, seed
-    )
+    return CandidateVecEnv(outcomes, observer, "ground_truth", n_envs, seed)
 
 
 def play(environment, steps, seed=0):
@@ -54,7 +51,7 @@ def test_rewards_of_an_episode_add_up_to_the_gain_over_the_default(environment, 
                 after = outcomes.of(info["sample"], info["state"]).true["dice"]
                 assert info["episode"]["r"] == pytest.approx(after - before, abs=1e-6)
                 assert total[index] == pytest.approx(after - before, abs=1e-5)
-                assert info["gt_dice"] == after
+                assert info["gt_dice"] == info["gold"] == after
                 assert info["episode"]["l"] == outcomes.rules.length
                 total[index] = 0
 
@@ -104,6 +101,7 @@ def test_observations_tell_nothing_of_the_truth(outcomes_of, environment):
             load(sample).image, load(sample).probabilities, ~load(sample).truth
         ),
         outcomes.rules,
+        outcomes.objective,
     )
     one, other = play(environment, 10), play(make(hidden), 10)
     assert np.array_equal(one[0], other[0])

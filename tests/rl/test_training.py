@@ -34,7 +34,6 @@ def train(outcomes_of, folder, chooses="setting", length=1, seed=1, paid_by="gro
         outcomes_of(chooses, length),
         outcomes_of(chooses, length, samples=("i4", "i5")),
         paid_by,
-        ["dice"],
         parameters(**ppo),
         seed,
         folder,
@@ -110,7 +109,7 @@ def test_a_policy_that_treats_all_images_alike_is_called_collapsed(outcomes_of, 
     bright = [f"i{number}" for number in range(0, 20, 2)]
     run = train_policy(
         "tried", outcomes_of("prompts", 1, bright[:8]), outcomes_of("prompts", 1, bright[8:]),
-        "ground_truth", ["dice"], parameters(total_timesteps=1500), seed=1, folder=tmp_path,
+        "ground_truth", parameters(total_timesteps=1500), seed=1, folder=tmp_path,
     )  # fmt: skip
     assert run.result["collapsed"], run.result
     assert run.result["choices"] == {"top | 0.5 | keep": 1.0}
@@ -120,7 +119,7 @@ def test_a_policy_that_treats_all_images_alike_is_called_collapsed(outcomes_of, 
 def test_without_validation_images_the_last_policy_is_kept(outcomes_of, tmp_path):
     run = train_policy(
         "tried", outcomes_of("setting", 1), outcomes_of("setting", 1, samples=()),
-        "ground_truth", ["dice"], parameters(), seed=1, folder=tmp_path,
+        "ground_truth", parameters(), seed=1, folder=tmp_path,
     )  # fmt: skip
     assert run.result["kept_step"] == run.result["steps"] == 512
     assert run.result["val_dice"] is None

@@ -14,6 +14,7 @@ from scipy import ndimage
 from skimage.morphology import skeletonize
 
 Mask = npt.NDArray[np.bool_]
+Scores = npt.NDArray[np.float64]
 
 
 def mask_metrics(prediction: Mask, truth: Mask) -> dict[str, float]:
@@ -35,36 +36,59 @@ def mask_metrics(prediction: Mask, truth: Mask) -> dict[str, float]:
             f"The prediction has shape {prediction.shape}, the truth {truth.shape}; "
             "they must be masks of the same image."
         )
-    both = int((prediction & truth).sum())
-    either = int((prediction | truth).sum())
-    in_prediction, in_truth = int(prediction.sum()), int(truth.sum())
-    empty = in_prediction == in_truth == 0
+    overlaps = {
+        key: float(score[0]) for key, score in overlap_scores(prediction[None], truth).items()
+    }
     return {
-        "dice": _ratio(2 * both, in_prediction + in_truth, empty),
-        "iou": _ratio(both, either, empty),
-        "recall": _ratio(both, in_truth, empty),
-        "precision": _ratio(both, in_prediction, empty),
+        **overlaps,
+        "iou": overlaps["dice"] / (2 - overlaps["dice"]),
         "cldice": cldice(prediction, truth),
         "hd95": hd95(prediction, truth),
     }
 
 
-def dice_scores(predictions: Mask, truth: Mask) -> npt.NDArray[np.float64]:
-    """Dice of many masks of one image.
+def overlap_scores(predictions: Mask, truth: Mask) -> dict[str, Scores]:
+    """Dice, recall and precision of many masks of one image.
 
     Args:
         predictions: bool (N, H, W).
         truth: bool (H, W).
 
     Returns:
-        float64 (N,) in [0, 1].
+        ``dice``, ``recall``, ``precision``, each float64 (N,) in [0, 1].
     """
-    masks = predictions.reshape(len(predictions), truth.size)
-    sizes = np.count_nonzero(masks, axis=1) + np.count_nonzero(truth)
-    both = np.count_nonzero(masks[:, truth.ravel()], axis=1)
-    scores = np.ones(len(masks))
-    np.divide(2.0 * both, sizes, out=scores, where=sizes > 0)
-    return scores
+    return scores_of_sizes(
+        both=np.array([np.count_nonzero(mask & truth) for mask in predictions], float),
+        in_prediction=np.array([np.count_nonzero(mask) for mask in predictions], float),
+        in_truth=int(np.count_nonzero(truth)),
+    )
+
+
+def scores_of_sizes(
+    both: Scores, in_prediction: Scores, in_truth: Scores | int
+) -> dict[str, Scores]:
+    """Dice, recall and precision from numbers of pixels, counted or expected.
+
+    Args:
+        both: float64, pixels in the prediction and in the truth.
+        in_prediction: float64, pixels in the prediction; it broadcasts with `both`.
+        in_truth: pixels in the truth; it broadcasts with `both`.
+
+    Returns:
+        ``dice``, ``recall``, ``precision``, each float64 in [0, 1] of the shape of `both`.
+    """
+    in_all = in_prediction + in_truth
+
+    def ratio(part: Scores, whole: Scores | int) -> Scores:
+        empty = np.broadcast_to(in_all == 0, part.shape).astype(float)
+        whole = np.broadcast_to(whole, part.shape)
+        return np.divide(part, whole, out=empty, where=whole > 0)
+
+    return {
+        "dice": ratio(2 * both, in_all),
+        "recall": ratio(both, in_truth),
+        "precision": ratio(both, in_prediction),
+    }
 
 
 def cldice(prediction: Mask, truth: Mask) -> float:
@@ -108,9 +132,5 @@ def hd95(prediction: Mask, truth: Mask) -> float:
 
 def _covered(skeleton: Mask, mask: Mask) -> float:
     """The fraction of a skeleton that lies in a mask."""
-    return _ratio(int((skeleton & mask).sum()), int(skeleton.sum()), empty=False)
-
-
-def _ratio(part: int, whole: int, empty: bool) -> float:
-    """A fraction; 0 / 0 is 1 where both masks are empty, else 0."""
-    return part / whole if whole else float(empty)
+    length = int(skeleton.sum())
+    return int((skeleton & mask).sum()) / length if length else 0.0

@@ -24,7 +24,7 @@ SPLITS = ("train", "val", "test")
 LONGEST_LIST = 30
 """Rows of a list shown in the report; the file beside it has all."""
 DIVERGENCE = 0.01
-"""Gold Dice lost from its peak, while the proxy rises, that is worth a warning."""
+"""Gold objective lost from its peak, while the proxy rises, that is worth a warning."""
 
 REWARD_MEASURES = {
     "within_image_tau": "Order of the masks of one image (Kendall's τ): what a policy learns from",
@@ -106,8 +106,9 @@ def training(curves: pd.DataFrame, infos: Infos, figure: bytes) -> Section:
         figure,
         "learning_curves.png",
         "Learning curves of every experiment and seed.",
-        "Thin: a seed; thick: the mean of the seeds. Where the proxy (dashed) rises and gold does "
-        "not follow, the policy is learning to please the reward network.",
+        "Thin: a seed; thick: the mean of the seeds. Training curves are of exploring policies, "
+        "validation curves of the greedy one. Where the proxy (dashed) rises and gold does not "
+        "follow, the policy is learning to please the reward network.",
     )
     table = Table(
         (
@@ -119,8 +120,10 @@ def training(curves: pd.DataFrame, infos: Infos, figure: bytes) -> Section:
     )  # fmt: skip
     notes = [*_collapses(infos), *_divergences(curves)]
     text = (
-        "A policy is paid by the reward network (proxy). Whether it really got better shows only "
-        "in the Dice against the ground truth (gold)."
+        "Experiments are paid by the ground truth of the training images or by the reward network "
+        "(proxy), as their configuration says. Whether a policy really got better shows only on "
+        "the ground truth of images it did not train on (gold, validation). Of all updates the "
+        "policy with the best objective there was kept."
     )
     blocks: list[Block] = [Paragraph(text), *(Callout(note, "warning") for note in notes)]
     return Section("training", "Learning curves", (*blocks, picture, table))
@@ -142,18 +145,19 @@ def _collapses(infos: Infos) -> list[str]:
 def _divergences(curves: pd.DataFrame) -> list[str]:
     notes = []
     for (experiment, seed), history in curves.groupby(["experiment", "seed"], sort=False):
-        both = history.dropna(subset=["reward_net_score", "val_dice"]).sort_values("steps")
+        both = history.dropna(subset=["proxy", "val_gold"]).sort_values("steps")
         if both.empty:
             continue
-        peak = int(both["val_dice"].to_numpy().argmax())
-        proxy_and_gold = both[["reward_net_score", "val_dice"]]
+        peak = int(both["val_gold"].to_numpy().argmax())
+        proxy_and_gold = both[["proxy", "val_gold"]]
         since = proxy_and_gold.iloc[-1] - proxy_and_gold.iloc[peak]
-        if since["reward_net_score"] > 0 and since["val_dice"] < -DIVERGENCE:
-            rise, fall = 100 * since["reward_net_score"], -100 * since["val_dice"]
+        if since["proxy"] > 0 and since["val_gold"] < -DIVERGENCE:
+            rise, fall = 100 * since["proxy"], -100 * since["val_gold"]
             notes.append(
                 f"{experiment}, seed {seed}: after step {both['steps'].iloc[peak]:,} the proxy "
-                f"rose by {rise:.1f} points while validation Dice fell by {fall:.1f}: this policy "
-                "came to exploit the reward network's errors."
+                f"rose by {rise:.1f} points while the objective on validation images fell by "
+                f"{fall:.1f}: from there on it fitted the training images or the reward network's "
+                "errors. The policy of the better step was kept."
             )
     return notes
 

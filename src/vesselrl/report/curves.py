@@ -9,10 +9,10 @@ from vesselrl.report.style import BLUE, GREY, INK, ORANGE, RC, VERMILLION
 
 PANELS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Reward an episode": {"ep_rew_mean": (INK, "-", "reward")},
-    "Proxy against gold (Dice)": {
-        "reward_net_score": (ORANGE, "--", "proxy: reward network, training images"),
-        "gt_dice": (BLUE, "-", "gold: Dice, training images"),
-        "val_dice": (VERMILLION, "-.", "gold: Dice, validation images"),
+    "Objective, proxy against gold": {
+        "proxy": (ORANGE, "--", "proxy: reward network, training images"),
+        "gold": (BLUE, "-", "gold: ground truth, training images"),
+        "val_gold": (VERMILLION, "-.", "gold: ground truth, validation images"),
     },
     "Action entropy [nats]": {"action_entropy": (INK, "-", "entropy")},
 }
@@ -23,7 +23,7 @@ def draw_learning_curves(curves: pd.DataFrame) -> Figure:
     """One row of panels an experiment: a thin line a seed, a thick one for their mean.
 
     Args:
-        curves: columns experiment, seed, steps, ep_rew_mean, reward_net_score, gt_dice, val_dice,
+        curves: columns experiment, seed, steps, ep_rew_mean, proxy, gold, val_gold,
             action_entropy: one row a policy update. Without rows the figure says so.
     """
     experiments = list(curves["experiment"].unique())

@@ -47,7 +47,7 @@ def false_branches(mask: Mask, rng: np.random.Generator) -> Mask:
     height, width = mask.shape
     streaks = np.zeros_like(mask)
     for _ in range(int(rng.integers(1, 6))):
-        length = int(rng.integers(min(height, width) // 6 + 1, max(height, width)))
+        length = int(rng.integers(min(height, width) // 6 + 1, max(height, width) + 1))
         heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, rng.uniform(0, 0.05), length))
         rows = (rng.uniform(0, height) + np.cumsum(np.sin(heading))).astype(int)
         columns = (rng.uniform(0, width) + np.cumsum(np.cos(heading))).astype(int)
@@ -74,7 +74,9 @@ def too_thin(mask: Mask, rng: np.random.Generator) -> Mask:
 
 def shifted(mask: Mask, rng: np.random.Generator) -> Mask:
     """The whole tree lies a few pixels off."""
-    moved: Mask = ndimage.shift(mask, rng.integers(-8, 9, 2), order=0)
+    angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(2, 8)
+    offset = np.round(distance * np.array([np.sin(angle), np.cos(angle)]))
+    moved: Mask = ndimage.shift(mask, offset, order=0)
     return moved
 
 

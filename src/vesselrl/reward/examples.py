@@ -11,8 +11,6 @@ from vesselrl.reward.network import grey, reduced
 from vesselrl.reward.parameters import ExampleParameters
 from vesselrl.segmenters.levels import from_levels, to_levels
 
-THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
-
 
 def reward_examples(
     image: npt.NDArray[np.uint8],
@@ -24,7 +22,7 @@ def reward_examples(
     """The examples of one image, at the size the network works at (h, w).
 
     The segmenter's own maps show its honest errors; corruptions of the truth, softened as a
-    segmenter's map is, show all the others, from almost perfect to useless.
+    segmenter's map is, show all the others, from perfect to useless.
 
     Args:
         image: uint8 (H, W) or (H, W, 3).
@@ -35,9 +33,8 @@ def reward_examples(
 
     Returns:
         ``image`` uint8 (h, w), grey; ``truth`` uint8 (h, w), 255 where all of the pixel is vessel;
-        ``maps`` uint8 (P + C, h, w), levels of prompts then corruptions; ``sources`` (P + C,), the
-        name of the corruption, empty for the segmenter's maps; ``dice`` float64 (P + C, 5), the true
-        Dice of each map cut at each of `THRESHOLDS`.
+        ``maps`` uint8 (P + C, h, w), levels of prompts then corruptions; ``sources`` str
+        (P + C,), names of the corruptions, empty for the segmenter's maps.
     """
     names, corrupted = [], []
     for _ in range(parameters.corruptions):
@@ -53,14 +50,4 @@ def reward_examples(
         "truth": np.round(small_truth * 255).astype(np.uint8),
         "maps": to_levels(np.clip(small, 0, 1)),
         "sources": np.array([""] * len(maps) + names),
-        "dice": np.stack([soft_dice(small > t, small_truth) for t in THRESHOLDS], axis=1),
     }
-
-
-def soft_dice(
-    masks: npt.NDArray[np.bool_], truth: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float64]:
-    """Dice of masks (N, h, w) against a truth (h, w) in [0, 1], float64 (N,); both empty is 1."""
-    overlap = (masks * truth).sum((1, 2), dtype=np.float64)
-    total = masks.sum((1, 2), dtype=np.float64) + truth.sum(dtype=np.float64)
-    return np.divide(2 * overlap, total, out=np.ones_like(total), where=total > 0)

@@ -17,7 +17,7 @@ class TrainingParameters(ParameterModel):
 
     members: int = Field(ge=1, description="networks in the ensemble")
     features: list[int] = Field(min_length=6, max_length=6, description="MONAI BasicUNet's widths")
-    patch: int = Field(ge=32, multiple_of=16, description="side of the training crops, in pixels")
+    patch: int = Field(ge=64, multiple_of=32, description="side of the training crops, in pixels")
     batch: int = Field(ge=1)
     iterations: int = Field(ge=1)
     learning_rate: float = Field(gt=0)

@@ -1,6 +1,6 @@
 """The environment a policy learns in: table look-ups in place of segmenter calls."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,25 +12,25 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from vesselrl.rl.actions import State
 from vesselrl.rl.observations import Observer
 from vesselrl.rl.outcomes import Outcome, Outcomes
-
-Payment = Callable[[Outcome], float]
+from vesselrl.rl.parameters import Judge
 
 
 class CandidateVecEnv(VecEnv):
     """A batch of episodes over stored candidates.
 
     An episode shows one image. Each action extends the state (`vesselrl.rl.actions`); its reward is
-    the rise in payment over the mask before, so an episode's return is the gain over the default
-    answer, and an image that is easy for every policy pays nobody. Each environment walks through
-    all images in random order before it sees one again.
+    the rise of the objective over the mask before, so an episode's return is the gain over the
+    default answer, and an image that is easy for every policy pays nobody. Each environment walks
+    through all images in random order before it sees one again.
 
     ``infos`` follow Stable-Baselines3's contract; at an episode's end they also hold ``sample``,
-    ``state``, ``gt_dice`` and ``reward_net_score`` of its last mask.
+    ``state`` and, of its last mask, ``gt_dice``, ``reward_net_score`` (the predicted Dice),
+    ``gold`` and ``proxy`` (the objective, true and predicted).
 
     Args:
         outcomes: the images and what choices lead to.
         observer: makes observations of features.
-        payment: what a mask is worth.
+        paid_by: who judges the masks that are paid for.
         n_envs: number of environments.
         seed: fixes the order of the images.
     """
@@ -38,7 +38,7 @@ class CandidateVecEnv(VecEnv):
     render_mode = None
 
     def __init__(
-        self, outcomes: Outcomes, observer: Observer, payment: Payment, n_envs: int, seed: int
+        self, outcomes: Outcomes, observer: Observer, paid_by: Judge, n_envs: int, seed: int
     ) -> None:
         choices = outcomes.rules.choices
         super().__init__(
@@ -48,7 +48,7 @@ class CandidateVecEnv(VecEnv):
         )
         self._outcomes = outcomes
         self._observer = observer
-        self._payment = payment
+        self._paid_by = paid_by
         self._generators = [np.random.default_rng([seed, index]) for index in range(n_envs)]
         self._ahead: list[list[str]] = [[] for _ in range(n_envs)]
         self._sample = [""] * n_envs
@@ -85,7 +85,7 @@ class CandidateVecEnv(VecEnv):
         self._state[index] = self._outcomes.rules.extend(before, choice)
         self._step[index] += 1
         outcome = self._outcomes.of(sample, self._state[index])
-        reward = self._payment(outcome) - self._payment(self._outcomes.of(sample, before))
+        reward = self._paid(outcome) - self._paid(self._outcomes.of(sample, before))
         self._return[index] += reward
         observation = self._observe(index)
         done = self._step[index] == self._outcomes.rules.length
@@ -98,9 +98,15 @@ class CandidateVecEnv(VecEnv):
                 "state": self._state[index],
                 "gt_dice": outcome.true["dice"],
                 "reward_net_score": outcome.predicted["dice"],
+                "gold": self._outcomes.objective_of(outcome.true),
+                "proxy": self._outcomes.objective_of(outcome.predicted),
             }
             observation = self._begin(index)
         return observation, reward, done, info
+
+    def _paid(self, outcome: Outcome) -> float:
+        scores = outcome.true if self._paid_by == "ground_truth" else outcome.predicted
+        return self._outcomes.objective_of(scores)
 
     def _observe(self, index: int) -> npt.NDArray[np.float32]:
         sample = self._sample[index]

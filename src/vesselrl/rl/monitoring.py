@@ -1,6 +1,5 @@
 """What is watched while a policy trains: TensorBoard tags, history, checkpoints, gold Dice."""
 
-from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -12,20 +11,24 @@ from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
 from vesselrl.rl.observations import Observer
-from vesselrl.rl.outcomes import Outcomes, mean_score
+from vesselrl.rl.outcomes import Outcomes
 from vesselrl.rl.policy import Policy
 
 TAGS = {
     "rollout/ep_rew_mean": "ep_rew_mean",
     "custom/reward_net_score": "reward_net_score",
     "custom/gt_dice": "gt_dice",
+    "custom/proxy_objective": "proxy",
+    "custom/gold_objective": "gold",
     "custom/best_reward": "best_reward",
     "custom/action_entropy": "action_entropy",
     "train/policy_loss": "policy_loss",
     "train/value_loss": "value_loss",
     "train/explained_variance": "explained_variance",
 }
-"""TensorBoard tag → column of the history; ``val_dice`` joins them where it is measured."""
+"""TensorBoard tag → column of the history."""
+VALIDATION_TAGS = {"custom/val_dice": "val_dice", "custom/val_objective": "val_gold"}
+"""The same for what is measured at some updates only."""
 
 
 class LoggedPPO(PPO):
@@ -66,8 +69,7 @@ class Monitor(BaseCallback):
 
     Args:
         observer: what the policy sees.
-        validation: images whose gold score decides which policy is kept; may be none.
-        objective: scores whose mean is the gold score.
+        validation: images whose true objective decides which policy is kept; may be none.
         validate_every: updates between two looks at the validation images.
         checkpoints: folder of the checkpoints.
         save_freq: a checkpoint is written as each multiple of this number of steps is reached.
@@ -78,7 +80,6 @@ class Monitor(BaseCallback):
         self,
         observer: Observer,
         validation: Outcomes,
-        objective: Sequence[str],
         validate_every: int,
         checkpoints: Path,
         save_freq: int,
@@ -87,7 +88,6 @@ class Monitor(BaseCallback):
         super().__init__()
         self._observer = observer
         self._validation = validation
-        self._objective = objective
         self._validate_every = validate_every
         self._checkpoints = checkpoints
         self._save_freq = save_freq
@@ -128,8 +128,9 @@ class Monitor(BaseCallback):
                 float(np.mean([info["episode"]["l"] for info in self._ended])),
             )
             self.logger.record("custom/best_reward", self._best_reward)
-            for key in ("reward_net_score", "gt_dice"):
-                self.logger.record(f"custom/{key}", float(np.mean([i[key] for i in self._ended])))
+            for tag, key in TAGS.items():
+                if key in self._ended[0]:
+                    self.logger.record(tag, float(np.mean([info[key] for info in self._ended])))
         _, counts = np.unique(np.array(self._actions), axis=0, return_counts=True)
         shares = counts / counts.sum()
         self.logger.record("custom/action_entropy", float(-(shares * np.log(shares)).sum()))
@@ -148,10 +149,12 @@ class Monitor(BaseCallback):
         policy = Policy.of(self.model, self._validation.rules, self._observer)
         states = greedy_states(policy, self._validation)
         gold = [self._validation.of(sample, state).true for sample, state in states.items()]
-        score = float(np.mean([mean_score(scores, self._objective) for scores in gold]))
-        dice = float(np.mean([scores["dice"] for scores in gold]))
-        self.model.history[-1]["val_dice"] = dice
-        self.logger.record("custom/val_dice", dice)
+        score = float(np.mean([self._validation.objective_of(scores) for scores in gold]))
+        measured = {"val_dice": float(np.mean([scores["dice"] for scores in gold]))}
+        measured["val_gold"] = score
+        self.model.history[-1].update(measured)
+        for tag, column in VALIDATION_TAGS.items():
+            self.logger.record(tag, measured[column])
         self.logger.dump(self.num_timesteps)
         if score >= self.best_score:  # of equals the one that has learned longer
             self.best_score, self.best_step = score, self.num_timesteps

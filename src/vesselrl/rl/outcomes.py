@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-import numpy as np
-
 from vesselrl.rl.actions import Rules, State
 from vesselrl.rl.observations import Features, image_features, mask_features
 from vesselrl.rl.scenes import Scene
@@ -28,19 +26,36 @@ class Outcome(NamedTuple):
 class Outcomes:
     """Outcomes of some images under the rules of an experiment, remembered once computed.
 
+    Args:
+        samples: ids of the images.
+        load: gives the scene of an image.
+        rules: how choices become masks.
+        objective: names of the scores whose mean a mask is worth.
+
     Attributes:
         of: (sample, state) → `Outcome`.
         image_features: sample → float32 (16,), see `vesselrl.rl.observations`.
         mask_features: (sample, state) → float32 (8,), see there.
     """
 
-    def __init__(self, samples: Sequence[str], load: Callable[[str], Scene], rules: Rules) -> None:
+    def __init__(
+        self,
+        samples: Sequence[str],
+        load: Callable[[str], Scene],
+        rules: Rules,
+        objective: Sequence[str],
+    ) -> None:
         self.samples = tuple(samples)
         self.rules = rules
+        self.objective = tuple(objective)
         self._load = load
         self.image_features = cache(lambda sample: image_features(load(sample).image))
         self.mask_features = cache(self._mask_features)
         self.of = cache(self._of)
+
+    def objective_of(self, scores: Scores) -> float:
+        """The mean of the objective's scores."""
+        return sum(scores[name] for name in self.objective) / len(self.objective)
 
     def _of(self, sample: str, state: State) -> Outcome:
         scene = self._load(sample)
@@ -50,8 +65,3 @@ class Outcomes:
 
     def _mask_features(self, sample: str, state: State) -> Features:
         return mask_features(*self.rules.answer(self._load(sample).probabilities, state))
-
-
-def mean_score(scores: Scores, objective: Sequence[str]) -> float:
-    """The objective: the mean of the scores it names."""
-    return float(np.mean([scores[name] for name in objective]))

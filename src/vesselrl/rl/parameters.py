@@ -10,6 +10,9 @@ EXPERIMENTS = ("prompt_rl", "postprocess_rl", "reward_rl")
 """One pipeline each, a namespace of its own; ``experiments`` in conf says what each does."""
 
 
+Judge = Literal["ground_truth", "reward_network"]
+
+
 class Operation(ParameterModel):
     """One post-processing operation.
 
@@ -73,4 +76,4 @@ class ExperimentParameters(ParameterModel):
 
     chooses: Literal["prompts", "operations", "setting"]
     episode_length: PositiveInt
-    reward: Literal["ground_truth", "reward_network"]
+    reward: Judge

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vesselrl.metrics.masks import Scores, overlap_scores
 from vesselrl.reward.closed_form import expected_scores
-from vesselrl.reward.network import RewardNetwork
+from vesselrl.reward.network import RewardNetwork, mean_candidate
 from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.segmenters.levels import from_levels
@@ -47,7 +47,7 @@ class Scene:
         network: RewardNetwork,
     ) -> "Scene":
         """Ask the reward network once; any number of masks can then be judged."""
-        opinions = network.opinions(image, probabilities.mean(0))
+        opinions = network.opinions(image, mean_candidate(probabilities))
         return cls(image, probabilities, truth, network, opinions)
 
     def true_scores(self, masks: npt.NDArray[np.bool_]) -> dict[str, Scores]:

@@ -1,23 +1,22 @@
 """Training of one policy: PPO over stored candidates."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3 import PPO
 from tqdm import tqdm
 
 from vesselrl.rl.environments import CandidateVecEnv
 from vesselrl.rl.monitoring import LoggedPPO, Monitor, greedy_states
 from vesselrl.rl.observations import Observer
-from vesselrl.rl.outcomes import Outcome, Outcomes, mean_score
-from vesselrl.rl.parameters import PPOParameters, RLParameters
+from vesselrl.rl.outcomes import Outcomes
+from vesselrl.rl.parameters import Judge, PPOParameters, RLParameters
 from vesselrl.rl.policy import Policy
+from vesselrl.threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Trained:
     Attributes:
         model: for Stable-Baselines3.
         policy: the same policy, for deployment.
-        history: one row an update: steps, ep_rew_mean, reward_net_score, gt_dice, val_dice, ….
+        history: one row an update: steps, ep_rew_mean, gt_dice, proxy, gold, val_gold, ….
         result: kept_step, steps, seconds, steps_per_second, val_dice, best_reward, collapsed,
             choices (what the policy does, most frequent first, as shares of the images).
     """
@@ -42,8 +41,7 @@ def train_policy(
     name: str,
     training: Outcomes,
     validation: Outcomes,
-    paid_by: str,
-    objective: Sequence[str],
+    paid_by: Judge,
     parameters: RLParameters,
     seed: int,
     folder: Path,
@@ -55,27 +53,21 @@ def train_policy(
     Args:
         name: of the experiment, for the progress bar.
         training: images to learn on.
-        validation: images of other patients; their gold score, never the reward, decides which
+        validation: images of other patients; their true objective, never the reward, decides which
             policy is kept. Without any the last one is kept.
-        paid_by: ``ground_truth`` or ``reward_network``.
-        objective: the scores whose mean is paid.
+        paid_by: who judges the masks that are paid for.
         parameters: settings of PPO, of checkpoints and of validation.
         seed: fixes weights, exploration and the order of images.
         folder: receives ``logs/PPO_1`` and ``checkpoints/``.
     """
-
-    def payment(outcome: Outcome) -> float:
-        scores = outcome.true if paid_by == "ground_truth" else outcome.predicted
-        return mean_score(scores, objective)
-
     ppo = parameters.ppo
     features = np.stack([training.image_features(sample) for sample in training.samples])
     observer = Observer.fit(features, training.rules.length)
-    environment = CandidateVecEnv(training, observer, payment, ppo.n_envs, seed)
+    environment = CandidateVecEnv(training, observer, paid_by, ppo.n_envs, seed)
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     steps = _whole_rollouts(ppo)
-    with _one_thread(), tqdm(total=steps, desc=f"{name}, seed {seed}", unit="step") as progress:
+    with one_thread(), tqdm(total=steps, desc=f"{name}, seed {seed}", unit="step") as progress:
         model = LoggedPPO(
             "MlpPolicy",
             environment,
@@ -95,7 +87,6 @@ def train_policy(
         monitor = Monitor(
             observer,
             validation,
-            objective,
             parameters.validate_every,
             folder / "checkpoints",
             parameters.save_freq,
@@ -141,14 +132,3 @@ def _behaviour(policy: Policy, sets: Sequence[Outcomes]) -> dict[str, Any]:
         str(unique[i]): round(float(counts[i] / len(names)), 4) for i in order
     }
     return {"collapsed": len(unique) == 1 and len(names) > 1, "choices": choices}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Networks this small are slowed down by several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

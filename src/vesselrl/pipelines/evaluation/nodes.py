@@ -171,7 +171,7 @@ def draw_predictions(
         are ``<method>/seeds/<n>/masks/<id>``.
     """
     from vesselrl.evaluation.methods import decode_state, draw
-    from vesselrl.reward.network import RewardNetwork
+    from vesselrl.reward.network import RewardNetwork, mean_candidate
     from vesselrl.rl.actions import ActionSet
     from vesselrl.segmenters.levels import from_levels
 
@@ -182,7 +182,7 @@ def draw_predictions(
         probabilities = from_levels(candidates[sample]()["levels"])
 
         def posterior() -> Any:
-            return network.opinions(images[sample](), probabilities.mean(0)).mean(0)
+            return network.opinions(images[sample](), mean_candidate(probabilities)).mean(0)
 
         return draw(chooses, decode_state(state), probabilities, action_set, posterior)
 

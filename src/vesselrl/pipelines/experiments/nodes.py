@@ -59,8 +59,8 @@ def train_policies(
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
     rules = Rules.of(action_set, experiment)
     load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
-    training = Outcomes(ids_of(samples, "train"), load, rules)
-    validation = Outcomes(ids_of(samples, "val"), load, rules)
+    training = Outcomes(ids_of(samples, "train"), load, rules, objective)
+    validation = Outcomes(ids_of(samples, "val"), load, rules, objective)
     config = {
         "experiment": experiment.model_dump(),
         "rl": rl.model_dump(),
@@ -76,7 +76,6 @@ def train_policies(
             training,
             validation,
             experiment.reward,
-            objective,
             rl,
             seed,
             run_folder.of_seed(seed, rl.seeds[0]),

@@ -17,8 +17,8 @@ def gather_histories(**experiments: Mapping[int, Any]) -> Any:
     """Put the training histories of all experiments under one another.
 
     Args:
-        experiments: experiment → seed → DataFrame (steps, ep_rew_mean, reward_net_score, gt_dice,
-            val_dice, action_entropy, …); without seeds where the experiment was not run.
+        experiments: experiment → seed → DataFrame (steps, ep_rew_mean, gt_dice, val_dice, proxy,
+            gold, val_gold, action_entropy, …); without seeds where the experiment was not run.
 
     Returns:
         The same columns behind ``experiment`` and ``seed``; no rows if no experiment was run.

@@ -4,12 +4,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from vesselrl.progress import with_progress
 from vesselrl.reward.parameters import RewardParameters
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 Partitions = dict[str, Callable[[], Any]]
+
+CACHED_EXAMPLES = 500
+"""Images whose examples stay in memory during training, about 2 MB each at 300 × 300 pixels."""
 
 
 def make_reward_examples(
@@ -44,7 +48,8 @@ def make_reward_examples(
         levels = candidates[sample]()["levels"]
         return reward_examples(images[sample](), masks[sample](), levels, reward.examples, rng)
 
-    return {sample: partial(make, sample) for sample in ids_of(samples, "train", "val")}
+    makers: Partitions = {s: partial(make, s) for s in ids_of(samples, "train", "val")}
+    return with_progress(makers, "Making reward examples")
 
 
 def train_network(
@@ -61,10 +66,12 @@ def train_network(
 
     from vesselrl.reward.training import train_reward_network
 
-    # The examples of a few hundred images fit in memory; beyond that they are read again.
-    cached = {sample: lru_cache(maxsize=1)(load) for sample, load in reward_examples.items()}
+    @lru_cache(maxsize=CACHED_EXAMPLES)
+    def load(sample: str) -> Any:
+        return reward_examples[sample]()
+
     network, history = train_reward_network(
-        training={sample: cached[sample] for sample in ids_of(samples, "train")},
+        training={sample: partial(load, sample) for sample in ids_of(samples, "train")},
         validation={sample: reward_examples[sample] for sample in ids_of(samples, "val")},
         examples=reward.examples,
         parameters=reward.training,
@@ -82,11 +89,10 @@ def score_actions(
     segmenter: SegmenterParameters,
     actions: ActionParameters,
 ) -> Partitions:
-    """True and predicted Dice of every mask that a policy could choose.
+    """True and predicted scores of every mask that a policy could choose.
 
     Returns:
-        Sample id → maker of ``true_dice``, ``true_recall``, ``predicted_dice``, ``predicted_raw``,
-        each float64 (A,), in the order of `ActionSet.settings`.
+        Sample id → maker of `vesselrl.rl.scenes.score_settings`, float64 arrays (A,).
     """
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.rl.actions import ActionSet
@@ -94,20 +100,30 @@ def score_actions(
 
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
     load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
-    return {sample: partial(score_settings, load, sample, action_set) for sample in ids_of(samples)}
+    makers: Partitions = {s: partial(score_settings, load, s, action_set) for s in ids_of(samples)}
+    return with_progress(makers, "Scoring masks")
 
 
 def write_report_card(
     action_scores: Partitions, samples: Any, reward: RewardParameters
 ) -> dict[str, Any]:
-    """The report card on validation and on test patients, and the verdict (validation alone)."""
-    from vesselrl.reward.report_card import fitness, report_card
+    """The report card on validation and on test patients, and the verdict (validation alone).
 
-    card = {
-        split: report_card(list(_scores(action_scores, samples, split)))
-        for split in ("val", "test")
+    Returns:
+        ``val`` and ``test``, see `vesselrl.reward.report_card.report_card`; ``fit`` and ``reason``;
+        ``rivals``: on validation patients, how the segmenter's own confidence orders masks, which
+        costs no reward network.
+    """
+    from vesselrl.reward.report_card import fitness, ordering, report_card
+
+    val, test = (list(_scores(action_scores, samples, split)) for split in ("val", "test"))
+    card = report_card(val)
+    return {
+        "val": card,
+        "test": report_card(test),
+        "rivals": {"segmenter_confidence": ordering(val, "confidence")},
+        **fitness(card, reward.fit_tau),
     }
-    return {**card, **fitness(card["val"], reward.fit_tau)}
 
 
 def draw_report_card(action_scores: Partitions, samples: Any, reward_history: Any) -> Any:

@@ -1,0 +1,166 @@
+"""The pipeline ``reward_net`` on drawn images, from candidates to the report card."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from kedro_datasets.pandas import CSVDataset
+from kedro_datasets.partitions import PartitionedDataset
+from matplotlib.figure import Figure
+from scipy import ndimage
+
+from vesselrl.datasets.npz import NpzDataset
+from vesselrl.datasets.torch_state import TorchStateDataset
+from vesselrl.errors import VesselrlError
+from vesselrl.pipelines.reward_net import create_pipeline
+from vesselrl.pipelines.reward_net.nodes import train_network, write_report_card
+from vesselrl.reward.network import RewardNetwork
+from vesselrl.reward.parameters import RewardParameters
+from vesselrl.rl.actions import ActionSet
+from vesselrl.rl.parameters import ActionParameters
+from vesselrl.rl.scenes import Scene
+from vesselrl.segmenters.levels import from_levels, to_levels
+from vesselrl.segmenters.parameters import SegmenterParameters
+
+SIZE = 80
+SPLITS = {"a": "train", "b": "train", "c": "train", "d": "val", "e": "val", "f": "test"}
+REWARD = RewardParameters(
+    examples={"max_side": 64, "corruptions": 2},
+    training={
+        "members": 2, "features": [4, 8, 8, 8, 8, 4], "patch": 64, "batch": 2, "iterations": 20,
+        "learning_rate": 0.02, "ema_decay": 0.9, "checks": 2, "kappa": 0.5,
+    },
+    fit_tau=0.3,
+)  # fmt: skip
+PROMPT = {"scales": [2], "fraction": 0.1, "min_size": 0}
+SEGMENTER = SegmenterParameters(
+    kind="ridge", default_prompt="good", max_side=320, prompts={"good": PROMPT, "thick": PROMPT}
+)
+ACTIONS = ActionParameters(
+    thresholds=[0.3, 0.5, 0.7],
+    operations={"erode": {"kind": "erode"}, "dilate": {"kind": "dilate"}},
+)
+SETTINGS = 2 * 3 * 3
+
+
+def draw(number):
+    """A dark line in noise, its mask, and two prompts' answers."""
+    rng = np.random.default_rng(number)
+    mask = np.zeros((SIZE, SIZE), bool)
+    x = np.arange(SIZE)
+    mask[(SIZE / 2 + rng.uniform(8, 25) * np.sin(x / rng.uniform(8, 20))).astype(int), x] = True
+    mask = ndimage.binary_dilation(mask, iterations=2)
+    image = np.clip(150 - 60 * mask + rng.normal(0, 8, mask.shape), 0, 255).astype(np.uint8)
+    answers = np.stack([mask, ndimage.binary_dilation(mask, iterations=3)]).astype(np.float32)
+    levels = to_levels(np.stack([ndimage.gaussian_filter(answer, 1) for answer in answers]))
+    return image, mask, {"levels": levels}
+
+
+WORLD = {sample: draw(number) for number, sample in enumerate(SPLITS)}
+SAMPLES = pd.DataFrame({"id": list(SPLITS), "split": list(SPLITS.values())})
+
+
+def partitions(part):
+    return {sample: (lambda p=parts[part]: p) for sample, parts in WORLD.items()}
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reward_net")
+    catalog = DataCatalog(
+        {
+            "reward_history": CSVDataset(
+                filepath=str(folder / "history.csv"), save_args={"index": False}
+            ),
+            "reward_net_figure": MemoryDataset(),
+            "reward_network": TorchStateDataset(filepath=str(folder / "best_reward_net.pth")),
+            "reward_net_report": MemoryDataset(),
+            **{
+                name: PartitionedDataset(
+                    path=str(folder / name), dataset=NpzDataset, filename_suffix=".npz"
+                )
+                for name in ("reward_examples", "action_scores")
+            },
+        }
+    )
+    for part, name in enumerate(("images", "masks", "candidates")):
+        catalog[name] = partitions(part)
+    catalog["samples"] = SAMPLES
+    catalog["params:reward"], catalog["params:seed"] = REWARD, 0
+    catalog["params:segmenter"], catalog["params:actions"] = SEGMENTER, ACTIONS
+    SequentialRunner().run(create_pipeline(), catalog)
+    return catalog
+
+
+def test_examples_are_made_of_training_and_validation_images_alone(catalog):
+    assert sorted(catalog.load("reward_examples")) == ["a", "b", "c", "d", "e"]
+
+
+def test_every_setting_of_every_image_is_scored(catalog):
+    stored = catalog.load("action_scores")
+    assert sorted(stored) == sorted(SPLITS)
+    for load in stored.values():
+        scores = load()
+        assert set(scores) == {
+            "true_dice", "true_recall", "true_precision",
+            "predicted_dice", "predicted_recall", "predicted_precision",
+            "predicted_raw", "confidence",
+        }  # fmt: skip
+        for score in scores.values():
+            assert score.shape == (SETTINGS,)
+            assert score.dtype == np.float64
+            assert score.max() <= 1
+
+
+def test_scores_stand_in_the_order_of_the_settings(catalog):
+    """The stored scores equal those of each mask judged alone, by the network read from disk."""
+    image, truth, stored = WORLD["f"]
+    network = RewardNetwork.from_state(catalog.load("reward_network"))
+    scene = Scene.of(image, from_levels(stored["levels"]), truth, network)
+    actions = ActionSet.of(["good", "thick"], "good", ACTIONS)
+    scores = catalog.load("action_scores")["f"]()
+    for index, setting in enumerate(actions.settings):
+        mask = actions.setting_mask(scene.probabilities, setting)[None]
+        for source, judged in (
+            ("true", scene.true_scores(mask)),
+            ("predicted", scene.predicted_scores(mask)),
+        ):
+            for key, score in judged.items():
+                assert score[0] == pytest.approx(scores[f"{source}_{key}"][index], abs=1e-6)
+
+
+def test_the_report_card_is_plain_json_with_a_verdict_and_a_rival(catalog):
+    card = json.loads(json.dumps(catalog.load("reward_net_report"), allow_nan=False))
+    assert set(card) == {"val", "test", "fit", "reason", "rivals"}
+    assert card["val"]["n_images"] == 2
+    assert card["test"]["n_images"] == 1
+    assert set(card["rivals"]["segmenter_confidence"]) == {"within_image_tau", "top1_regret"}
+    assert isinstance(catalog.load("reward_net_figure"), Figure)
+
+
+def test_history_has_a_row_for_every_member_and_check(catalog):
+    history = catalog.load("reward_history")
+    assert list(history.columns) == ["member", "iteration", "loss", "tau"]
+    assert history[["member", "iteration"]].to_numpy().tolist() == [
+        [0, 10],
+        [0, 20],
+        [1, 10],
+        [1, 20],
+    ]
+
+
+def test_without_test_images_the_card_is_of_validation_alone(catalog):
+    known = SAMPLES[SAMPLES["split"] != "test"]
+    card = write_report_card(catalog.load("action_scores"), known, REWARD)
+    assert card["test"] == {"n_images": 0}
+    assert card["val"] == catalog.load("reward_net_report")["val"]
+
+
+def test_without_validation_images_training_stops_with_a_sentence(catalog):
+    with pytest.raises(VesselrlError, match="'val' has no images"):
+        train_network(
+            catalog.load("reward_examples"), SAMPLES[SAMPLES["split"] != "val"], REWARD, 0
+        )

@@ -1,0 +1,121 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from vesselrl.errors import VesselrlError
+from vesselrl.reward.examples import reward_examples
+from vesselrl.reward.report_card import within_image_tau
+from vesselrl.reward.training import Ranking, reward_loss, train_reward_network
+
+
+@pytest.fixture(scope="module")
+def loaders(drawn, reward_parameters):
+    examples = {
+        sample: reward_examples(*parts, reward_parameters.examples, np.random.default_rng(number))
+        for number, (sample, parts) in enumerate(drawn.items())
+    }
+    return {sample: partial(examples.get, sample) for sample in examples}
+
+
+@pytest.fixture(scope="module")
+def train(loaders, reward_parameters):
+    ids = list(loaders)
+
+    def run(seed=0, training=ids[:6], validation=ids[6:8], **changes):
+        return train_reward_network(
+            {sample: loaders[sample] for sample in training},
+            {sample: loaders[sample] for sample in validation},
+            reward_parameters.examples,
+            reward_parameters.training.model_copy(update=changes),
+            seed,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(train):
+    return train()
+
+
+def weights(network):
+    return torch.cat([p.flatten() for member in network.members for p in member.parameters()])
+
+
+def test_it_learns_to_rank_the_masks_of_images_it_never_saw(trained, loaders):
+    network, _ = trained
+    unseen = [Ranking.of(loaders[sample]()) for sample in ("i8", "i9")]
+    scores = [network.scores(r.masks, network.opinions(r.image, r.candidate)) for r in unseen]
+    pairs = zip(scores, unseen, strict=True)
+    assert within_image_tau((s["dice"], r.true["dice"]) for s, r in pairs) > 0.5
+    for score, ranking in zip(scores, unseen, strict=True):
+        for key, true in ranking.true.items():
+            assert np.abs(score[key] - true).mean() < 0.15
+
+
+def test_history_tells_loss_and_tau_of_every_member_and_check(trained):
+    _, history = trained
+    assert [(row["member"], row["iteration"]) for row in history] == [(0, 60), (0, 120)]
+    assert history[1]["loss"] < history[0]["loss"]
+    assert all(-1 <= row["tau"] <= 1 for row in history)
+
+
+def test_the_seed_fixes_the_weights(train):
+    one, same, other = (train(seed, iterations=3, checks=1)[0] for seed in (0, 0, 1))
+    torch.testing.assert_close(weights(one), weights(same), rtol=0, atol=0)
+    assert not torch.equal(weights(one), weights(other))
+
+
+def test_the_number_of_threads_changes_nothing(train):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one, _ = train(iterations=3, checks=1)
+        torch.set_num_threads(3)
+        three, _ = train(iterations=3, checks=1)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(weights(one), weights(three), rtol=0, atol=0)
+
+
+def test_training_leaves_the_callers_random_numbers_alone(train):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    train(iterations=1, checks=1)
+    torch.testing.assert_close(torch.rand(3), expected)
+
+
+def test_members_differ(train):
+    network, _ = train(members=2, iterations=2, checks=1)
+    first, second = (torch.cat([p.flatten() for p in m.parameters()]) for m in network.members)
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("empty", ["training", "validation"])
+def test_a_split_without_images_is_an_error_that_says_what_to_do(train, empty):
+    with pytest.raises(VesselrlError, match="has no images.*split.fractions"):
+        train(**{empty: []})
+
+
+def test_the_loss_is_least_at_the_truth():
+    rng = np.random.default_rng(0)
+    truth = torch.from_numpy(rng.random((2, 16, 16)) > 0.7).float()
+    judged = torch.from_numpy(rng.random((2, 16, 16), dtype=np.float32))
+    right, unsure, wrong = (
+        reward_loss(logits, judged, truth, np.random.default_rng(1)).item()
+        for logits in (20 * truth - 10, torch.zeros_like(truth), 10 - 20 * truth)
+    )
+    assert right < 0.01 < unsure < wrong
+
+
+def test_masks_of_a_ranking_have_their_true_scores(loaders, drawn):
+    ranking = Ranking.of(loaders["i0"]())
+    assert ranking.masks.shape == (20, 96, 96)
+    assert ranking.true["dice"].shape == (20,)
+    good, noise = ranking.true["dice"][8], ranking.true["dice"][11]
+    assert good > 0.9
+    assert noise < 0.5
