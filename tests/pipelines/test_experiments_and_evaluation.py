@@ -1,0 +1,214 @@
+"""Experiments and evaluation on drawn images, from candidates to scores per image."""
+
+import json
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
+from scipy import ndimage
+
+from vesselrl.errors import VesselrlError
+from vesselrl.evaluation.parameters import EvaluationParameters
+from vesselrl.metrics.masks import mask_metrics
+from vesselrl.pipelines import evaluation, experiments
+from vesselrl.pipelines.reward_net.nodes import score_actions
+from vesselrl.reward.network import Calibration, RewardNetwork, build_member
+from vesselrl.rl.parameters import (
+    EXPERIMENTS,
+    ActionParameters,
+    ExperimentParameters,
+    RLParameters,
+)
+from vesselrl.rl.run_folder import RunFolder
+from vesselrl.segmenters.levels import to_levels
+from vesselrl.segmenters.parameters import SegmenterParameters
+
+SIZE = 48
+SPLITS = ["train"] * 4 + ["val"] * 2 + ["test"] * 3
+SAMPLES = pd.DataFrame(
+    {
+        "id": [f"00{number}" for number in range(len(SPLITS))],
+        "group": [f"g{number}" for number in range(len(SPLITS))],
+        "split": SPLITS,
+        "sha256": [str(number) for number in range(len(SPLITS))],
+    }
+)
+TEST = list(SAMPLES.loc[SAMPLES["split"] == "test", "id"])
+PROMPT = {"scales": [2], "fraction": 0.1, "min_size": 0}
+SEGMENTER = SegmenterParameters(
+    kind="ridge", default_prompt="thick", max_side=320, prompts={"good": PROMPT, "thick": PROMPT}
+)
+ACTIONS = ActionParameters(
+    thresholds=[0.3, 0.5], operations={"erode": {"kind": "erode"}, "dilate": {"kind": "dilate"}}
+)
+RL = RLParameters(
+    seeds=[1, 2], save_freq=64, validate_every=1,
+    ppo={
+        "total_timesteps": 128, "n_envs": 2, "n_steps": 32, "batch_size": 32, "n_epochs": 4,
+        "learning_rate": 3e-3, "gamma": 0.99, "gae_lambda": 0.95, "clip_range": 0.2,
+        "ent_coef": 0.0, "net_arch": [16],
+    },
+)  # fmt: skip
+METHODS = EvaluationParameters(
+    methods={
+        **{kind: {"kind": kind} for kind in ("default", "static", "best_of_n", "posterior")},
+        "random": {"kind": "random", "repeats": 3},
+        **{name: {"kind": "policy", "experiment": name} for name in EXPERIMENTS},
+        "oracle": {"kind": "oracle"},
+    }
+)
+OBJECTIVE = ["dice", "recall"]
+PARTS = ("models", "policies", "histories", "training_infos")
+
+
+def draw(number):
+    rng = np.random.default_rng(number)
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[int(rng.integers(12, 36)), 4:-4] = True
+    mask = ndimage.binary_dilation(mask, iterations=2)
+    image = np.clip(150 - 60 * mask + rng.normal(0, 8, mask.shape), 0, 255).astype(np.uint8)
+    answers = np.stack([mask, ndimage.binary_dilation(mask, iterations=3)]).astype(np.float32)
+    levels = to_levels(np.stack([ndimage.gaussian_filter(answer, 1) for answer in answers]))
+    prompts = np.array(list(SEGMENTER.prompts))
+    return image, mask, {"levels": levels, "prompts": prompts, "seconds": np.array(0.2)}
+
+
+WORLD = {sample: draw(number) for number, sample in enumerate(SAMPLES["id"])}
+
+
+class KeptDataset(MemoryDataset):
+    """Still there when the last node that reads it has run."""
+
+    def _release(self):
+        pass
+
+
+def partitions(part):
+    return {sample: (lambda p=parts[part]: p) for sample, parts in WORLD.items()}
+
+
+def untrained_network():
+    torch.manual_seed(0)
+    features = [4, 8, 8, 8, 8, 4]
+    members = [build_member(features) for _ in range(2)]
+    calibrations = {name: Calibration() for name in ("dice", "recall", "precision")}
+    return RewardNetwork(members, features, 64, 0.5, calibrations).state()
+
+
+def run(folder, names=EXPERIMENTS, without=()):
+    """Run the named experiments, then evaluation; some experiments as if they were not run."""
+    network = untrained_network()
+    images, masks, candidates = (partitions(part) for part in range(3))
+    scores = score_actions(images, masks, candidates, network, SAMPLES, SEGMENTER, ACTIONS)
+    inputs = {
+        "images": images, "masks": masks, "candidates": candidates, "reward_network": network,
+        "action_scores": {sample: cache(make) for sample, make in scores.items()},
+        "samples": SAMPLES, "params:rl": RL, "params:segmenter": SEGMENTER,
+        "params:actions": ACTIONS, "params:report.objective": OBJECTIVE, "params:seed": 5,
+        "params:evaluation": METHODS,
+    }  # fmt: skip
+    for name in EXPERIMENTS:
+        chooses, length = {
+            "prompt_rl": ("prompts", 3), "postprocess_rl": ("operations", 5),
+            "reward_rl": ("setting", 1),
+        }[name]  # fmt: skip
+        judge = "reward_network" if name == "reward_rl" else "ground_truth"
+        inputs[f"params:experiments.{name}"] = ExperimentParameters(
+            chooses=chooses, episode_length=length, reward=judge
+        )
+        inputs[f"{name}.run_folder"] = RunFolder(folder / name)
+    inputs |= {f"{name}.policies": {} for name in without}
+    kept = ("choices", "methods_not_run", "static_setting", "predictions", "metrics_per_image")
+    kept += tuple(f"{n}.{p}" for n in names for p in PARTS)
+    catalog = DataCatalog(
+        {name: MemoryDataset(value, "assign") for name, value in inputs.items()}
+        | {name: KeptDataset(copy_mode="assign") for name in kept}
+    )
+    pipeline = experiments.create_pipeline(names) + evaluation.create_pipeline()
+    SequentialRunner().run(Pipeline(pipeline), catalog)
+    return catalog
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("models"))
+
+
+def test_every_method_is_scored_on_the_same_test_images(catalog):
+    table = catalog.load("metrics_per_image")
+    assert set(table["method"]) == set(METHODS.methods)
+    for (method, _), rows in table.groupby(["method", "seed"]):
+        assert list(rows["image"]) == TEST, method
+    assert set(table["split"]) == {"test"}
+    assert table.loc[table["method"] == "random", "seed"].nunique() == 3
+    assert set(table.loc[table["method"] == "reward_rl", "seed"]) == {1, 2}
+
+
+def test_scores_are_those_of_the_predicted_masks(catalog):
+    predictions, choices = catalog.load("predictions"), catalog.load("choices")
+    table = catalog.load("metrics_per_image").set_index(["method", "seed", "image"])
+    assert set(choices["prediction"]) == set(predictions)
+    for row in choices.itertuples():
+        expected = mask_metrics(predictions[row.prediction](), WORLD[row.image][1])
+        scored = table.loc[(row.method, row.seed, row.image)]
+        assert {key: scored[key] for key in expected} == expected
+
+
+def test_no_choice_beats_the_oracle_and_the_static_setting_is_best_on_validation(catalog):
+    table = catalog.load("metrics_per_image")
+    table = table.assign(objective=table[OBJECTIVE].mean(axis=1))
+    means = table.groupby("method")["objective"].mean()
+    assert means["oracle"] >= means.drop(["oracle", "posterior", "postprocess_rl"]).max()
+    static = catalog.load("static_setting")
+    assert static["chosen_on"] == "val"
+    assert static["prompt"] == "good"
+
+
+def test_a_call_is_paid_for_each_prompt_asked(catalog):
+    calls = catalog.load("metrics_per_image").groupby("method")["segmenter_calls"].agg(set)
+    assert calls["default"] == calls["static"] == calls["random"] == calls["reward_rl"] == {1}
+    assert calls["best_of_n"] == calls["oracle"] == calls["posterior"] == {2}
+    assert calls["postprocess_rl"] == {1}
+
+
+def test_the_first_seed_has_the_short_name(catalog):
+    names = set(catalog.load("predictions"))
+    assert f"prompt_rl/masks/{TEST[0]}" in names
+    assert f"prompt_rl/seeds/2/masks/{TEST[0]}" in names
+    assert f"default/masks/{TEST[0]}" in names
+
+
+def test_training_infos_tell_settings_versions_and_result(catalog):
+    infos = catalog.load("prompt_rl.training_infos")
+    assert list(infos) == [1, 2]
+    for seed, info in infos.items():
+        json.dumps(info)
+        assert info["seed"] == seed
+        assert info["config"]["rl"]["ppo"]["learning_rate"] == 3e-3
+        assert info["training_images"] == 4
+        assert info["packages"]["stable-baselines3"]
+        assert info["steps"] == 128
+    assert infos[1]["fingerprint"] == infos[2]["fingerprint"]
+    assert infos[1]["fingerprint"] != catalog.load("reward_rl.training_infos")[1]["fingerprint"]
+
+
+def test_experiments_that_were_not_run_are_named_with_their_command(tmp_path):
+    catalog = run(tmp_path, ["reward_rl"], without=["prompt_rl", "postprocess_rl"])
+    assert catalog.load("methods_not_run") == [
+        {"method": name, "command": "kedro run --pipeline experiments"}
+        for name in ("prompt_rl", "postprocess_rl")
+    ]
+    assert "prompt_rl" not in set(catalog.load("metrics_per_image")["method"])
+
+
+def test_without_test_images_the_comparison_says_what_to_do():
+    samples = SAMPLES.assign(split="train")
+    with pytest.raises(VesselrlError, match=r"no test images.*split.fractions.test"):
+        evaluation.nodes.decide(
+            {}, {}, {}, {"index": 0}, samples, METHODS, SEGMENTER, ACTIONS, OBJECTIVE, 1
+        )
