@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 from skimage.filters import sato
-from skimage.morphology import disk, skeletonize
+from skimage.morphology import skeletonize
 from skimage.transform import resize
 
 from vesselrl.rl.operations import Mask, Probability
@@ -93,7 +93,7 @@ def mask_features(mask: Mask, probability: Probability) -> Features:
     labels, regions = ndimage.label(mask, structure=np.ones((3, 3)))
     area = int(mask.sum())
     length = int(skeletonize(mask).sum())
-    around = ndimage.binary_dilation(mask, disk(3)) & ~mask
+    around = ndimage.binary_dilation(mask, iterations=3) & ~mask
     return np.array(
         [
             area / mask.size * 5,

@@ -1,11 +1,12 @@
 """What choices lead to, computed once: the mask's scores and features for every state visited."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from vesselrl.rl.actions import Rules, State
 from vesselrl.rl.observations import Features, image_features, mask_features
+from vesselrl.rl.operations import Mask, Probability
 from vesselrl.rl.scenes import Scene
 
 Scores = Mapping[str, float]
@@ -52,6 +53,8 @@ class Outcomes:
         self.image_features = cache(lambda sample: image_features(load(sample).image))
         self.mask_features = cache(self._mask_features)
         self.of = cache(self._of)
+        # A mask is wanted for its features and for its scores, one soon after the other.
+        self._answer = lru_cache(maxsize=256)(self._answer_anew)
 
     def objective_of(self, scores: Scores) -> float:
         """The mean of the objective's scores."""
@@ -59,9 +62,12 @@ class Outcomes:
 
     def _of(self, sample: str, state: State) -> Outcome:
         scene = self._load(sample)
-        mask, _ = self.rules.answer(scene.probabilities, state)
+        mask, _ = self._answer(sample, state)
         scores = scene.true_scores(mask[None]), scene.predicted_scores(mask[None])
         return Outcome(*({name: float(value[0]) for name, value in s.items()} for s in scores))
 
     def _mask_features(self, sample: str, state: State) -> Features:
-        return mask_features(*self.rules.answer(self._load(sample).probabilities, state))
+        return mask_features(*self._answer(sample, state))
+
+    def _answer_anew(self, sample: str, state: State) -> tuple[Mask, Probability]:
+        return self.rules.answer(self._load(sample).probabilities, state)
