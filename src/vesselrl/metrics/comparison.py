@@ -14,6 +14,7 @@ import pandas as pd
 from vesselrl.errors import VesselrlError
 from vesselrl.metrics.statistics import group_bootstrap_mean, holm, paired_bootstrap
 from vesselrl.report.parameters import ReportParameters
+from vesselrl.report.words import objective_name
 
 SCORES = ("dice", "recall", "precision", "iou", "cldice", "hd95", "segmenter_calls", "seconds")
 LEARNED_BY_RL = "policy"
@@ -279,9 +280,11 @@ def _sentence(result: dict[str, Any], rows: Mapping[Hashable, Any]) -> str:
             f"Stay with ‘{chosen}’ ({scored} on {on}): the best method, ‘{best}’, scores only "
             f"{_higher(gap)}."
         )
+    of_baseline = rows[baseline]
+    gain = points(own["objective"] - of_baseline["objective"])
     sentence = (
-        f"Use ‘{chosen}’ ({scored} on {on}): {points(own['difference'])} of Dice "
-        f"against ‘{baseline}’"
+        f"Use ‘{chosen}’ ({scored} on {on}): {gain} in the {objective_name(result['objective'])} "
+        f"against ‘{baseline}’ (Dice {of_baseline['dice']:.3f}, recall {of_baseline['recall']:.3f})"
     )
     if chosen == best:
         return f"{sentence}, and no other method scores higher."

@@ -1,7 +1,5 @@
 """Charts of the comparison: scores and intervals, paired differences, quality against cost."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
@@ -12,23 +10,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from vesselrl.metrics.comparison import image_scores
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.style import BLUE, FAINT, GREY, INK, ORANGE, RC, VERMILLION
-from vesselrl.report.words import listed
-
-SCORE_NAMES = {
-    "dice": "Dice",
-    "recall": "Recall",
-    "precision": "Precision",
-    "iou": "IoU",
-    "cldice": "clDice",
-    "hd95": "HD95 [px]",
-}
-
-
-def objective_name(objective: Sequence[str]) -> str:
-    """The objective in words: ``mean of Dice and recall``."""
-    names = [SCORE_NAMES[score] for score in objective]
-    return names[0] if len(names) == 1 else f"mean of {listed(names)}"
-
+from vesselrl.report.words import SCORE_NAMES, objective_name
 
 def draw_leaderboard(board: pd.DataFrame, recommended: str, settings: ReportParameters) -> Figure:
     """Mean Dice and recall of each method with confidence intervals, the best on top.

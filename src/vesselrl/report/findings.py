@@ -5,7 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-from vesselrl.report.charts import SCORE_NAMES, objective_name
 from vesselrl.report.document import (
     Block,
     Callout,
@@ -19,9 +18,11 @@ from vesselrl.report.document import (
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.words import (
     NOTHING,
+    SCORE_NAMES,
     counted,
     decimal,
     listed,
+    objective_name,
     p_value,
     points_interval,
     signed_points,

@@ -6,6 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 
 NOTHING = "–"
+SCORE_NAMES = {
+    "dice": "Dice",
+    "recall": "Recall",
+    "precision": "Precision",
+    "iou": "IoU",
+    "cldice": "clDice",
+    "hd95": "HD95 [px]",
+}
 
 
 def _minus(text: str) -> str:
@@ -51,3 +59,9 @@ def counted(number: int, noun: str) -> str:
 def listed(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def objective_name(objective: Sequence[str]) -> str:
+    """The objective in words: ``mean of Dice and recall``."""
+    names = [SCORE_NAMES[score] for score in objective]
+    return names[0] if len(names) == 1 else f"mean of {listed(names)}"
