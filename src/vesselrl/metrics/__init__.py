@@ -1,1 +1,1 @@
-"""Scores of masks, statistics over groups, and the comparison of methods."""
+"""Scores of masks, and statistics over groups of images."""

@@ -1,1 +1,1 @@
-"""The final report: figures, tables and words, rendered as HTML and Markdown."""
+"""The comparison of methods and the final report: tables, figures and words, as HTML and Markdown."""

@@ -7,10 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from vesselrl.metrics.comparison import image_scores
+from vesselrl.report.comparison import image_scores
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.style import BLUE, FAINT, GREY, INK, ORANGE, RC, VERMILLION
 from vesselrl.report.words import SCORE_NAMES, objective_name
+
 
 def draw_leaderboard(board: pd.DataFrame, recommended: str, settings: ReportParameters) -> Figure:
     """Mean Dice and recall of each method with confidence intervals, the best on top.

@@ -40,8 +40,8 @@ def gather_histories(**experiments: Mapping[int, Any]) -> Any:
 def compare_methods(
     metrics_per_image: Any, evaluation: Any, report: ReportParameters, seed: int
 ) -> Any:
-    """The leaderboard; see ``vesselrl.metrics.comparison.leaderboard``."""
-    from vesselrl.metrics.comparison import leaderboard
+    """The leaderboard; see ``vesselrl.report.comparison.leaderboard``."""
+    from vesselrl.report.comparison import leaderboard
 
     return leaderboard(metrics_per_image, _specifications(evaluation), report, seed)
 
@@ -49,8 +49,8 @@ def compare_methods(
 def give_verdict(
     metrics_per_image: Any, leaderboard: Any, report: ReportParameters, seed: int
 ) -> dict[str, Any]:
-    """The verdict; see ``vesselrl.metrics.comparison.verdict``."""
-    from vesselrl.metrics.comparison import verdict
+    """The verdict; see ``vesselrl.report.comparison.verdict``."""
+    from vesselrl.report.comparison import verdict
 
     return verdict(metrics_per_image, leaderboard, report, seed)
 
@@ -88,7 +88,7 @@ def draw_examples(
 
     Where the baseline itself is recommended, the best method stands beside it.
     """
-    from vesselrl.metrics.comparison import image_scores
+    from vesselrl.report.comparison import image_scores
     from vesselrl.report.gallery import draw_gallery
 
     columns = dict.fromkeys((verdict["recommended"], report.baseline, verdict["best"]))

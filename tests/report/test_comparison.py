@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from vesselrl.errors import VesselrlError
-from vesselrl.metrics.comparison import SCORES, leaderboard, verdict
+from vesselrl.report.comparison import SCORES, leaderboard, verdict
 from vesselrl.report.parameters import ReportParameters
 
 SETTINGS = ReportParameters(bootstrap_resamples=500)
