@@ -1,1 +1,1 @@
-"""The comparison of methods and the final report: tables, figures and words, as HTML and Markdown."""
+"""The comparison of methods and the final report: tables, figures, words; HTML and Markdown."""
