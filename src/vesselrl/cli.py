@@ -6,20 +6,26 @@ They read parameters written ``key:value`` as well as ``key=value``, and tell er
 import copy
 import logging
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+from kedro import KedroDeprecationWarning
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.project import pipelines
 from kedro.io.core import DatasetError
 from kedro.validation.exceptions import ParameterValidationError
 from kedro_viz.launchers.cli.main import viz as kedro_viz
 
+from vesselrl import overrides
 from vesselrl.errors import VesselrlError
-from vesselrl.overrides import QUICK_FOLDER
 
 logger = logging.getLogger(__name__)
+
+INTERRUPTED = 130  # the exit code that shells give a command stopped by Ctrl-C
+COMPLAINT = r"  (?:Value error, )?(.*?) \[type=\w+, input_value=(.*), input_type="  # of pydantic
 
 
 @click.group(name="vesselrl")
@@ -27,38 +33,48 @@ def cli() -> None:
     """Commands of the vesselrl project."""
 
 
-def colons_to_equals(text: str) -> str:
-    """Rewrite ``key:value`` items as ``key=value``; a value may itself hold colons and equals.
-
-    >>> colons_to_equals("quick:true,raw_dir=C:\\\\data,url=s3://x?a=b")
-    'quick=true,raw_dir=C:\\\\data,url=s3://x?a=b'
-    """
-    return ",".join(re.sub(r"^(\s*[\w.]+):", r"\1=", item) for item in text.split(","))
-
-
 def _with_colon_params(
     command: click.Command, then: Callable[[dict[str, Any]], dict[str, Any]] = lambda params: params
 ) -> click.Command:
+    """The same command, its option ``--params`` read by `overrides.parse`."""
+
+    def read(_context: click.Context, _option: click.Parameter, value: Any) -> dict[str, Any]:
+        try:
+            # a file given by --config has them as a mapping
+            return then(dict(value) if isinstance(value, Mapping) else overrides.parse(value or ""))
+        except VesselrlError as error:
+            raise click.ClickException(str(error)) from error
+
     command = copy.copy(command)
     command.params = [copy.copy(parameter) for parameter in command.params]
     option = next(parameter for parameter in command.params if parameter.name == "params")
-    read = option.callback
-    assert read is not None
-    option.callback = lambda context, parameter, value: then(
-        read(context, parameter, colons_to_equals(value) if isinstance(value, str) else value)
-    )
+    option.callback = read
     return command
 
 
 def _run_with_plain_errors(**options: Any) -> Any:
+    # --pipeline is a promise to our users, whatever Kedro comes to prefer
+    warnings.filterwarnings("ignore", "Option '--pipeline' is deprecated", KedroDeprecationWarning)
     try:
+        _refuse_unknown_pipelines([*filter(None, [options["pipeline"]]), *options["pipelines"]])
         assert kedro_run.callback is not None
         return kedro_run.callback(**options)
     except click.ClickException:
         raise
+    except KeyboardInterrupt:
+        logger.debug("Interrupted.", exc_info=True)
+        click.echo("\nInterrupted. What is unfinished is made again by the next run.", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
     except Exception as error:
         logger.debug("Traceback", exc_info=error)
         raise click.ClickException(explain(error)) from error
+
+
+def _refuse_unknown_pipelines(names: Collection[str]) -> None:
+    for name in names:
+        if name not in pipelines:
+            hint = overrides.suggestion(name, list(pipelines), f"there are {', '.join(pipelines)}.")
+            raise VesselrlError(f"Unknown pipeline '{name}': {hint}")
 
 
 def explain(error: BaseException) -> str:
@@ -70,27 +86,31 @@ def explain(error: BaseException) -> str:
         if isinstance(cause, ParameterValidationError):
             return _explain_parameters(str(cause))
         cause = cause.__cause__ or cause.__context__
-    text = str(error).strip().splitlines()
-    first = text[0] if text else "no message"
-    kind = "" if isinstance(error, DatasetError | ValueError) else f"{type(error).__name__}: "
-    return f"{kind}{first} (the traceback is in the run's log file)"
+    words = " ".join(str(error).split()) or "no message"
+    kind = f"{type(error).__name__}: "
+    if isinstance(error, OSError) and error.filename:
+        kind, words = "", f"{error.filename}: {error.strerror}."
+    elif isinstance(error, DatasetError | ValueError):
+        kind = ""
+    # where the traceback is, if a log file was open (see hooks.py)
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
+    return f"{kind}{words}{notes}"
 
 
 def _explain_parameters(text: str) -> str:
     """Shorten pydantic's account to the parameter, what is wrong with it and what it was."""
-    group = ""
+    group = field = ""
     findings = []
-    lines = text.splitlines()
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        if match := re.match(r"- Parameter '([\w.]+)'", line):
-            group = match.group(1)
-        # pydantic names a field on a line of its own, then says what is wrong, indented
-        if re.fullmatch(r"[\w.\[\]-]+", line) and following.startswith("  "):
-            complaint = re.sub(
-                r" \[type=.*?input_value=(.*), input_type=.*", r" (got \1)", following
-            )
-            findings.append(f"parameter '{group}.{line}': {complaint.strip()}")
-    return "; ".join(findings) or text
+    for line in text.splitlines():
+        if match := re.match(r"- Parameter '([\w.]+)': (.*)", line):
+            group, field = match.group(1), ""
+            if "validation error" not in match.group(2):  # Kedro's own, complete on this line
+                findings.append(f"'{group}': {match.group(2)}")
+        elif not line.startswith(" "):  # pydantic names a field, then says what is wrong, indented
+            field = f".{line}"
+        elif complaint := re.match(COMPLAINT, line):
+            findings.append(f"'{group}{field}': {complaint.group(1)} (got {complaint.group(2)})")
+    return "; ".join(f"Parameter {finding}" for finding in findings) or " ".join(text.split())
 
 
 run = _with_colon_params(kedro_run)
@@ -102,13 +122,18 @@ def _show_what_exists(params: dict[str, Any]) -> dict[str, Any]:
     """Let kedro viz preview the quick run's results when asked for, or when there are no others."""
     quick = params.pop("quick", None)
     out_dir = Path(params.get("out_dir", "data"))
-    if quick or (quick is None and not (out_dir / "08_reporting").exists()):
-        params["out_dir"] = str(out_dir / QUICK_FOLDER)
-        click.echo(f"Previews come from {params['out_dir']}")
+    quick_dir = out_dir / overrides.QUICK_FOLDER
+    if quick or (
+        quick is None
+        and not (out_dir / "08_reporting").exists()
+        and (quick_dir / "08_reporting").exists()
+    ):
+        params["out_dir"] = str(quick_dir)
+        click.echo(f"Previews come from {quick_dir}")
     return params
 
 
-class _VizCommands(type(kedro_viz)):  # type: ignore[misc] - a group that loads its commands late
+class _VizCommands(type(kedro_viz)):  # type: ignore[misc]  # loads its commands late
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         command: click.Command | None = super().get_command(context, name)
         if command is None or not any(option.name == "params" for option in command.params):

@@ -1,6 +1,5 @@
-"""What happens around a run: parameters resolved, a log file, stale or missing stages made first."""
+"""What happens around a run: parameters resolved, a log opened, stale or missing stages made."""
 
-import inspect
 import logging
 import time
 from collections.abc import Mapping
@@ -30,34 +29,44 @@ class ParameterHooks:
         loader.runtime_params = {}  # conf alone first, to know which keys exist
         merged, paths = overrides.resolve(loader["parameters"], loader["globals"], given)
         # Joining leaves absolute paths as they are and anchors relative ones at the project.
-        paths = {key: str(context.project_path / value) for key, value in paths.items()}
+        paths = {
+            key: str(context.project_path / Path(value).expanduser())
+            for key, value in paths.items()
+        }
         loader.runtime_params = paths
         loader["parameters"] = {**merged, **paths}
 
     @hook_impl
     def after_catalog_created(self, catalog: Any, parameters: dict[str, Any]) -> None:
-        """Validate the parameters of every stage: a stage run first may need any of them."""
-        from kedro.validation import ParameterValidator  # noqa: PLC0415 - slow to import
+        """Validate the parameters of every stage: a stage run first may need any of them.
+
+        (Kedro validates those of the pipelines that were asked for.)
+        """
+        from kedro.validation import ParameterValidator
 
         validator = ParameterValidator(dict(pipelines))
-        validated = validator.validate_raw_params(parameters["parameters"])
-        whole = sum(pipelines.values(), Pipeline([]))
+        catalog["parameters"] = validated = validator.validate_raw_params(parameters["parameters"])
+        whole = _everything()
         for name in whole.inputs():
             if name.startswith("params:"):
                 catalog[name] = _at(validated, name.removeprefix("params:"))
 
 
 class RunLogHooks:
-    """One log file a run, and a summary at its end."""
+    """One log file a run, a line for each stage that begins, and a summary at the end."""
 
     def __init__(self) -> None:
-        self._handler: logging.Handler | None = None
+        self._handler: logging.FileHandler | None = None
         self._started = 0.0
+        self._begun: set[str] = set()
+        self._made: set[str] = set()
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
         """Open ``<out_dir>/logs/<pipeline>_<time>.log`` and say where it is."""
+        self._close()  # a run that was interrupted in this process may have left its own open
         self._started = time.monotonic()
+        self._begun, self._made = set(), set()
         name = "+".join(run_params["pipeline_names"] or ["default"])
         stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
         file = out_dir_of(catalog) / "logs" / f"{name}_{stamp}.log"
@@ -70,10 +79,23 @@ class RunLogHooks:
         logger.info("Log of this run: %s", file)
 
     @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Say which stage or experiment begins, as its first node does."""
+        stage = node.namespace or node.name
+        if stage not in self._begun:
+            self._begun.add(stage)
+            logger.info("▸ %s", stage)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Remember what was made, for the summary."""
+        self._made.add(dataset_name)
+
+    @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
         """Say where the results are and what came out."""
         logger.info("Finished in %.0f s.", time.monotonic() - self._started)
-        for line in summary.lines(out_dir_of(catalog), pipeline.all_outputs()):
+        for line in summary.lines(out_dir_of(catalog), pipeline.all_outputs() | self._made):
             logger.info(line)
         self._close()
 
@@ -82,6 +104,7 @@ class RunLogHooks:
         """Keep the traceback in the log file; the command line tells the error in a sentence."""
         if self._handler:
             logger.debug("The run stopped.", exc_info=error)
+            error.add_note(f"The traceback is in {self._handler.baseFilename}")
         self._close()
 
     def _close(self) -> None:
@@ -98,7 +121,6 @@ class ProvenanceHooks:
         self._hook_manager: Any = None
         self._expected: dict[str, str] = {}
         self._ledger: provenance.Ledger | None = None
-        self._unfinished: list[str] = []
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -110,7 +132,19 @@ class ProvenanceHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
     ) -> None:
         """Bring the inputs of the pipeline up to date."""
-        whole = sum(pipelines.values(), Pipeline([]))
+        try:
+            self._bring_up_to_date(run_params, pipeline, catalog)
+        except Exception as error:
+            # Kedro tells the hooks of errors that come later than this one.
+            self._hook_manager.hook.on_pipeline_error(
+                error=error, run_params=run_params, pipeline=pipeline, catalog=catalog
+            )
+            raise
+
+    def _bring_up_to_date(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
+    ) -> None:
+        whole = _everything()
         self._ledger = ledger = provenance.Ledger(out_dir_of(catalog))
         coming = pipeline.all_outputs()
         absent = {
@@ -126,11 +160,7 @@ class ProvenanceHooks:
             return ledger.get(name) == self._expected.get(name) and catalog.exists(name)
 
         if run_params["only_missing_outputs"]:
-            stale = [
-                name
-                for name in sorted(pipeline.all_outputs())
-                if catalog.exists(name) and not is_fresh(name)
-            ]
+            stale = [name for name in sorted(coming) if catalog.exists(name) and not is_fresh(name)]
             if stale:
                 raise VesselrlError(
                     f"{', '.join(stale)}: made from other data or parameters than the present ones;"
@@ -145,7 +175,6 @@ class ProvenanceHooks:
                 ", ".join(sorted(wanted & upstream.all_outputs())),
             )
             SequentialRunner().run(upstream, catalog, self._hook_manager)
-            self._finish_generators()
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str) -> None:
@@ -154,41 +183,26 @@ class ProvenanceHooks:
             self._ledger.forget(dataset_name)
 
     @hook_impl
-    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
-        """Record the dataset; one that a generator fills is complete only after its last batch."""
-        if inspect.isgeneratorfunction(node.func):
-            self._unfinished.append(dataset_name)
-        else:
-            self._record([dataset_name])
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """The dataset is complete: note what it was made from."""
+        if self._ledger and dataset_name in self._expected:
+            self._ledger.record({dataset_name: self._expected[dataset_name]})
 
-    @hook_impl
-    def before_node_run(self) -> None:
-        """The node before has ended."""
-        self._finish_generators()
 
-    @hook_impl
-    def after_pipeline_run(self) -> None:
-        """The last node has ended."""
-        self._finish_generators()
-
-    @hook_impl
-    def on_pipeline_error(self) -> None:
-        """What a generator left half-filled stays stale."""
-        self._unfinished.clear()
-
-    def _finish_generators(self) -> None:
-        self._record(self._unfinished)
-        self._unfinished = []
-
-    def _record(self, names: list[str]) -> None:
-        if self._ledger and names:
-            self._ledger.record({n: self._expected[n] for n in names if n in self._expected})
+def _everything() -> Pipeline:
+    """All registered pipelines as one."""
+    return sum(pipelines.values(), Pipeline([]))
 
 
 def _at(tree: Any, path: str) -> Any:
     """What a dotted path names within parameters, whether plain or validated into models."""
     for key in path.split("."):
-        tree = tree[key] if isinstance(tree, Mapping) else getattr(tree, key)
+        try:
+            tree = tree[key] if isinstance(tree, Mapping) else getattr(tree, key)
+        except (KeyError, AttributeError) as error:
+            raise VesselrlError(
+                f"The parameter '{path}' is missing: give it in conf, as conf/base does."
+            ) from error
     return tree
 
 

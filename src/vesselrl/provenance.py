@@ -1,9 +1,10 @@
 """Fingerprints: which data and which parameters made an artefact.
 
 The fingerprint of an artefact is a hash of the function that made it, the version of vesselrl, the
-values of its parameters and the fingerprints of its inputs, so it changes when anything upstream changes. It is computed from
-the pipeline alone, before anything runs; comparing it with the one recorded when the artefact was
-saved tells whether the artefact on disk still belongs to the present data and parameters.
+values of its parameters and the fingerprints of its inputs, so it changes when anything upstream
+changes. It is computed from the pipeline alone, before anything runs; comparing it with the one
+recorded when the artefact was saved tells whether the artefact on disk still belongs to the present
+data and parameters.
 """
 
 import hashlib
@@ -99,13 +100,14 @@ def nodes_to_refresh(
 
 
 class Ledger:
-    """The fingerprints recorded under one output folder, in ``fingerprints.json``."""
+    """The fingerprints recorded under one output folder, in ``fingerprints.json``.
+
+    A file that is damaged counts as empty: everything is then made again.
+    """
 
     def __init__(self, out_dir: Path) -> None:
         self._file = out_dir / "fingerprints.json"
-        self._recorded: dict[str, str] = {}
-        if self._file.exists():
-            self._recorded = json.loads(self._file.read_text())
+        self._recorded = self._read()
 
     def get(self, name: str) -> str | None:
         """The recorded fingerprint of a dataset, None where there is none."""
@@ -113,14 +115,23 @@ class Ledger:
 
     def record(self, fingerprints: Mapping[str, str]) -> None:
         """Note that these datasets are complete on disk."""
-        self._recorded.update(fingerprints)
-        self._write()
+        self._write({**self._read(), **fingerprints})
 
     def forget(self, name: str) -> None:
         """Note that a dataset is about to change: until recorded again it counts as stale."""
-        if self._recorded.pop(name, None) is not None:
-            self._write()
+        recorded = self._read()
+        if recorded.pop(name, None) is not None:
+            self._write(recorded)
 
-    def _write(self) -> None:
-        text = json.dumps(self._recorded, indent=1, sort_keys=True)
+    # Read anew before each change: workers of a parallel runner each have a ledger of their own.
+    def _read(self) -> dict[str, str]:
+        try:
+            recorded = json.loads(self._file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return dict(recorded) if isinstance(recorded, dict) else {}
+
+    def _write(self, recorded: dict[str, str]) -> None:
+        self._recorded = recorded
+        text = json.dumps(recorded, indent=1, sort_keys=True)
         write_atomically(self._file, lambda stream: stream.write(text.encode()))

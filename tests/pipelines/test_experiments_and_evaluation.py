@@ -176,6 +176,12 @@ def test_a_call_is_paid_for_each_prompt_asked(catalog):
     assert calls["postprocess_rl"] == {1}
 
 
+def test_best_of_n_pays_for_the_reward_network_too(catalog):
+    seconds = catalog.load("metrics_per_image").groupby("method")["seconds"].mean()
+    assert seconds["best_of_n"] > seconds["posterior"] > 2 * 0.1
+    assert 0.1 <= seconds["static"] < seconds["posterior"]
+
+
 def test_the_first_seed_has_the_short_name(catalog):
     names = set(catalog.load("predictions"))
     assert f"prompt_rl/masks/{TEST[0]}" in names

@@ -107,8 +107,10 @@ def test_every_setting_of_every_image_is_scored(catalog):
         assert set(scores) == {
             "true_dice", "true_recall", "true_precision",
             "predicted_dice", "predicted_recall", "predicted_precision",
-            "predicted_raw", "confidence",
+            "predicted_raw", "confidence", "opinion_seconds", "judging_seconds",
         }  # fmt: skip
+        assert scores.pop("opinion_seconds") > 0
+        assert scores.pop("judging_seconds") > 0
         for score in scores.values():
             assert score.shape == (SETTINGS,)
             assert score.dtype == np.float64

@@ -1,5 +1,6 @@
 """Policies for deployment: weights as safetensors, all else as JSON."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class PolicyDataset(AbstractDataset["Policy", "Policy"]):
-    """A `vesselrl.rl.policy.Policy` ↔ ``policy.safetensors`` and, beside it, ``policy.json``."""
+    """A `vesselrl.rl.policy.Policy` ↔ ``policy.safetensors`` and, beside it, ``policy.json``.
+
+    The JSON file holds the SHA-256 of the weights, so that two policies' files are not mixed up.
+    """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._weights = Path(filepath)
@@ -29,14 +33,17 @@ class PolicyDataset(AbstractDataset["Policy", "Policy"]):
             VesselrlError: the files are damaged or do not belong together.
         """
         from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load
 
         from vesselrl.rl.policy import Policy
 
         try:
             settings = json.loads(self._settings.read_text(encoding="utf-8"))
-            return Policy.from_parts(settings, load_file(self._weights))
-        except (ValueError, KeyError, SafetensorError) as error:
+            weights = self._weights.read_bytes()
+            if settings["weights_sha256"] != hashlib.sha256(weights).hexdigest():
+                raise ValueError("the two files do not belong together")
+            return Policy.from_parts(settings, load(weights))
+        except (ValueError, KeyError, TypeError, SafetensorError) as error:
             raise VesselrlError(
                 f"{self._weights} and {self._settings.name} are no policy of vesselrl ({error}): "
                 "train it again with kedro run --pipeline experiments."
@@ -48,7 +55,8 @@ class PolicyDataset(AbstractDataset["Policy", "Policy"]):
         from safetensors.numpy import save
 
         weights = save({name: np.ascontiguousarray(w) for name, w in data.weights.items()})
-        settings = json.dumps(data.settings(), indent=1)
+        digest = {"weights_sha256": hashlib.sha256(weights).hexdigest()}
+        settings = json.dumps(data.settings() | digest, indent=1)
         write_atomically(self._settings, lambda stream: stream.write(settings.encode()))
         write_atomically(self._weights, lambda stream: stream.write(weights))
 

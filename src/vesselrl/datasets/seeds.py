@@ -16,8 +16,8 @@ SEEDS_FILE = "seeds.json"
 class SeedsDataset(AbstractDataset[Mapping[int, Any], dict[int, Any]]):
     """Seed → object: the first seed's file in the folder itself, the others' in ``seeds/<n>/``.
 
-    The seeds are listed in ``seeds.json``, in their order. Without that file it loads as no seeds
-    at all: an experiment that was not run.
+    The seeds are listed in ``seeds.json``, in their order. Without that file, or one of the seeds',
+    it loads as no seeds at all: an experiment that was not run.
 
     Args:
         path: the folder of the experiment.
@@ -41,7 +41,7 @@ class SeedsDataset(AbstractDataset[Mapping[int, Any], dict[int, Any]]):
 
     def load(self) -> dict[int, Any]:
         """Seed → what its dataset loads."""
-        seeds = self._seeds()
+        seeds = self._seeds() if self._exists() else []
         return {seed: self._dataset(seed, seeds[0]).load() for seed in seeds}
 
     def save(self, data: Mapping[int, Any]) -> None:

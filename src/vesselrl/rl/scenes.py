@@ -1,5 +1,6 @@
 """A scene: all that is known of one image when a mask of it is to be made and judged."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -88,11 +89,17 @@ def score_settings(load: SceneLoader, sample: str, actions: ActionSet) -> dict[s
         ``true_dice``, ``true_recall``, ``true_precision``, ``predicted_dice``,
         ``predicted_recall``, ``predicted_precision``; ``predicted_raw``, the Dice before
         calibration; ``confidence``, the Dice that the segmenter expects of itself when its mean map
-        is taken for the truth. Each float64 (A,), in the order of `ActionSet.settings`.
+        is taken for the truth. Each float64 (A,), in the order of `ActionSet.settings`. And what a
+        user would wait for, float64 (): ``opinion_seconds``, the network's passes, and
+        ``judging_seconds``, making and judging all masks.
     """
     scene = load(sample)
+    started = time.perf_counter()
+    scene.network.opinions(scene.image, mean_candidate(scene.probabilities))
+    asked = time.perf_counter()
     masks = actions.setting_masks(scene.probabilities)
     raw = scene.network.raw_scores(masks, scene.opinions)
+    judged = time.perf_counter()
     predicted = scene.network.calibrated(raw)
     own = expected_scores(masks, scene.probabilities.mean(0, keepdims=True))
     return {
@@ -100,4 +107,6 @@ def score_settings(load: SceneLoader, sample: str, actions: ActionSet) -> dict[s
         **{f"predicted_{key}": scores for key, scores in predicted.items()},
         "predicted_raw": raw["dice"],
         "confidence": own["dice"][:, 0],
+        "opinion_seconds": np.array(asked - started),
+        "judging_seconds": np.array(judged - asked),
     }

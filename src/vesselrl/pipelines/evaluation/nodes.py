@@ -17,6 +17,10 @@ CHOICE_COLUMNS = [
     "method", "seed", "image", "prediction", "chooses", "state", "prompt", "threshold",
     "operations", "segmenter_calls", "seconds",
 ]  # fmt: skip
+METRIC_COLUMNS = [
+    "method", "seed", "image", "group", "split", "dice", "iou", "recall", "precision", "cldice",
+    "hd95", "segmenter_calls", "seconds",
+]  # fmt: skip
 COMMAND = "kedro run --pipeline {}"
 
 
@@ -127,23 +131,31 @@ def decide(
             true=_objective(scores, "true", objective),
         )
         a_call = float(stored["seconds"]) / len(stored["prompts"])
+        opinion, judging = (float(scores[f"{part}_seconds"]) for part in ("opinion", "judging"))
+        network = {"best_of_n": opinion + judging, "posterior": opinion}
         for name, by_seed in methods.items():
+            needs = network.get(evaluation.methods[name].kind, 0.0)
             for number, choose in by_seed.items():
                 prefix = name if number == next(iter(by_seed)) else f"{name}/seeds/{number}"
-                row = _decision_row(case, choose, action_set, a_call)
+                row = _decision_row(case, choose, action_set, a_call, needs)
                 rows.append([name, number, sample, f"{prefix}/masks/{sample}", *row])
     return pd.DataFrame(rows, columns=CHOICE_COLUMNS), not_run
 
 
-def _decision_row(case: Any, choose: Callable[[Any], Any], actions: Any, a_call: float) -> Any:
-    """What was decided, in data and in words, and what it cost."""
+def _decision_row(
+    case: Any, choose: Callable[[Any], Any], actions: Any, a_call: float, network: float
+) -> Any:
+    """What was decided, in data and in words, and what it cost.
+
+    ``a_call`` are the seconds of one prompt, ``network`` those of the reward network.
+    """
     import time
 
     from vesselrl.evaluation.methods import describe
 
     started = time.perf_counter()
     decision = choose(case)
-    seconds = a_call * decision.calls + time.perf_counter() - started
+    seconds = a_call * decision.calls + network + time.perf_counter() - started
     words = describe(decision, actions)
     return [
         decision.chooses,
@@ -199,8 +211,7 @@ def score_predictions(
     """Measure every mask against the truth.
 
     Returns:
-        A table, one row a method, seed and image: method, seed, image, group, split, dice, iou,
-        recall, precision, cldice, hd95, segmenter_calls, seconds.
+        A table, one row a method, seed and image, with the columns `METRIC_COLUMNS`.
     """
     import pandas as pd
     from tqdm import tqdm
@@ -220,7 +231,7 @@ def score_predictions(
         }
         for row in tqdm(choices.itertuples(), "Scoring masks", len(choices), unit="mask")
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=METRIC_COLUMNS)
 
 
 def _objective(scores: Mapping[str, Any], source: str, objective: list[str]) -> Any:

@@ -1,0 +1,78 @@
+import pickle
+
+import pytest
+import torch
+from kedro.io import DatasetError
+
+from vesselrl.datasets.torch_state import TorchStateDataset
+
+
+class Bomb:
+    """Unpickled naively, it makes a file."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return (open, (str(self.target), "w"))
+
+
+@pytest.fixture
+def file(tmp_path):
+    return TorchStateDataset(filepath=str(tmp_path / "deep" / "state.pth"))
+
+
+def path(file):
+    return file._filepath
+
+
+def test_tensors_and_plain_values_come_back(file):
+    state = {"members": [{"w": torch.eye(3)}], "features": [1, 2], "kappa": 0.5, "name": "x"}
+    assert not file.exists()
+    file.save(state)
+    assert file.exists()
+    loaded = file.load()
+    torch.testing.assert_close(loaded["members"][0].pop("w"), torch.eye(3))
+    assert loaded == {"members": [{}], "features": [1, 2], "kappa": 0.5, "name": "x"}
+
+
+def test_a_file_that_would_run_code_is_refused_and_runs_nothing(file, tmp_path):
+    target = tmp_path / "ran"
+    path(file).parent.mkdir()
+    torch.save({"members": Bomb(target)}, path(file))
+    with pytest.raises(DatasetError, match="cannot be loaded.*could run code"):
+        file.load()
+    path(file).write_bytes(pickle.dumps(Bomb(target)))
+    with pytest.raises(DatasetError):
+        file.load()
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04 half a file"])
+def test_a_damaged_file_is_an_error_that_names_it(file, content):
+    path(file).parent.mkdir()
+    path(file).write_bytes(content)
+    with pytest.raises(DatasetError, match="state.pth.*damaged"):
+        file.load()
+
+
+def test_a_half_written_file_is_an_error(file):
+    file.save({"w": torch.zeros(1000)})
+    path(file).write_bytes(path(file).read_bytes()[:500])
+    with pytest.raises(DatasetError, match="damaged"):
+        file.load()
+
+
+def test_something_else_than_a_dict_is_an_error(file):
+    path(file).parent.mkdir()
+    torch.save(torch.zeros(3), path(file))
+    with pytest.raises(DatasetError, match="Tensor"):
+        file.load()
+
+
+def test_what_cannot_be_saved_leaves_the_old_file_alone(file):
+    file.save({"w": 1})
+    with pytest.raises(Exception, match="pickle"):
+        file.save({"w": lambda: None})
+    assert file.load() == {"w": 1}
+    assert [p.name for p in path(file).parent.iterdir()] == ["state.pth"]

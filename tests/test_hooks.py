@@ -1,0 +1,361 @@
+"""Runs of real sessions: which stages run, which are left alone, what is told."""
+
+import logging
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+
+import pandas as pd
+import pytest
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from kedro.pipeline import Pipeline
+from kedro.validation.exceptions import ParameterValidationError
+
+from vesselrl import provenance, summary
+from vesselrl.datasets.images import MaskDataset
+from vesselrl.errors import VesselrlError
+
+
+@dataclass
+class Ran:
+    """The nodes that a run ran, in order."""
+
+    nodes: list[str] = field(default_factory=list)
+
+    @hook_impl
+    def after_node_run(self, node):
+        self.nodes.append(node.name)
+
+    @property
+    def stages(self):
+        return list(dict.fromkeys(name.split(".")[0] for name in self.nodes))
+
+
+@dataclass
+class Runner:
+    """Runs pipelines of the project on one set of images."""
+
+    project: object
+    raw_dir: object
+
+    def session(self, out_dir, params):
+        paths = {"raw_dir": str(self.raw_dir), "out_dir": str(out_dir)}
+        session = KedroSession.create(self.project, runtime_params=paths | (params or {}))
+        for plugin in session._hook_manager.get_plugins():
+            if type(plugin).__module__.startswith("kedro_viz"):  # writes to the working directory
+                session._hook_manager.unregister(plugin)
+        return session
+
+    def __call__(self, out_dir, pipeline, params=None, **options):
+        ran = Ran()
+        with self.session(out_dir, params) as session:
+            session._hook_manager.register(ran)
+            session.run(pipeline_names=[pipeline], **options)
+        return ran
+
+    def catalog(self, out_dir, params=None):
+        with self.session(out_dir, params) as session:
+            return session.load_context().catalog
+
+
+@pytest.fixture(scope="module")
+def run(project, raw_dir):
+    bootstrap_project(project)
+    return Runner(project, raw_dir)
+
+
+@pytest.fixture(scope="module")
+def results(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    run(folder, "segment")
+    return folder
+
+
+@pytest.fixture
+def fresh(results, tmp_path):
+    """A folder of one's own in which ``segment`` has just run."""
+    return shutil.copytree(results, tmp_path / "out")
+
+
+@pytest.fixture
+def told(caplog):
+    """What the project said on the console, as text."""
+    caplog.set_level(logging.INFO, logger="vesselrl")
+    return lambda: "\n".join(r.getMessage() for r in caplog.records if r.name == "vesselrl.hooks")
+
+
+INGEST = [
+    "ingest.check_annotations", "ingest.decode_images", "ingest.draw_ingest_overview",
+    "ingest.draw_masks", "ingest.split_samples", "ingest.write_ingest_report",
+]  # fmt: skip
+FOR_SEGMENT = [name for name in INGEST if "report" not in name and "overview" not in name]
+SEGMENT = [
+    "segment.draw_segment_overview", "segment.segment_images", "segment.summarise_candidates",
+]  # fmt: skip
+
+
+def test_on_an_empty_folder_what_a_pipeline_needs_is_made_first_and_said(run, tmp_path, told):
+    ran = run(tmp_path, "segment")
+    assert sorted(ran.nodes) == sorted(FOR_SEGMENT + SEGMENT)
+    assert "Missing or out of date, so made first: images, masks, samples" in told()
+
+
+def test_on_fresh_results_nothing_upstream_runs_again(run, fresh, told):
+    ran = run(fresh, "segment")
+    assert sorted(ran.nodes) == SEGMENT
+    assert "made first" not in told()
+
+
+def test_a_changed_parameter_makes_again_what_depends_on_it_and_no_more(run, fresh):
+    ran = run(fresh, "segment", {"segmenter": {"max_side": 48}})
+    assert sorted(ran.nodes) == SEGMENT
+    ran = run(fresh, "segment", {"split": {"max_images": {"test": 1}}})
+    assert sorted(ran.nodes) == sorted(
+        ["ingest.decode_images", "ingest.draw_masks", "ingest.split_samples", *SEGMENT]
+    )
+    samples = pd.read_csv(fresh / "02_intermediate" / "samples.csv")
+    assert (samples["split"] == "test").sum() == 1
+
+
+def test_a_changed_image_makes_everything_again(project, raw_dir, tmp_path):
+    mine = shutil.copytree(raw_dir, tmp_path / "raw")
+    bootstrap_project(project)
+    run = Runner(project, mine)
+    run(tmp_path / "out", "segment")
+    (mine / "images/p00_f0.png").write_bytes((mine / "images/p01_f0.png").read_bytes())
+    assert sorted(run(tmp_path / "out", "segment").nodes) == sorted(FOR_SEGMENT + SEGMENT)
+
+
+def test_a_deleted_artefact_is_made_again(run, fresh):
+    for mask in (fresh / "03_primary/masks").iterdir():
+        mask.unlink()
+    ran = run(fresh, "segment")
+    assert sorted(ran.nodes) == sorted(["ingest.draw_masks", *SEGMENT])
+
+
+def test_results_without_a_record_of_what_made_them_are_made_again(run, fresh):
+    (fresh / "fingerprints.json").unlink()
+    assert sorted(run(fresh, "segment").nodes) == sorted(FOR_SEGMENT + SEGMENT)
+
+
+def test_an_artefact_that_was_being_written_when_a_run_broke_off_is_made_again(
+    run, tmp_path, monkeypatch
+):
+    run(tmp_path, "ingest")
+
+    def fail(self, data):
+        raise OSError(28, "No space left on device", str(self._filepath))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MaskDataset, "save", fail)
+        with pytest.raises(Exception, match="No space left"):
+            run(tmp_path, "ingest")
+    assert "masks" not in provenance.Ledger(tmp_path)._recorded
+    assert "ingest.draw_masks" in run(tmp_path, "segment").nodes
+
+
+def test_only_missing_outputs_runs_what_is_missing(run, fresh):
+    (fresh / "04_feature/segment_failures.csv").unlink()
+    ran = run(fresh, "segment", only_missing_outputs=True)
+    assert ran.nodes == ["segment.summarise_candidates"]
+
+
+def test_only_missing_outputs_refuses_to_mix_in_stale_ones(run, fresh):
+    (fresh / "04_feature/segment_failures.csv").unlink()
+    before = {file: file.stat().st_mtime_ns for file in fresh.rglob("*.npz")}
+    with pytest.raises(VesselrlError) as caught:
+        run(fresh, "segment", {"segmenter": {"max_side": 48}}, only_missing_outputs=True)
+    assert str(caught.value) == (
+        "candidates, segment_overview, segment_timing: made from other data or parameters than the "
+        "present ones; run the same command without --only-missing-outputs to make them again."
+    )
+    assert {file: file.stat().st_mtime_ns for file in fresh.rglob("*.npz")} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "nodes"),
+    [
+        ({"node_names": ["segment.summarise_candidates"]}, SEGMENT[1:]),
+        ({"from_nodes": ["segment.summarise_candidates"]}, SEGMENT[1:]),
+        ({"to_outputs": ["candidates"]}, ["segment.segment_images"]),
+        ({"from_inputs": ["candidates"]}, SEGMENT),
+    ],
+)
+def test_what_a_part_of_a_pipeline_needs_is_made_first(run, tmp_path, options, nodes):
+    ran = run(tmp_path, "segment", **options)
+    assert sorted(name for name in ran.nodes if name.startswith("segment")) == nodes
+    assert ran.stages == ["ingest", "segment"]
+
+
+def test_a_quick_run_leaves_the_full_run_s_results_alone(run, tmp_path):
+    run(tmp_path, "ingest")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    run(tmp_path, "ingest", {"quick": True})
+    assert {p: p.read_bytes() for p in before} == before
+    new = {p.relative_to(tmp_path).parts[0] for p in tmp_path.rglob("*") if p.is_file()} - {
+        p.relative_to(tmp_path).parts[0] for p in before
+    }
+    assert new == {"quick"}
+
+
+def expected(run, out_dir, params=None):
+    """The fingerprint of every dataset under some parameters, sources left as they are."""
+    catalog = run.catalog(out_dir, params)
+    whole = sum(pipelines.values(), Pipeline([]))
+    return provenance.expected_fingerprints(whole, catalog.load, lambda name: "source")
+
+
+def stages_of(names):
+    """The stages and experiments that make some datasets."""
+    whole = sum(pipelines.values(), Pipeline([]))
+    return {node.namespace for node in whole.nodes if set(node.outputs) & set(names)}
+
+
+EXPERIMENTS = {"prompt_rl", "postprocess_rl", "reward_rl"}
+
+
+@pytest.mark.parametrize(
+    ("params", "stale"),
+    [
+        ({}, set()),
+        ({"report": {"alpha": 0.1}}, {"report"}),
+        ({"report": {"objective": ["dice"]}}, EXPERIMENTS | {"evaluation", "report"}),
+        ({"rl": {"ppo": {"gamma": 0.9}}}, EXPERIMENTS | {"evaluation", "report"}),
+        (
+            {"experiments": {"reward_rl": {"episode_length": 2}}},
+            {"reward_rl", "evaluation", "report"},
+        ),
+        (
+            {"reward": {"training": {"kappa": 1.0}}},
+            EXPERIMENTS | {"reward_net", "evaluation", "report"},
+        ),
+        (
+            {"split": {"fractions": {"train": 0.5, "val": 0.3}}},
+            EXPERIMENTS | {"ingest", "segment", "reward_net", "evaluation", "report"},
+        ),
+    ],
+)
+def test_exactly_the_stages_downstream_of_a_changed_parameter_are_stale(
+    run, tmp_path, params, stale
+):
+    before, after = expected(run, tmp_path), expected(run, tmp_path, params)
+    changed = {name for name in before if before[name] != after[name]}
+    assert stages_of(changed) == stale
+
+
+def test_a_statistic_of_the_report_is_made_again_without_new_masks(run, tmp_path):
+    before = expected(run, tmp_path)
+    after = expected(run, tmp_path, {"report": {"alpha": 0.1}})
+    assert before["metrics_per_image"] == after["metrics_per_image"]
+    assert before["leaderboard"] != after["leaderboard"]
+
+
+def test_fingerprints_do_not_depend_on_which_pipeline_asks(run, tmp_path):
+    seen = []
+
+    class Watch:
+        @hook_impl
+        def before_pipeline_run(self, catalog):
+            seen.append(catalog.load("parameters"))
+
+    for pipeline in ("ingest", "segment"):
+        with run.session(tmp_path, None) as session:
+            session._hook_manager.register(Watch())
+            session.run(pipeline_names=[pipeline])
+    assert seen[0] == seen[1]
+    assert type(seen[0]["report"]).__name__ == "ReportParameters"
+
+
+def test_parameters_of_every_stage_reach_the_catalog_validated(run, tmp_path):
+    catalog = run.catalog(tmp_path, {"experiments": {"reward_rl": {"episode_length": 2}}})
+    whole = sum(pipelines.values(), Pipeline([]))
+    names = {name for name in whole.inputs() if name.startswith("params:")}
+    assert {"params:experiments.reward_rl", "params:report.objective", "params:rl"} <= names
+    kinds = {name: type(catalog.load(name)).__name__ for name in names}
+    assert kinds["params:experiments.reward_rl"] == "ExperimentParameters"
+    assert kinds["params:rl"] == "RLParameters"
+    assert "dict" not in kinds.values()
+    assert catalog.load("params:experiments.reward_rl").episode_length == 2
+    assert catalog.load("params:report.objective") == ("dice", "recall")
+
+
+@pytest.mark.parametrize(
+    ("params", "named"),
+    [
+        ({"report": {"alpha": 2}}, "report"),
+        ({"experiments": {"reward_rl": {"episode_length": 0}}}, "experiments.reward_rl"),
+        ({"evaluation": {"methods": {"random": {"kind": "luck"}}}}, "evaluation"),
+    ],
+)
+def test_a_wrong_parameter_of_a_later_stage_stops_the_run_before_it_begins(
+    run, tmp_path, params, named
+):
+    with pytest.raises(ParameterValidationError, match=f"Parameter '{named}'"):
+        run(tmp_path / "out", "ingest", params)
+    assert not (tmp_path / "out").exists()
+
+
+def test_each_stage_is_announced_once_as_it_begins(run, tmp_path, told):
+    run(tmp_path, "segment")
+    lines = [line for line in told().splitlines() if line.startswith("▸")]
+    assert lines == ["▸ ingest", "▸ segment"]
+
+
+def test_the_log_of_a_run_keeps_what_the_console_leaves_out(run, tmp_path, told):
+    run(tmp_path, "ingest")
+    (log,) = (tmp_path / "logs").iterdir()
+    assert log.name.startswith("ingest_")
+    assert f"Log of this run: {log}" in told()
+    text = log.read_text()
+    assert "Running node: draw_masks" in text
+    assert "Finished in" in text
+
+
+@pytest.mark.parametrize("pipeline", ["ingest", "segment"])
+def test_the_traceback_of_an_error_is_in_the_log_wherever_it_came_up(
+    project, tmp_path, pipeline, caplog
+):
+    bootstrap_project(project)
+    (tmp_path / "raw/images").mkdir(parents=True)
+    (tmp_path / "raw/annotations.json").write_text("{")
+    with pytest.raises(Exception, match="not JSON") as caught:
+        Runner(project, tmp_path / "raw")(tmp_path / "out", pipeline)
+    (log,) = (tmp_path / "out/logs").iterdir()
+    assert "Traceback (most recent call last)" in log.read_text()
+    assert str(log) in "".join(caught.value.__notes__)
+    assert str(log) not in str(logging.getLogger().handlers)  # closed
+
+
+def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
+    reports = tmp_path / "08_reporting"
+    reports.mkdir()
+    (reports / "verdict.json").write_text('{"sentence": "Use ‘static’."}')
+    made = {"verdict", "final_report_html", "reward_network", "reward_rl.models", "masks"}
+    assert list(summary.lines(tmp_path, made)) == [
+        f"Policy of reward_rl: {tmp_path}/06_models/reward_rl/final_model.zip",
+        f"Learning curves: tensorboard --logdir {tmp_path}/06_models",
+        f"Reward network: {tmp_path}/06_models/reward_net/best_reward_net.pth",
+        f"Report: {reports}/final_report.html",
+        "Result: Use ‘static’.",
+    ]
+    assert list(summary.lines(tmp_path, {"masks"})) == []
+
+
+def test_commands_that_run_nothing_import_nothing_heavy():
+    heavy = {
+        "torch", "monai", "stable_baselines3", "gymnasium", "transformers", "tensorboard",
+        "pandas", "scipy", "skimage", "matplotlib", "PIL",
+    }  # fmt: skip
+    code = (
+        "import sys\n"
+        "import vesselrl.cli, vesselrl.settings\n"
+        "from vesselrl.pipeline_registry import register_pipelines\n"
+        "assert len(register_pipelines()) > 5\n"
+        f"print(*sorted({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
