@@ -32,6 +32,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "postprocess_rl": {"kind": "policy", "experiment": "postprocess_rl"},
     "oracle": {"kind": "oracle"},
 }
+EXPERIMENTS = {
+    "prompt_rl": {"chooses": "prompts", "episode_length": 3, "reward": "ground_truth"},
+    "postprocess_rl": {"chooses": "operations", "episode_length": 5, "reward": "reward_network"},
+}
 # Mean gain in Dice over the default, spread of the gain over images, segmenter calls, seconds.
 EFFECTS = {
     "default": (0.0, 0.0, 1, 0.021),
@@ -172,7 +176,12 @@ class Outputs:
             "params:evaluation": {"methods": METHODS},
             "params:report": settings,
             "params:seed": 7,
-            "parameters": {"seed": 7, "report": settings, "note": HOSTILE},
+            "parameters": {
+                "seed": 7,
+                "report": settings,
+                "note": HOSTILE,
+                "experiments": EXPERIMENTS,
+            },
         }
         figures = ("leaderboard", "paired", "curves", "gallery", "cost")
         catalog = DataCatalog(

@@ -14,7 +14,7 @@ import pandas as pd
 from vesselrl.errors import VesselrlError
 from vesselrl.metrics.statistics import group_bootstrap_mean, holm, paired_bootstrap
 from vesselrl.report.parameters import ReportParameters
-from vesselrl.report.words import objective_name
+from vesselrl.report.words import objective_name, p_of
 
 SCORES = ("dice", "recall", "precision", "iou", "cldice", "hd95", "segmenter_calls", "seconds")
 LEARNED_BY_RL = "policy"
@@ -251,7 +251,7 @@ def _learning_gain(
     gain = bool(lead["difference"] > 0 and lead["p"] < alpha)
     measured = (
         f"{points(lead['difference'])} against ‘{rival}’ "
-        f"({_interval(lead, alpha)}, p = {lead['p']:.3f})"
+        f"({_interval(lead, alpha)}, {p_of(lead['p'])})"
     )
     sentence = (
         f"Reinforcement learning brings a gain: ‘{learned[0]}’ reaches {measured}, the best method "
@@ -306,7 +306,7 @@ def _row_of(result: dict[str, Any], method: str) -> dict[str, Any]:
 def _higher(gap: dict[str, Any]) -> str:
     return (
         f"{100 * gap['difference']:.1f} points higher in the objective, which chance could explain "
-        f"(p = {gap['p']:.3f})"
+        f"({p_of(gap['p'])})"
     )
 
 

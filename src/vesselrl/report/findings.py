@@ -40,11 +40,23 @@ EXPLANATIONS = {
     "static": "One prompt, threshold and clean-up for all images: the best on validation images.",
     "random": "A setting drawn at random for each image: a control, not an offer.",
     "best_of_n": "Every prompt is tried; the reward network picks the mask it rates highest.",
-    "policy": "A policy trained by reinforcement learning chooses the setting for each image.",
     "posterior": "The reward network's own vessel map: a supervised segmenter on the same labels.",
     "oracle": "The best setting for each image, chosen with the ground truth: an upper bound.",
 }
 """Kind of method → what it does."""
+POLICIES = {
+    "prompts": "A policy trained by reinforcement learning chooses {length} prompts for each image; "
+    "their maps are averaged and cut at 0.5.",
+    "operations": "A policy trained by reinforcement learning cleans up the default answer of each "
+    "image in {length} steps of its choice.",
+    "setting": "A policy trained by reinforcement learning chooses prompt, threshold and clean-up "
+    "for each image.",
+}
+"""What a policy chooses → what it does."""
+PAID_BY = {
+    "ground_truth": "It was paid by the ground truth of the training images.",
+    "reward_network": "It was paid by the reward network.",
+}
 
 
 def summary(verdict: Mapping[str, Any], board: pd.DataFrame, settings: ReportParameters) -> Section:
@@ -69,10 +81,18 @@ def summary(verdict: Mapping[str, Any], board: pd.DataFrame, settings: ReportPar
         )
     blocks += [
         Table(
-            ("Method", "Dice", "Recall", f"Dice against ‘{settings.baseline}’", "Calls"),
+            (
+                "Method",
+                "Objective",
+                "Dice",
+                "Recall",
+                f"Dice against ‘{settings.baseline}’",
+                "Calls",
+            ),
             tuple(
                 (
                     _marked(row),
+                    decimal(row["objective"]),
                     decimal(row["dice"]),
                     decimal(row["recall"]),
                     _difference(row, settings),
@@ -116,13 +136,23 @@ def what_the_test_can_show(verdict: Mapping[str, Any]) -> str:
 
 
 def methods(
-    board: pd.DataFrame, choices: pd.DataFrame, specifications: Mapping[str, Mapping[str, Any]]
+    board: pd.DataFrame,
+    choices: pd.DataFrame,
+    specifications: Mapping[str, Mapping[str, Any]],
+    experiments: Mapping[str, Mapping[str, Any]],
 ) -> Section:
-    """What each method does, and what it did."""
+    """What each method does, and what it did.
+
+    Args:
+        board: the leaderboard.
+        choices: what each method decided for each image.
+        specifications: method → its settings.
+        experiments: experiment → its settings, of which policies are explained.
+    """
     explained = Table(
         ("Method", "What it does"),
         tuple(
-            (row["method"], _explanation(row, specifications.get(row["method"], {})))
+            (row["method"], _explanation(row, specifications.get(row["method"], {}), experiments))
             for row in board.to_dict("records")
         ),
         text_columns=2,
@@ -296,11 +326,14 @@ def costs(board: pd.DataFrame, recommended: str, figure: bytes) -> Section:
     return Section("costs", "Quality and cost", (picture, table))
 
 
-def _explanation(row: Row, specification: Mapping[str, Any]) -> str:
-    text = EXPLANATIONS.get(row["kind"], str(row["kind"]))
-    experiment = specification.get("experiment")
-    named = experiment and experiment != row["method"]
-    return f"{text} Experiment: {experiment}." if named else text
+def _explanation(
+    row: Row, specification: Mapping[str, Any], experiments: Mapping[str, Mapping[str, Any]]
+) -> str:
+    experiment = experiments.get(str(specification.get("experiment")))
+    if experiment is None:
+        return EXPLANATIONS.get(row["kind"], str(row["kind"]))
+    text = POLICIES[experiment["chooses"]].format(length=experiment["episode_length"])
+    return f"{text} {PAID_BY[experiment['reward']]}"
 
 
 def _most_frequent(values: "pd.Series[Any]") -> str:

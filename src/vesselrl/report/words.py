@@ -46,6 +46,11 @@ def p_value(p: float) -> str:
     return "<0.001" if p < 0.001 else decimal(p)
 
 
+def p_of(p: float) -> str:
+    """A p-value in running text: ``p = 0.020``, ``p < 0.001``."""
+    return f"p {p_value(p).replace('<', '< ')}" if p < 0.001 else f"p = {p_value(p)}"
+
+
 def significant(value: float) -> str:
     """A cost in two significant digits."""
     return f"{value:.2g}" if abs(value) < 100 else f"{value:,.0f}"
@@ -63,5 +68,7 @@ def listed(names: Sequence[str]) -> str:
 
 def objective_name(objective: Sequence[str]) -> str:
     """The objective in words: ``mean of Dice and recall``."""
-    names = [SCORE_NAMES[score] for score in objective]
+    names = [
+        score if score in ("recall", "precision") else SCORE_NAMES[score] for score in objective
+    ]
     return names[0] if len(names) == 1 else f"mean of {listed(names)}"

@@ -11,6 +11,7 @@ The operation list begins with ``keep``, which changes nothing.
 """
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -185,13 +186,12 @@ class Rules:
         if state and self.chooses == "setting":
             return actions.describe(Setting(*state[0]))
         names = [actions.prompts[p] for p in self.prompts_used(state)]
-        operations = (
-            [actions.operation_names[choice[0]] for choice in state]
-            if self.chooses == "operations"
-            else []
-        )
+        operations = [
+            actions.operation_names[choice[0]] for choice in state if self.chooses == "operations"
+        ]
+        counted = [(name, len(list(run))) for name, run in groupby(operations)]
         return {
             "prompt": " + ".join(names),
             "threshold": DEFAULT_THRESHOLD,
-            "operations": ", ".join(operations) or KEEP,
+            "operations": ", ".join(n if k == 1 else f"{n} ×{k}" for n, k in counted) or KEEP,
         }

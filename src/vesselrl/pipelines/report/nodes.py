@@ -158,14 +158,16 @@ def write_report(
         f"{counted(len(leaderboard), 'method')} on {counted(verdict['images'], 'test image')} of "
         f"{counted(verdict['groups'], 'group')}"
     )
-    configuration = yaml.safe_dump(to_jsonable_python(parameters), sort_keys=False)
+    settings = to_jsonable_python(parameters)
     document = Document(
         title="Vessel segmentation: which method to use",
         subtitle=f"Technical report. {tested}.",
         sections=(
             findings.summary(verdict, leaderboard, report),
             background.data(samples, ingest_report, quarantine),
-            findings.methods(leaderboard, choices, _specifications(evaluation)),
+            findings.methods(
+                leaderboard, choices, _specifications(evaluation), settings["experiments"]
+            ),
             findings.scores(leaderboard, recommended, leaderboard_figure, report),
             findings.paired(leaderboard, verdict, paired_figure, report),
             background.training(learning_curves, training_infos, curves_figure),
@@ -174,7 +176,7 @@ def write_report(
             findings.costs(leaderboard, recommended, cost_figure),
             background.failures(segment_failures, methods_not_run),
             background.reproduction(
-                configuration,
+                yaml.safe_dump(settings, sort_keys=False),
                 {package: version(package) for package in PACKAGES},
                 quick=bool(parameters.get("quick")),
             ),
