@@ -45,7 +45,7 @@ EXPLANATIONS = {
 }
 """Kind of method → what it does."""
 POLICIES = {
-    "prompts": "A policy trained by reinforcement learning chooses {length} prompts for each image; "
+    "prompts": "A policy trained by reinforcement learning chooses {length} prompts an image; "
     "their maps are averaged and cut at 0.5.",
     "operations": "A policy trained by reinforcement learning cleans up the default answer of each "
     "image in {length} steps of its choice.",
