@@ -227,11 +227,10 @@ def reproduction(configuration: str, versions: Mapping[str, str], quick: bool) -
         quick: whether this was a quick run.
     """
     extra = ",quick:true" if quick else ""
+    params = f"--params raw_dir=<images and annotations>,out_dir=<results>{extra}"
     commands = (
-        "# everything, from the raw data to this report\n"
-        f"kedro run --params raw_dir=<images and annotations>,out_dir=<results>{extra}\n\n"
-        "# this report alone, from results that exist\n"
-        f"kedro run --pipeline report --params out_dir=<results>{extra}"
+        f"# everything, from the raw data to this report\nkedro run {params}\n\n"
+        f"# this report alone, from results that exist\nkedro run --pipeline report {params}"
     )
     return Section(
         "reproduction",

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from vesselrl.report.comparison import image_scores
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.style import BLUE, FAINT, GREY, INK, ORANGE, RC, VERMILLION
-from vesselrl.report.words import SCORE_NAMES, objective_name
+from vesselrl.report.words import SCORE_NAMES, objective_name, significant
 
 
 def draw_leaderboard(board: pd.DataFrame, recommended: str, settings: ReportParameters) -> Figure:
@@ -146,7 +146,7 @@ def draw_cost(board: pd.DataFrame, recommended: str, settings: ReportParameters)
         ticks = sorted(set(rows["segmenter_calls"]))
         ax.xaxis.set_major_locator(FixedLocator(ticks))
         ax.xaxis.set_minor_locator(NullLocator())
-        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.set_xticks(ticks, [significant(tick) for tick in ticks])
         ax.set_xlabel("Segmenter calls an image (logarithmic)")
         ax.set_ylabel(f"Objective: {objective_name(settings.objective)}")
         ax.grid(axis="y")
