@@ -42,9 +42,12 @@ class Runner:
     project: object
     raw_dir: object
 
+    def paths(self, out_dir):
+        return {"raw_dir": str(self.raw_dir), "out_dir": str(out_dir)}
+
     def session(self, out_dir, params):
-        paths = {"raw_dir": str(self.raw_dir), "out_dir": str(out_dir)}
-        session = KedroSession.create(self.project, runtime_params=paths | (params or {}))
+        given = self.paths(out_dir) | (params or {})
+        session = KedroSession.create(self.project, runtime_params=given)
         for plugin in session._hook_manager.get_plugins():
             if type(plugin).__module__.startswith("kedro_viz"):  # writes to the working directory
                 session._hook_manager.unregister(plugin)
@@ -131,10 +134,20 @@ def test_a_changed_image_makes_everything_again(project, raw_dir, tmp_path):
 
 
 def test_a_deleted_artefact_is_made_again(run, fresh):
-    for mask in (fresh / "03_primary/masks").iterdir():
-        mask.unlink()
+    next((fresh / "03_primary/masks").iterdir()).unlink()
     ran = run(fresh, "segment")
     assert sorted(ran.nodes) == sorted(["ingest.draw_masks", *SEGMENT])
+    assert run(fresh, "segment").nodes == ran.nodes[1:]
+
+
+def test_results_of_one_data_set_are_not_replaced_by_another_s_unasked(run, fresh):
+    before = {file: file.stat().st_mtime_ns for file in fresh.rglob("*") if file.is_file()}
+    forgetful = Runner(run.project, run.raw_dir)
+    forgetful.paths = lambda out_dir: {"out_dir": str(out_dir)}
+    with pytest.raises(VesselrlError, match=f"made from {run.raw_dir}.*add raw_dir="):
+        forgetful(fresh, "segment")
+    after = {f: f.stat().st_mtime_ns for f in fresh.rglob("*") if f.is_file()}
+    assert {file: after[file] for file in before} == before
 
 
 def test_results_without_a_record_of_what_made_them_are_made_again(run, fresh):

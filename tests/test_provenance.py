@@ -1,5 +1,3 @@
-import json
-
 import pytest
 from kedro.pipeline import Pipeline, node
 from pydantic import BaseModel
@@ -7,9 +5,11 @@ from pydantic import BaseModel
 from vesselrl import provenance
 from vesselrl.provenance import (
     Ledger,
+    Record,
     digest,
     digest_of_path,
     expected_fingerprints,
+    listing_of_path,
     nodes_to_refresh,
 )
 
@@ -106,8 +106,7 @@ def test_no_more_nodes_run_than_are_needed(wanted, stale, run):
     assert sorted(one.name for one in nodes) == run
 
 
-def test_a_digest_sees_values_not_the_order_of_keys():
-    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+def test_a_digest_sees_values():
     assert digest({"a": 1}) != digest({"a": 2})
     assert digest([1, 2]) != digest([2, 1])
 
@@ -135,16 +134,37 @@ def test_a_folder_has_the_digest_of_its_files_names_and_contents(tmp_path):
     assert digest_of_path(one / "a.txt") not in (same, "absent")
 
 
+def test_the_order_of_keys_is_part_of_a_digest():
+    assert digest({"a": 1, "b": 2}) != digest({"b": 2, "a": 1})
+
+
+def test_a_listing_tells_a_file_that_is_gone_new_or_of_another_size(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("a", "b", "sub/c"):
+        (tmp_path / name).write_text("1")
+    before = listing_of_path(tmp_path)
+    (tmp_path / ".hidden").write_text("1")
+    assert listing_of_path(tmp_path) == before
+    (tmp_path / "a").write_text("22")
+    assert listing_of_path(tmp_path) != before
+    (tmp_path / "a").write_text("1")
+    assert listing_of_path(tmp_path) == before
+    (tmp_path / "sub/c").unlink()
+    assert listing_of_path(tmp_path) != before
+    assert listing_of_path(tmp_path / "b") != listing_of_path(tmp_path)
+
+
 def test_the_ledger_remembers_across_runs_and_forgets_what_is_rewritten(tmp_path):
     first = Ledger(tmp_path / "out")
     assert first.get("a") is None
-    first.record({"a": "1", "b": "2"})
+    first.record("a", Record("1", "x"))
+    first.record("b", Record("2", ""))
     first.forget("b")
     first.forget("never recorded")
-    assert first.get("a") == "1"
+    assert first.get("a") == Record("1", "x")
     assert first.get("b") is None
     second = Ledger(tmp_path / "out")
-    assert second.get("a") == "1"
+    assert second.get("a") == Record("1", "x")
     assert second.get("b") is None
 
 
@@ -155,16 +175,17 @@ def test_a_ledger_that_was_only_read_writes_nothing(tmp_path):
 
 def test_two_ledgers_of_one_folder_keep_each_other_s_records(tmp_path):
     one, other = Ledger(tmp_path), Ledger(tmp_path)
-    one.record({"a": "1"})
-    other.record({"b": "2"})
+    one.record("a", Record("1", ""))
+    other.record("b", Record("2", ""))
     one.forget("a")
-    assert json.loads((tmp_path / "fingerprints.json").read_text()) == {"b": "2"}
+    assert Ledger(tmp_path).get("a") is None
+    assert Ledger(tmp_path).get("b") == Record("2", "")
 
 
-@pytest.mark.parametrize("text", ["", '{"a": ', "[]", "7"])
+@pytest.mark.parametrize("text", ["", '{"a": ', "[]", "7", '{"a": "1"}', '{"a": ["1"]}'])
 def test_a_damaged_ledger_counts_as_empty(tmp_path, text):
     (tmp_path / "fingerprints.json").write_text(text)
     ledger = Ledger(tmp_path)
     assert ledger.get("a") is None
-    ledger.record({"a": "1"})
-    assert Ledger(tmp_path).get("a") == "1"
+    ledger.record("a", Record("1", ""))
+    assert Ledger(tmp_path).get("a") == Record("1", "")

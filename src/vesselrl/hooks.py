@@ -17,9 +17,15 @@ from vesselrl.errors import VesselrlError
 
 logger = logging.getLogger(__name__)
 
+SOURCE = "raw_dir"
+"""Under this name the ledger notes which data an output folder was made from."""
+
 
 class ParameterHooks:
     """Folds ``quick_overrides`` and ``--params`` into the parameters and validates all of them."""
+
+    def __init__(self) -> None:
+        self._paths: dict[str, str] = {}
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -33,7 +39,7 @@ class ParameterHooks:
             key: str(context.project_path / Path(value).expanduser())
             for key, value in paths.items()
         }
-        loader.runtime_params = paths
+        loader.runtime_params = self._paths = paths
         loader["parameters"] = {**merged, **paths}
 
     @hook_impl
@@ -45,7 +51,10 @@ class ParameterHooks:
         from kedro.validation import ParameterValidator
 
         validator = ParameterValidator(dict(pipelines))
-        catalog["parameters"] = validated = validator.validate_raw_params(parameters["parameters"])
+        validated = validator.validate_raw_params(parameters["parameters"])
+        # Where the files lie is no setting: a moved project is not stale, and paths may hold names.
+        paths = self._paths
+        catalog["parameters"] = {k: v for k, v in validated.items() if k not in paths}
         whole = _everything()
         for name in whole.inputs():
             if name.startswith("params:"):
@@ -121,11 +130,14 @@ class ProvenanceHooks:
         self._hook_manager: Any = None
         self._expected: dict[str, str] = {}
         self._ledger: provenance.Ledger | None = None
+        self._catalog: Any = None
+        self._project = Path()
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
-        """Remember the hooks, which the stages run first need too."""
+        """Remember the hooks, which the stages run first need too, and where the project is."""
         self._hook_manager = context._hook_manager
+        self._project = Path(context.project_path)
 
     @hook_impl
     def before_pipeline_run(
@@ -145,7 +157,9 @@ class ProvenanceHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
     ) -> None:
         whole = _everything()
+        self._catalog = catalog
         self._ledger = ledger = provenance.Ledger(out_dir_of(catalog))
+        self._refuse_other_source(run_params, pipeline, catalog)
         coming = pipeline.all_outputs()
         absent = {
             name
@@ -157,7 +171,13 @@ class ProvenanceHooks:
         )
 
         def is_fresh(name: str) -> bool:
-            return ledger.get(name) == self._expected.get(name) and catalog.exists(name)
+            record = ledger.get(name)
+            return (
+                record is not None
+                and record.fingerprint == self._expected.get(name)
+                and catalog.exists(name)
+                and record.files == listing(catalog, name)
+            )
 
         if run_params["only_missing_outputs"]:
             stale = [name for name in sorted(coming) if catalog.exists(name) and not is_fresh(name)]
@@ -176,6 +196,24 @@ class ProvenanceHooks:
             )
             SequentialRunner().run(upstream, catalog, self._hook_manager)
 
+    def _refuse_other_source(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
+    ) -> None:
+        """Stop before one data set's results are replaced by another's for want of a word."""
+        if self._ledger is None or "samples" not in pipeline.datasets():
+            return
+        source = Path(catalog.load("params:raw_dir"))
+        if source.is_relative_to(self._project):
+            source = source.relative_to(self._project)  # a project may be moved
+        record, named = self._ledger.get(SOURCE), "raw_dir" in run_params["runtime_params"]
+        if record and record.fingerprint != str(source) and not named:
+            raise VesselrlError(
+                f"{out_dir_of(catalog)} holds results made from {record.fingerprint}, and this run "
+                f"would replace them by those of {source}: add raw_dir={record.fingerprint} to "
+                "--params, or another out_dir. (To replace them, name the raw_dir.)"
+            )
+        self._ledger.record(SOURCE, provenance.Record(str(source), ""))
+
     @hook_impl
     def before_dataset_saved(self, dataset_name: str) -> None:
         """From here until it is complete, the dataset counts as stale."""
@@ -186,7 +224,10 @@ class ProvenanceHooks:
     def after_dataset_saved(self, dataset_name: str) -> None:
         """The dataset is complete: note what it was made from."""
         if self._ledger and dataset_name in self._expected:
-            self._ledger.record({dataset_name: self._expected[dataset_name]})
+            files = listing(self._catalog, dataset_name)
+            self._ledger.record(
+                dataset_name, provenance.Record(self._expected[dataset_name], files)
+            )
 
 
 def _everything() -> Pipeline:
@@ -219,6 +260,18 @@ def is_optional(catalog: Any, name: str) -> bool:
 
 def fingerprint_of_source(catalog: Any, name: str) -> str:
     """The fingerprint of a dataset that no stage makes: the content of its file or folder."""
+    path = _path_of(catalog, name)
+    return provenance.digest_of_path(path) if path else "none"
+
+
+def listing(catalog: Any, name: str) -> str:
+    """Tells whether a file of a dataset has gone or changed its size since it was written."""
+    path = _path_of(catalog, name)
+    return provenance.listing_of_path(path) if path else ""
+
+
+def _path_of(catalog: Any, name: str) -> Path | None:
+    """The file or folder of a dataset, None where it has none of its own."""
     dataset = catalog.get(name)
     path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
-    return provenance.digest_of_path(Path(str(path))) if path else "none"
+    return Path(str(path)) if path else None

@@ -9,9 +9,9 @@ data and parameters.
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -22,8 +22,11 @@ from vesselrl.files import write_atomically
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of a JSON-like value (pydantic models included), as 16 hexadecimal digits."""
-    text = json.dumps(value, sort_keys=True, default=_plain)
+    """SHA-256 of a JSON-like value (pydantic models included), as 16 hexadecimal digits.
+
+    The order of keys counts: that of prompts and operations is the order of axes in what is stored.
+    """
+    text = json.dumps(value, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -35,13 +38,23 @@ def digest_of_path(path: Path) -> str:
     """Hash of a file's content, or of the names and contents of all files of a folder."""
     if not path.exists():
         return "absent"
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    files = [path] if path.is_file() else _files(path)
     total = hashlib.sha256()
     for file in files:
         total.update(file.relative_to(path.parent).as_posix().encode() + b"\0")
         with file.open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()[:16]
+
+
+def listing_of_path(path: Path) -> str:
+    """Hash of a file's size, or of the names and sizes of a folder's files: quick, not thorough."""
+    files = [path] if path.is_file() else _files(path)
+    return digest([[file.relative_to(path).as_posix(), file.stat().st_size] for file in files])
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
 
 
 def expected_fingerprints(
@@ -99,8 +112,20 @@ def nodes_to_refresh(
     return list(chosen.values())
 
 
+class Record(NamedTuple):
+    """What is noted of a dataset when it is complete.
+
+    Attributes:
+        fingerprint: of what made it.
+        files: `listing_of_path` of what was written; empty where there is nothing to list.
+    """
+
+    fingerprint: str
+    files: str
+
+
 class Ledger:
-    """The fingerprints recorded under one output folder, in ``fingerprints.json``.
+    """What was recorded under one output folder, in ``fingerprints.json``.
 
     A file that is damaged counts as empty: everything is then made again.
     """
@@ -109,13 +134,14 @@ class Ledger:
         self._file = out_dir / "fingerprints.json"
         self._recorded = self._read()
 
-    def get(self, name: str) -> str | None:
-        """The recorded fingerprint of a dataset, None where there is none."""
-        return self._recorded.get(name)
+    def get(self, name: str) -> Record | None:
+        """The record of a dataset, None where there is none."""
+        record = self._recorded.get(name)
+        return Record(*record) if record else None
 
-    def record(self, fingerprints: Mapping[str, str]) -> None:
-        """Note that these datasets are complete on disk."""
-        self._write({**self._read(), **fingerprints})
+    def record(self, name: str, record: Record) -> None:
+        """Note that a dataset is complete on disk."""
+        self._write({**self._read(), name: list(record)})
 
     def forget(self, name: str) -> None:
         """Note that a dataset is about to change: until recorded again it counts as stale."""
@@ -124,14 +150,17 @@ class Ledger:
             self._write(recorded)
 
     # Read anew before each change: workers of a parallel runner each have a ledger of their own.
-    def _read(self) -> dict[str, str]:
+    def _read(self) -> dict[str, list[str]]:
         try:
             recorded = json.loads(self._file.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return {}
-        return dict(recorded) if isinstance(recorded, dict) else {}
+        readable = isinstance(recorded, dict) and all(
+            isinstance(record, list) and len(record) == 2 for record in recorded.values()
+        )
+        return dict(recorded) if readable else {}
 
-    def _write(self, recorded: dict[str, str]) -> None:
+    def _write(self, recorded: dict[str, list[str]]) -> None:
         self._recorded = recorded
         text = json.dumps(recorded, indent=1, sort_keys=True)
         write_atomically(self._file, lambda stream: stream.write(text.encode()))
