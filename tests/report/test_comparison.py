@@ -11,7 +11,10 @@ from vesselrl.report.comparison import SCORES, leaderboard, verdict
 from vesselrl.report.parameters import ReportParameters
 
 SETTINGS = ReportParameters(bootstrap_resamples=500)
-KINDS = {"default": "default", "static": "static", "rl": "policy", "oracle": "oracle"}
+KINDS = {
+    "default": "default", "static": "static", "rl": "policy", "oracle": "oracle",
+    "upper_bound": "oracle", "dice_thrown": "random", "posterior": "posterior",
+}  # fmt: skip
 
 
 def scores(
@@ -77,6 +80,41 @@ def test_oracle_is_shown_first_and_never_recommended() -> None:
     assert result["recommended"] == "static"
 
 
+def test_what_uses_the_truth_or_chance_is_never_recommended_under_any_name() -> None:
+    board, result = judge(scores({"default": 0.5, "upper_bound": 0.9, "dice_thrown": 0.8}))
+    assert not board.loc[["upper_bound", "dice_thrown"], "deployable"].any()
+    assert result["recommended"] == "default"
+
+
+def test_where_nothing_can_be_recommended_the_report_says_so() -> None:
+    table = scores({"default": 0.5, "oracle": 0.9})
+    kinds = {"default": {"kind": "random"}, "oracle": {"kind": "oracle"}}
+    board = leaderboard(table, kinds, SETTINGS, seed=0)
+    with pytest.raises(VesselrlError, match="None of evaluation.methods can be recommended"):
+        verdict(table, board, SETTINGS, seed=0)
+
+
+def test_equal_methods_are_not_told_as_better() -> None:
+    _, result = judge(scores({"default": 0.7, "posterior": 0.7}, calls={"posterior": 11}))
+    assert result["best"] == result["recommended"] == "default"
+    assert result["sentence"].endswith("no other method scores higher.")
+
+
+@pytest.mark.parametrize("groups", [6, 7, 12])
+def test_all_p_values_of_one_report_follow_one_rule(groups: int) -> None:
+    """A gain by reinforcement learning is claimed only where the policy beats every rival."""
+    table = scores(
+        {"default": 0.5, "static": 0.5, "posterior": 0.5, "rl": 0.7}, groups, {"posterior": 11}
+    )
+    board, result = judge(table)
+    floor = 2.0 ** (1 - groups)
+    assert board.loc["rl", "difference_p"] >= floor
+    learning = result["reinforcement_learning"]
+    against_default = next(r for r in result["compared_with_best"] if r["method"] == "default")
+    assert learning["p"] == pytest.approx(against_default["p"])
+    assert learning["gain"] == (result["recommended"] == "rl") == (learning["p"] < 0.05)
+
+
 def test_a_handful_of_groups_never_shows_significance() -> None:
     board, result = judge(scores({"default": 0.5, "rl": 0.9}, groups=3))
     assert board.loc["rl", "difference_p"] >= 0.05
@@ -106,12 +144,6 @@ def test_target_inside_the_interval_is_called_within_chance() -> None:
     assert {target["status"].split(", ")[1] for target in result["targets"]} == {"within chance"}
     _, result = judge(scores({"default": 0.95 + noise(0.01, 3)}))
     assert {target["status"] for target in result["targets"]} == {"met"}
-
-
-def test_empty_predictions_without_a_distance_do_not_spoil_its_mean() -> None:
-    table = scores({"default": 0.5})
-    table["hd95"] = [np.inf, *[4.0] * 22, np.nan]
-    assert judge(table)[0].loc["default", "hd95"] == 4.0
 
 
 def test_method_lacking_images_is_refused_by_name() -> None:

@@ -181,7 +181,10 @@ def reward_network(card: Mapping[str, Any]) -> Section:
     )
     blocks.append(
         Table(
-            ("Measure", "Validation", "Test"), rows, note="Patients the network was not trained on."
+            ("Measure", "Validation", "Test"),
+            rows,
+            note="Patients the network was not trained on. Validation images chose its "
+            "checkpoint and calibrated it; the test column alone is without such favour.",
         )
         if rows
         else Paragraph("There is no report card of the reward network.")

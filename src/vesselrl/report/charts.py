@@ -19,14 +19,13 @@ def draw_leaderboard(board: pd.DataFrame, recommended: str, settings: ReportPara
     Args:
         board: the leaderboard.
         recommended: the method to stand out.
-        settings: targets (dashed lines) and baseline (the room up to the oracle is shaded).
+        settings: targets, drawn as dashed lines.
     """
     with rc_context(RC):
         figure = Figure(figsize=(8.4, 1.3 + 0.36 * len(board)))
         axes = figure.subplots(1, 2, sharey=True)
         rows = board.iloc[::-1].to_dict("records")
         for ax, score in zip(axes, ("dice", "recall"), strict=True):
-            _shade_room(ax, board, score, settings.baseline)
             for height, row in enumerate(rows):
                 colour = (
                     BLUE if row["method"] == recommended else INK if row["deployable"] else GREY
@@ -59,13 +58,6 @@ def draw_leaderboard(board: pd.DataFrame, recommended: str, settings: ReportPara
             if row["method"] == recommended:
                 label.set(color=BLUE, fontweight="bold")
     return figure
-
-
-def _shade_room(ax: Axes, board: pd.DataFrame, score: str, baseline: str) -> None:
-    oracle = board.loc[board["kind"] == "oracle", score]
-    if not oracle.empty:
-        start = board.loc[board["method"] == baseline, score].iloc[0]
-        ax.axvspan(start, oracle.iloc[0], color=FAINT, alpha=0.6, lw=0)
 
 
 def draw_paired_differences(

@@ -5,6 +5,7 @@ from resampling whole groups (patients), because images of one patient are not i
 """
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from vesselrl.errors import VesselrlError
-from vesselrl.metrics.statistics import group_bootstrap_mean, holm, paired_bootstrap
+from vesselrl.metrics.statistics import (
+    PairedDifference,
+    group_bootstrap_mean,
+    holm,
+    paired_bootstrap,
+)
 from vesselrl.report.parameters import ReportParameters
-from vesselrl.report.words import objective_name, p_of
+from vesselrl.report.words import counted, objective_name, p_of
 
 SCORES = ("dice", "recall", "precision", "iou", "cldice", "hd95", "segmenter_calls", "seconds")
+NOT_FOR_USE = ("random", "oracle")
+"""Kinds that are shown but never recommended: a control, and what uses the ground truth."""
 LEARNED_BY_RL = "policy"
 """The kind of the methods that reinforcement learning made (``evaluation.methods`` in conf)."""
 TIE = 0.001
@@ -42,9 +50,7 @@ def image_scores(metrics_per_image: pd.DataFrame, objective: tuple[str, ...]) ->
     Raises:
         VesselrlError: a method lacks images that others have.
     """
-    scores = metrics_per_image.copy()
-    # A mask with nothing in it has no distance to the truth: such images are left out of the mean.
-    scores["hd95"] = scores["hd95"].replace([np.inf, -np.inf], np.nan)
+    scores = metrics_per_image
     means = scores.groupby(["method", "image"], sort=True)[list(SCORES)].mean()
     means.insert(0, "group", scores.groupby(["method", "image"], sort=True)["group"].first())
     means["objective"] = means[list(objective)].mean(axis="columns")
@@ -61,12 +67,20 @@ def image_scores(metrics_per_image: pd.DataFrame, objective: tuple[str, ...]) ->
 
 
 def smallest_p(groups: int) -> float:
-    """The smallest two-sided p-value so many groups allow, all of one sign: ``2 · 2^(−groups)``.
+    """The smallest two-sided p-value so many groups allow, all of one sign: ``2 · 2^(−groups)``."""
+    return float(2.0 ** (1 - groups))
+
+
+def _paired(
+    differences: npt.NDArray[np.float64], groups: npt.NDArray[Any], resampling: dict[str, Any]
+) -> PairedDifference:
+    """The paired bootstrap with a p-value no smaller than so many groups allow.
 
     The bootstrap alone would call any difference significant that a handful of groups happen to
     share, even one group.
     """
-    return float(2.0 ** (1 - groups))
+    paired = paired_bootstrap(differences, groups, **resampling)
+    return replace(paired, p_value=max(paired.p_value, smallest_p(len(set(groups)))))
 
 
 def leaderboard(
@@ -112,7 +126,7 @@ def leaderboard(
         row: dict[str, Any] = {
             "method": method,
             "kind": methods.get(method, {}).get("kind", "other"),
-            "deployable": method not in settings.not_deployable,
+            "deployable": methods.get(method, {}).get("kind") not in NOT_FOR_USE,
             "images": len(own),
             "groups": len(set(groups)),
             "seeds": len(per_seed),
@@ -124,7 +138,7 @@ def leaderboard(
         row["dice_sd_over_seeds"] = per_seed.std()
         row |= {score: own[score].mean() for score in SCORES if score not in row}
         difference = own["dice"].to_numpy() - baseline["dice"].to_numpy()
-        paired = paired_bootstrap(difference, groups, **resampling)
+        paired = _paired(difference, groups, resampling)
         row |= {"difference": paired.mean, "difference_low": paired.low}
         row |= {"difference_high": paired.high, "difference_p": paired.p_value}
         row["wins"] = int((difference > TIE).sum())
@@ -135,9 +149,10 @@ def leaderboard(
     board = pd.DataFrame(rows)
     others = board["method"] != settings.baseline
     board.loc[~others, "difference_p"] = np.nan
-    corrected = holm(board.loc[others, "difference_p"].to_numpy())
-    board.loc[others, "difference_p"] = np.maximum(corrected, smallest_p(len(set(groups))))
-    return board.sort_values(["objective", "method"], ascending=[False, True], ignore_index=True)
+    board.loc[others, "difference_p"] = holm(board.loc[others, "difference_p"].to_numpy())
+    # Of equals the cheapest stands first.
+    order = ["objective", "segmenter_calls", "method"]
+    return board.sort_values(order, ascending=[False, True, True], ignore_index=True)
 
 
 def verdict(
@@ -153,12 +168,13 @@ def verdict(
 
     Returns:
         JSON-like: recommended, best, sentence, rule, objective, baseline, images, groups;
-        not_worse (methods); compared_with_best (rows method, difference, low, high, p: objective of
+        not_worse (methods); gain (difference, low, high, p: objective of the recommended minus the
+        baseline's); compared_with_best (rows method, difference, low, high, p: objective of
         the best minus the method's); smallest_effect (median half-width of those intervals, None
         without rivals); targets (rows metric, target, mean, low, high, status);
-        reinforcement_learning (ranking, best, rival, difference, low, high, p, gain, sentence; None
-        without such methods); room (what the oracle adds to the
-        baseline's objective; None without an oracle).
+        reinforcement_learning (ranking, best, rival, difference, low, high, p (Holm-corrected over
+        all pairs of a policy and a method without), gain, sentence; None without such methods);
+        room (what the oracle adds to the baseline's objective; None without an oracle).
     """
     scores = image_scores(metrics_per_image, settings.objective)
     groups = scores.loc[settings.baseline]["group"].to_numpy()
@@ -173,18 +189,23 @@ def verdict(
     def lead(method: str, over: str) -> dict[str, Any]:
         """By how much one method's objective exceeds another's."""
         gap = scores.loc[method]["objective"].to_numpy() - scores.loc[over]["objective"].to_numpy()
-        paired = paired_bootstrap(gap, groups, **resampling)
+        paired = _paired(gap, groups, resampling)
         return {
             "difference": paired.mean,
             "low": paired.low,
             "high": paired.high,
-            "p": max(paired.p_value, smallest_p(len(set(groups)))),
+            "p": paired.p_value,
         }
 
+    if candidates.empty:
+        raise VesselrlError(
+            "None of evaluation.methods can be recommended: the report needs one beside random and "
+            "oracle."
+        )
     best = str(candidates["method"].iloc[0])
     compared = [{"method": str(m), **lead(best, m)} for m in candidates["method"].iloc[1:]]
     for row, p in zip(compared, holm([row["p"] for row in compared]), strict=True):
-        row["p"] = max(float(p), smallest_p(len(set(groups))))
+        row["p"] = float(p)
     not_worse = [best, *(r["method"] for r in compared if r["p"] >= settings.alpha)]
     recommended = min(
         not_worse,
@@ -209,6 +230,7 @@ def verdict(
             if compared
             else None
         ),
+        "gain": lead(recommended, settings.baseline),
         "targets": _targets(scores.loc[recommended], groups, settings, resampling),
         "reinforcement_learning": None,
         "room": None,
@@ -216,13 +238,15 @@ def verdict(
     learned = candidates.loc[candidates["kind"] == LEARNED_BY_RL, "method"].tolist()
     plain = candidates.loc[candidates["kind"] != LEARNED_BY_RL, "method"].tolist()
     if learned and plain:
-        result["reinforcement_learning"] = _learning_gain(
-            learned, plain[0], lead(learned[0], plain[0]), settings.alpha
-        )
+        # Which policy and which rival are best was found here too: every pair counts.
+        pairs = {(policy, rival): lead(policy, rival) for policy in learned for rival in plain}
+        corrected = holm([pair["p"] for pair in pairs.values()])
+        first = pairs[learned[0], plain[0]] | {"p": float(corrected[0])}
+        result["reinforcement_learning"] = _learning_gain(learned, plain[0], first, settings.alpha)
     oracles = board.loc[board["kind"] == "oracle", "method"].tolist()
     if oracles:
         result["room"] = float(rows[oracles[0]]["objective"] - rows[settings.baseline]["objective"])
-    result["sentence"] = _sentence(result, rows)
+    result["sentence"] = _sentence(result, rows, settings.alpha)
     return result
 
 
@@ -266,29 +290,29 @@ def _learning_gain(
     }
 
 
-def _sentence(result: dict[str, Any], rows: Mapping[Hashable, Any]) -> str:
+def _sentence(result: dict[str, Any], rows: Mapping[Hashable, Any], alpha: float) -> str:
     """The verdict in words."""
     chosen, best, baseline = result["recommended"], result["best"], result["baseline"]
     own = rows[chosen]
     scored = f"mean Dice {own['dice']:.3f}, recall {own['recall']:.3f}"
-    on = f"{result['images']} test images of {result['groups']} groups"
-    if chosen == baseline == best:
-        return f"Stay with ‘{chosen}’ ({scored} on {on}): no other method scores higher."
-    if chosen == baseline:
-        gap = _row_of(result, chosen)
+    on = f"{counted(result['images'], 'test image')} of {counted(result['groups'], 'group')}"
+    gap = None if chosen == best else _row_of(result, chosen)
+    if chosen == baseline and gap and gap["difference"] > TIE:
         return (
             f"Stay with ‘{chosen}’ ({scored} on {on}): the best method, ‘{best}’, scores only "
             f"{_higher(gap)}."
         )
+    if chosen == baseline:
+        return f"Stay with ‘{chosen}’ ({scored} on {on}): no other method scores higher."
     of_baseline = rows[baseline]
-    gain = points(own["objective"] - of_baseline["objective"])
+    lead = result["gain"]
+    gain = f"{points(lead['difference'])} ({_interval(lead, alpha)})"
     sentence = (
         f"Use ‘{chosen}’ ({scored} on {on}): {gain} in the {objective_name(result['objective'])} "
         f"against ‘{baseline}’ (Dice {of_baseline['dice']:.3f}, recall {of_baseline['recall']:.3f})"
     )
-    if chosen == best:
+    if gap is None or gap["difference"] <= TIE:
         return f"{sentence}, and no other method scores higher."
-    gap = _row_of(result, chosen)
     calls, of_best = own["segmenter_calls"], rows[best]["segmenter_calls"]
     price = (
         "needs a trained policy"

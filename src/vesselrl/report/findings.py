@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from vesselrl.report.comparison import smallest_p
 from vesselrl.report.document import (
     Block,
     Callout,
@@ -15,6 +16,7 @@ from vesselrl.report.document import (
     Tile,
     Tiles,
 )
+from vesselrl.report.explanations import explanation
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.words import (
     NOTHING,
@@ -34,29 +36,6 @@ Row = Mapping[Hashable, Any]
 
 FEW_GROUPS = 10
 """With fewer groups a bootstrap interval comes out too narrow."""
-
-EXPLANATIONS = {
-    "default": "The segmenter with its default prompt, cut at a probability of 0.5: what is free.",
-    "static": "One prompt, threshold and clean-up for all images: the best on validation images.",
-    "random": "A setting drawn at random for each image: a control, not an offer.",
-    "best_of_n": "Every prompt is tried; the reward network picks the mask it rates highest.",
-    "posterior": "The reward network's own vessel map: a supervised segmenter on the same labels.",
-    "oracle": "The best setting for each image, chosen with the ground truth: an upper bound.",
-}
-"""Kind of method → what it does."""
-POLICIES = {
-    "prompts": "A policy trained by reinforcement learning chooses {length} prompts an image; "
-    "their maps are averaged and cut at 0.5.",
-    "operations": "A policy trained by reinforcement learning cleans up the default answer of each "
-    "image in {length} steps of its choice.",
-    "setting": "A policy trained by reinforcement learning chooses prompt, threshold and clean-up "
-    "for each image.",
-}
-"""What a policy chooses → what it does."""
-PAID_BY = {
-    "ground_truth": "It was paid by the ground truth of the training images.",
-    "reward_network": "It was paid by the reward network.",
-}
 
 
 def summary(verdict: Mapping[str, Any], board: pd.DataFrame, settings: ReportParameters) -> Section:
@@ -104,12 +83,12 @@ def summary(verdict: Mapping[str, Any], board: pd.DataFrame, settings: ReportPar
             note=_footnote(board, settings),
         ),
         Paragraph(f"How the method was chosen: {verdict['rule']}"),
-        Paragraph(what_the_test_can_show(verdict)),
+        Paragraph(what_the_test_can_show(verdict, settings.alpha)),
     ]
     return Section("summary", "Summary", tuple(blocks))
 
 
-def what_the_test_can_show(verdict: Mapping[str, Any]) -> str:
+def what_the_test_can_show(verdict: Mapping[str, Any], alpha: float) -> str:
     """How far these test images carry, in words."""
     text = (
         f"What this test can show: {counted(verdict['images'], 'image')} of "
@@ -119,18 +98,26 @@ def what_the_test_can_show(verdict: Mapping[str, Any]) -> str:
         text += (
             f"Differences between methods are known to ±{100 * verdict['smallest_effect']:.1f} "
             "points or so (half-width of the paired intervals); a smaller effect would stay "
-            "unseen, so “not significantly worse” is not “as good as”. "
+            "unseen, so “not significantly worse” is not “as good as”. The intervals tell of "
+            "other patients, not of other training runs: see the SD over seeds. "
+        )
+    comparisons = len(verdict["compared_with_best"])
+    if comparisons and comparisons * smallest_p(verdict["groups"]) >= alpha:
+        text += (
+            f"With {counted(verdict['groups'], 'group')} and {comparisons} comparisons no "
+            "difference, however large, could come out significant: the choice below rests on "
+            "the scores alone. "
         )
     if verdict["groups"] < FEW_GROUPS:
         text += (
             "With so few groups the intervals themselves are too narrow: they describe these "
-            " patients and prove little about the next. "
+            "patients and prove little about the next. "
         )
     if verdict["room"] is not None:
         text += (
-            "Choosing the best setting with the ground truth in hand would add "
-            f"{signed_points(verdict['room'])} points to ‘{verdict['baseline']}’: no choice of "
-            "settings can win more. "
+            "Choosing the best single setting for each image with the ground truth in hand would "
+            f"add {signed_points(verdict['room'])} points to the objective of "
+            f"‘{verdict['baseline']}’: no choice of one setting an image can win more. "
         )
     return text.strip()
 
@@ -152,7 +139,10 @@ def methods(
     explained = Table(
         ("Method", "What it does"),
         tuple(
-            (row["method"], _explanation(row, specifications.get(row["method"], {}), experiments))
+            (
+                row["method"],
+                explanation(row["kind"], specifications.get(row["method"], {}), experiments),
+            )
             for row in board.to_dict("records")
         ),
         text_columns=2,
@@ -217,14 +207,13 @@ def scores(
         marked_row=_place(board, recommended),
         note=_footnote(board, settings)
         + " Means over seeds, then images. HD95 is the 95th percentile of the distance between the "
-        "outlines, in pixels (less is better; images with an empty mask left out).",
+        "outlines, in pixels (less is better; the image's diagonal where one mask is empty).",
     )
     picture = Picture(
         figure,
         "leaderboard.png",
         "Dice and recall of each method with confidence intervals.",
-        "Mean over the test images and its confidence interval. Hollow: not for use. The grey band "
-        "is the room between the baseline and the oracle.",
+        "Mean over the test images and its confidence interval. Hollow: not for use.",
     )
     return Section("leaderboard", "Leaderboard", (picture, table))
 
@@ -282,7 +271,7 @@ def paired(
             picture,
             against_baseline,
             *((against_best,) if against_best.rows else ()),
-            Paragraph(what_the_test_can_show(verdict)),
+            Paragraph(what_the_test_can_show(verdict, settings.alpha)),
         ),
     )
 
@@ -324,16 +313,6 @@ def costs(board: pd.DataFrame, recommended: str, figure: bytes) -> Section:
         "their cost. Hollow: not for use.",
     )
     return Section("costs", "Quality and cost", (picture, table))
-
-
-def _explanation(
-    row: Row, specification: Mapping[str, Any], experiments: Mapping[str, Mapping[str, Any]]
-) -> str:
-    experiment = experiments.get(str(specification.get("experiment")))
-    if experiment is None:
-        return EXPLANATIONS.get(row["kind"], str(row["kind"]))
-    text = POLICIES[experiment["chooses"]].format(length=experiment["episode_length"])
-    return f"{text} {PAID_BY[experiment['reward']]}"
 
 
 def _most_frequent(values: "pd.Series[Any]") -> str:

@@ -1,0 +1,45 @@
+"""What each method does, in a sentence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+EXPLANATIONS = {
+    "default": "The segmenter with its default prompt, cut at a probability of 0.5: what is free.",
+    "static": "One prompt, threshold and clean-up for all images: the best on validation images.",
+    "random": "A setting drawn at random for each image: a control, not an offer.",
+    "best_of_n": "Every prompt is tried; the reward network picks the mask it rates highest.",
+    "posterior": "The reward network's own vessel map: a supervised segmenter on the same labels.",
+    "oracle": "The best single setting for each image, chosen with the ground truth by the "
+    "objective: what no choice of one setting can beat.",
+}
+"""Kind of method → what it does."""
+POLICIES = {
+    "prompts": "A policy trained by reinforcement learning chooses {length} prompts an image; "
+    "their maps are averaged and cut at 0.5.",
+    "operations": "A policy trained by reinforcement learning cleans up the default answer of each "
+    "image in {length} steps of its choice.",
+    "setting": "A policy trained by reinforcement learning chooses prompt, threshold and clean-up "
+    "for each image.",
+}
+"""What a policy chooses → what it does."""
+PAID_BY = {
+    "ground_truth": "It was paid by the ground truth of the training images.",
+    "reward_network": "It was paid by the reward network.",
+}
+
+
+def explanation(
+    kind: str, specification: Mapping[str, Any], experiments: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """A method in words.
+
+    Args:
+        kind: of the method.
+        specification: its settings, of which ``experiment`` is read.
+        experiments: experiment → its settings: what is chosen, how often, who pays.
+    """
+    experiment = experiments.get(str(specification.get("experiment")))
+    if experiment is None:
+        return EXPLANATIONS.get(kind, kind)
+    text = POLICIES[experiment["chooses"]].format(length=experiment["episode_length"])
+    return f"{text} {PAID_BY[experiment['reward']]}"
