@@ -24,7 +24,7 @@ def test_every_combination_is_a_setting_once():
 
 
 def test_masks_of_all_settings_are_the_masks_of_each():
-    together = ACTIONS.setting_masks(MAPS)
+    together = np.concatenate(list(ACTIONS.masks_by_prompt(MAPS)))
     for mask, setting in zip(together, ACTIONS.settings, strict=True):
         assert np.array_equal(mask, ACTIONS.setting_mask(MAPS, setting))
 

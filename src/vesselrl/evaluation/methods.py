@@ -103,16 +103,14 @@ def _by_policy(policy: Policy) -> Decide:
     rules = policy.rules
 
     def decide(case: Case) -> Decision:
-        state = policy.decide(
+        path = policy.decide(
             image_features(case.image),
             lambda state: mask_features(*rules.answer(case.probabilities, state)),
         )
-        asked: set[int] = set()
         # A policy that looks at the mask needs every prompt on its way, the default's at first.
-        if policy.observer.sees_masks:
-            asked.update(rules.prompts_used(()))
-        asked.update(rules.prompts_used(state))
-        return Decision(rules.chooses, state, len(asked))
+        needed = [(), *path] if policy.observer.sees_masks else path
+        asked = {prompt for state in needed for prompt in rules.prompts_used(state)}
+        return Decision(rules.chooses, path[-1], len(asked))
 
     return decide
 
@@ -122,7 +120,7 @@ def draw(
     state: State,
     probabilities: Probability,
     actions: ActionSet,
-    posterior: Callable[[], Probability],
+    posterior: Callable[[], Probability] | None,
 ) -> Mask:
     """The mask that a decision stands for, bool (H, W).
 
@@ -131,9 +129,9 @@ def draw(
         state: its choices.
         probabilities: float32 (P, H, W).
         actions: prompts, thresholds, operations.
-        posterior: gives the reward network's own map, float32 (H, W).
+        posterior: gives the reward network's own map, float32 (H, W); None where it is not asked.
     """
-    if decision_chooses == POSTERIOR:
+    if decision_chooses == POSTERIOR and posterior is not None:
         return posterior() > 0.5
     rules = Rules(actions, decision_chooses, max(len(state), 1))  # type: ignore[arg-type]
     mask, _ = rules.answer(probabilities, state)

@@ -98,7 +98,7 @@ def training(curves: pd.DataFrame, infos: Infos, figure: bytes) -> Section:
                 decimal(info.get("seconds", float("nan")) / 60, 1),
                 decimal(info.get("steps_per_second", float("nan")), 0),
                 decimal(gold.iloc[-1] if len(gold) else float("nan")),
-                decimal(gold.max() if len(gold) else float("nan")),
+                decimal(info["val_dice"] if info.get("val_dice") is not None else float("nan")),
                 "yes" if info.get("collapsed") else "no",
             )
         )
@@ -113,7 +113,7 @@ def training(curves: pd.DataFrame, infos: Infos, figure: bytes) -> Section:
     table = Table(
         (
             "Experiment", "Seed", "Steps", "Minutes", "Steps/s",
-            "Validation Dice, last", "best", "Collapsed",
+            "Validation Dice, last", "kept", "Collapsed",
         ),
         tuple(rows),
         text_columns=1,

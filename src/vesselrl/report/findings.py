@@ -304,6 +304,8 @@ def costs(board: pd.DataFrame, recommended: str, figure: bytes) -> Section:
             for row in rows.to_dict("records")
         ),
         marked_row=_place(rows, recommended),
+        note="Seconds on this machine, from image to mask. The segmenter's time for all prompts is "
+        "shared equally among them; where prompts share an encoder, a single call takes longer.",
     )
     picture = Picture(
         figure,

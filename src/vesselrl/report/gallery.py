@@ -74,7 +74,8 @@ def draw_gallery(
             for ax, method in zip(line[1:], methods, strict=True):
                 _colour(ax, predictions[f"{method}/masks/{image_id}"](), truth)
                 dice, recall = scores.loc[(method, image_id), ["dice", "recall"]]
-                ax.set_title(f"{method}: Dice {dice:.2f}, recall {recall:.2f}", fontsize=9)
+                title = f"{method}: Dice {dice:.2f}, recall {recall:.2f}"
+                ax.set_title(title, parse_math=False, fontsize=9)
         handles = [Patch(color=colour) for colour in PARTS.values()]
         figure.legend(handles, PARTS, loc="outside lower center", ncols=len(PARTS), fontsize=10)
     return figure

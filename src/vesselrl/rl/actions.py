@@ -10,6 +10,7 @@ default answer stands (the default prompt's map at 0.5). Three kinds of choice e
 The operation list begins with ``keep``, which changes nothing.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal, NamedTuple
@@ -88,9 +89,10 @@ class ActionSet:
         mask: Mask = probability > self.thresholds[setting.threshold]
         return self.operate(mask, probability, setting.operation)
 
-    def setting_masks(self, probabilities: Probability) -> npt.NDArray[np.bool_]:
-        """The masks of all `settings`, bool (A, H, W)."""
-        return np.stack([self.setting_mask(probabilities, s) for s in self.settings])
+    def masks_by_prompt(self, probabilities: Probability) -> Iterator[npt.NDArray[np.bool_]]:
+        """The masks of all `settings` in their order, a prompt's at a time, each bool (N, H, W)."""
+        for _, settings in groupby(self.settings, key=lambda setting: setting.prompt):
+            yield np.stack([self.setting_mask(probabilities, setting) for setting in settings])
 
     def operate(self, mask: Mask, probability: Probability, operation: int) -> Mask:
         """Apply the operation at a position of `operation_names`."""

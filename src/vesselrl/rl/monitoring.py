@@ -1,5 +1,6 @@
 """What is watched while a policy trains: TensorBoard tags, history, checkpoints, gold Dice."""
 
+import time
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,8 @@ class LoggedPPO(PPO):
         """Update the policy, then write all that was recorded since the update before."""
         super().train()
         measured = self.logger.name_to_value
+        seconds = (time.time_ns() - self.start_time) / 1e9
+        self.logger.record("time/fps", int(self.num_timesteps / max(seconds, 1e-9)))
         self.logger.record("train/policy_loss", measured["train/policy_gradient_loss"])
         self.history.append(
             {"steps": self.num_timesteps}
@@ -59,7 +62,7 @@ def greedy_states(policy: Policy, outcomes: Outcomes) -> dict[str, Any]:
     return {
         sample: policy.decide(
             outcomes.image_features(sample), partial(outcomes.mask_features, sample)
-        )
+        )[-1]
         for sample in outcomes.samples
     }
 

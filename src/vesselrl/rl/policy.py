@@ -58,7 +58,9 @@ class Policy:
         ends = np.cumsum(self.rules.choices)[:-1]
         return tuple(int(part.argmax()) for part in np.split(hidden, ends))
 
-    def decide(self, image_features: Features, mask_features: Callable[[State], Features]) -> State:
+    def decide(
+        self, image_features: Features, mask_features: Callable[[State], Features]
+    ) -> list[State]:
         """Play one episode greedily.
 
         Args:
@@ -66,13 +68,13 @@ class Policy:
             mask_features: of the mask that a state stands for.
 
         Returns:
-            The state at its end.
+            The state after each step; the last one is the decision.
         """
-        state: State = ()
+        path: list[State] = [()]
         for step in range(self.rules.length):
-            observation = self.observer(image_features, partial(mask_features, state), step)
-            state = self.rules.extend(state, self.choose(observation))
-        return state
+            observation = self.observer(image_features, partial(mask_features, path[-1]), step)
+            path.append(self.rules.extend(path[-1], self.choose(observation)))
+        return path[1:]
 
     def settings(self) -> dict[str, Any]:
         """What beside the weights makes the policy, as JSON holds it."""

@@ -17,8 +17,8 @@ from vesselrl.rl.operations import Mask, Probability
 from vesselrl.segmenters.levels import from_levels
 
 Partitions = Mapping[str, Callable[[], Any]]
-CACHED_SCENES = 128
-"""About 5 MB each at 300 × 300 pixels and 11 prompts."""
+CACHE_BYTES = 2**30
+"""Memory for scenes that are kept (about 5 MB each at 300 × 300 pixels and 11 prompts)."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,12 @@ class Scene:
         opinions = network.opinions(image, mean_candidate(probabilities))
         return cls(image, probabilities, truth, network, opinions)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that its arrays take."""
+        arrays = (self.image, self.probabilities, self.truth, self.opinions)
+        return sum(array.nbytes for array in arrays)
+
     def true_scores(self, masks: npt.NDArray[np.bool_]) -> dict[str, Scores]:
         """``dice``, ``recall``, ``precision`` of masks (N, H, W), each float64 (N,) in [0, 1]."""
         return overlap_scores(masks, self.truth)
@@ -75,11 +81,15 @@ class SceneLoader:
                 network=network,
             )
 
-        self._load = lru_cache(maxsize=CACHED_SCENES)(load)
+        self._load = load
+        self._cached: Callable[[str], Scene] | None = None
 
     def __call__(self, sample: str) -> Scene:
         """The scene of a sample id."""
-        return self._load(sample)
+        if self._cached is None:
+            size = self._load(sample).nbytes
+            self._cached = lru_cache(maxsize=max(2, CACHE_BYTES // size))(self._load)
+        return self._cached(sample)
 
 
 def score_settings(load: SceneLoader, sample: str, actions: ActionSet) -> dict[str, Scores]:
@@ -97,16 +107,24 @@ def score_settings(load: SceneLoader, sample: str, actions: ActionSet) -> dict[s
     started = time.perf_counter()
     scene.network.opinions(scene.image, mean_candidate(scene.probabilities))
     asked = time.perf_counter()
-    masks = actions.setting_masks(scene.probabilities)
-    raw = scene.network.raw_scores(masks, scene.opinions)
+    own_opinion = mean_candidate(scene.probabilities)[None]
+    judging = 0.0
+    parts = []
     judged = time.perf_counter()
-    predicted = scene.network.calibrated(raw)
-    own = expected_scores(masks, scene.probabilities.mean(0, keepdims=True))
+    for masks in actions.masks_by_prompt(scene.probabilities):
+        raw = scene.network.raw_scores(masks, scene.opinions)
+        judging += time.perf_counter() - judged
+        parts.append(
+            {
+                **{f"true_{key}": scores for key, scores in scene.true_scores(masks).items()},
+                **{f"predicted_{key}": s for key, s in scene.network.calibrated(raw).items()},
+                "predicted_raw": raw["dice"],
+                "confidence": expected_scores(masks, own_opinion)["dice"][:, 0],
+            }
+        )
+        judged = time.perf_counter()
     return {
-        **{f"true_{key}": scores for key, scores in scene.true_scores(masks).items()},
-        **{f"predicted_{key}": scores for key, scores in predicted.items()},
-        "predicted_raw": raw["dice"],
-        "confidence": own["dice"][:, 0],
+        **{key: np.concatenate([part[key] for part in parts]) for key in parts[0]},
         "opinion_seconds": np.array(asked - started),
-        "judging_seconds": np.array(judged - asked),
+        "judging_seconds": np.array(judging),
     }

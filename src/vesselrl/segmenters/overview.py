@@ -37,14 +37,21 @@ def draw_overview(
         row[0].imshow(image, cmap="gray")
         _outline(row[0], truths[sample], 0.5, ORANGE)
         row[0].text(
-            0.02, 0.98, sample, transform=row[0].transAxes, va="top", fontsize=7, color="white"
+            0.02,
+            0.98,
+            sample,
+            transform=row[0].transAxes,
+            va="top",
+            fontsize=7,
+            color="white",
+            parse_math=False,
         )
         for ax, of_prompt in zip(row[1:], levels[sample], strict=True):
             ax.imshow(of_prompt, cmap="gray", vmin=0, vmax=255)
             _outline(ax, of_prompt, HALF, SKY)
     titles = ["image, truth outlined", *prompts]
     for ax, title in zip(axes[0], titles, strict=True):
-        ax.set_title("\n".join(textwrap.wrap(title, 16)), fontsize=8)
+        ax.set_title("\n".join(textwrap.wrap(title, 16)), fontsize=8, parse_math=False)
     figure.suptitle("Probability of each prompt, outlined at 0.5", fontsize=9)
     return figure
 

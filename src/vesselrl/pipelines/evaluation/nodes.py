@@ -35,30 +35,28 @@ def choose_static_setting(
 
     Args:
         action_scores: sample id → loader of the true scores of every setting.
-        samples: the table of samples; without validation images the training images choose.
+        samples: the table of samples.
         segmenter: the prompts.
         actions: thresholds and operations.
         objective: the scores whose mean decides.
 
     Returns:
-        ``index`` in `ActionSet.settings`, ``prompt``, ``threshold``, ``operations``, ``objective``
-        (its mean there) and ``chosen_on`` (the split).
+        ``index`` in `ActionSet.settings`, ``prompt``, ``threshold``, ``operations`` and
+        ``objective`` (its mean there).
     """
     import numpy as np
 
     from vesselrl.rl.actions import ActionSet
 
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
-    split = "val" if ids_of(samples, "val") else "train"
     scores = np.mean(
-        [_objective(action_scores[i](), "true", objective) for i in ids_of(samples, split)], axis=0
+        [_objective(action_scores[i](), "true", objective) for i in ids_of(samples, "val")], axis=0
     )
     best = int(scores.argmax())
     return {
         "index": best,
         **action_set.describe(action_set.settings[best]),
         "objective": round(float(scores[best]), 6),
-        "chosen_on": split,
     }
 
 
@@ -92,8 +90,9 @@ def decide(
 
     Returns:
         The choices, a table with the columns `CHOICE_COLUMNS` (``prediction`` is the mask's name
-        among the predictions, ``state`` JSON, ``seconds`` from image to mask); and the methods that
-        could not run, rows ``method``, ``command``.
+        among the predictions, ``state`` JSON, ``seconds`` from image to mask, the segmenter's time
+        for all prompts being shared equally among them); and the methods that could not run, rows
+        ``method``, ``command``.
 
     Raises:
         VesselrlError: there are no test images.
@@ -151,10 +150,12 @@ def _decision_row(
     """
     import time
 
-    from vesselrl.evaluation.methods import describe
+    from vesselrl.evaluation.methods import POSTERIOR, describe, draw
 
     started = time.perf_counter()
     decision = choose(case)
+    if decision.chooses != POSTERIOR:  # which is drawn within the time of the network
+        draw(decision.chooses, decision.state, case.probabilities, actions, posterior=None)
     seconds = a_call * decision.calls + network + time.perf_counter() - started
     words = describe(decision, actions)
     return [

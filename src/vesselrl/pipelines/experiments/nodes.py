@@ -65,7 +65,7 @@ def train_policies(
         "experiment": experiment.model_dump(),
         "rl": rl.model_dump(),
         "actions": actions.model_dump(),
-        "prompts": list(segmenter.prompts),
+        "segmenter": segmenter.model_dump(),
         "objective": list(objective),
     }
     fingerprint = digest([config, _data(samples), _weights(reward_network)])
@@ -98,7 +98,10 @@ def train_policies(
 
 
 def _data(samples: Any) -> list[list[str]]:
-    return [list(map(str, row)) for row in samples[["id", "sha256", "split"]].to_numpy()]
+    return [
+        list(map(str, row))
+        for row in samples[["id", "sha256", "vessel_fraction", "split"]].to_numpy()
+    ]
 
 
 def _weights(state: Mapping[str, Any]) -> list[list[float]]:

@@ -89,7 +89,7 @@ def score_actions(
     segmenter: SegmenterParameters,
     actions: ActionParameters,
 ) -> Partitions:
-    """True and predicted scores of every mask that a policy could choose.
+    """True and predicted scores of every mask of validation and test images that could be chosen.
 
     Returns:
         Sample id → maker of `vesselrl.rl.scenes.score_settings`, float64 arrays (A,).
@@ -100,7 +100,10 @@ def score_actions(
 
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
     load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
-    makers: Partitions = {s: partial(score_settings, load, s, action_set) for s in ids_of(samples)}
+    ids = ids_of(samples, "val", "test")
+    makers: Partitions = {
+        sample: partial(score_settings, load, sample, action_set) for sample in ids
+    }
     return with_progress(makers, "Scoring masks")
 
 
