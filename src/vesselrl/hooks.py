@@ -132,6 +132,7 @@ class ProvenanceHooks:
         self._ledger: provenance.Ledger | None = None
         self._catalog: Any = None
         self._project = Path()
+        self._source: provenance.Record | None = None
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -200,6 +201,7 @@ class ProvenanceHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
     ) -> None:
         """Stop before one data set's results are replaced by another's for want of a word."""
+        self._source = None
         if self._ledger is None or "samples" not in pipeline.datasets():
             return
         source = Path(catalog.load("params:raw_dir"))
@@ -212,7 +214,7 @@ class ProvenanceHooks:
                 f"would replace them by those of {source}: add raw_dir={record.fingerprint} to "
                 "--params, or another out_dir. (To replace them, name the raw_dir.)"
             )
-        self._ledger.record(SOURCE, provenance.Record(str(source), ""))
+        self._source = provenance.Record(str(source), "")
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str) -> None:
@@ -224,6 +226,8 @@ class ProvenanceHooks:
     def after_dataset_saved(self, dataset_name: str) -> None:
         """The dataset is complete: note what it was made from."""
         if self._ledger and dataset_name in self._expected:
+            if self._source and self._ledger.get(SOURCE) != self._source:
+                self._ledger.record(SOURCE, self._source)
             files = listing(self._catalog, dataset_name)
             self._ledger.record(
                 dataset_name, provenance.Record(self._expected[dataset_name], files)
