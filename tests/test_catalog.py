@@ -49,7 +49,7 @@ def of_catalog(catalog):
 
 def place(dataset):
     """The file or folder of a dataset."""
-    attributes = ("_filepath", "_path", "_folder", "_weights")
+    attributes = ("_filepath", "_path", "_folder", "_weights", "_file")
     return Path(str(next(v for name in attributes if (v := getattr(dataset, name, None)))))
 
 

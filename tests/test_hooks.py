@@ -16,8 +16,9 @@ from kedro.pipeline import Pipeline
 from kedro.validation.exceptions import ParameterValidationError
 
 from vesselrl import provenance, summary
-from vesselrl.datasets.images import MaskDataset
+from vesselrl.annotations.writing import MaskMaker
 from vesselrl.errors import VesselrlError
+from vesselrl.runner import SparingRunner
 
 
 @dataclass
@@ -88,7 +89,12 @@ def fresh(results, tmp_path):
 def told(caplog):
     """What the project said on the console, as text."""
     caplog.set_level(logging.INFO, logger="vesselrl")
-    return lambda: "\n".join(r.getMessage() for r in caplog.records if r.name == "vesselrl.hooks")
+
+    def text(module="hooks"):
+        name = f"vesselrl.{module}"
+        return "\n".join(r.getMessage() for r in caplog.records if r.name == name)
+
+    return text
 
 
 INGEST = [
@@ -160,15 +166,47 @@ def test_an_artefact_that_was_being_written_when_a_run_broke_off_is_made_again(
 ):
     run(tmp_path, "ingest")
 
-    def fail(self, data):
-        raise OSError(28, "No space left on device", str(self._filepath))
+    def fail(self):
+        raise OSError(28, "No space left on device")
 
+    shutil.rmtree(tmp_path / "03_primary/masks")
     with monkeypatch.context() as patched:
-        patched.setattr(MaskDataset, "save", fail)
+        patched.setattr(MaskMaker, "png", fail)
         with pytest.raises(Exception, match="No space left"):
             run(tmp_path, "ingest")
     assert "masks" not in provenance.Ledger(tmp_path)._recorded
     assert "ingest.draw_masks" in run(tmp_path, "segment").nodes
+
+
+def test_ingest_makes_nothing_again_as_long_as_nothing_changes(project, raw_dir, tmp_path, told):
+    bootstrap_project(project)
+    run = Runner(project, shutil.copytree(raw_dir, tmp_path / "raw"))
+    out_dir = tmp_path / "out"
+
+    def again(**params):
+        return sorted(run(out_dir, "ingest", params, runner=SparingRunner()).nodes)
+
+    assert again() == INGEST
+    assert again() == again(ingest={"workers": 1}) == []
+    assert "Nothing changed, so left as it is: ingest.check_annotations" in told("runner")
+    (out_dir / "03_primary/masks/p00_f0.png").unlink()
+    assert again() == ["ingest.draw_ingest_overview", "ingest.draw_masks"]
+    limited = {"max_images": {"test": 1}}
+    assert again(split=limited) == INGEST[1:]
+    (tmp_path / "raw/images/p00_f0.png").write_bytes((raw_dir / "images/p01_f0.png").read_bytes())
+    assert again(split=limited) == INGEST
+
+
+def test_what_follows_a_node_that_runs_runs_too(run, fresh):
+    """Splits depend on earlier ones too, of which fingerprints know nothing."""
+    run(fresh, "ingest")
+    (fresh / "02_intermediate/split_assignments.json").unlink()
+    ran = run(fresh, "ingest", runner=SparingRunner())
+    assert sorted(ran.nodes) == INGEST[1:]
+
+
+def test_other_pipelines_run_whenever_they_are_asked_for(run, fresh):
+    assert sorted(run(fresh, "segment", runner=SparingRunner()).nodes) == SEGMENT
 
 
 def test_only_missing_outputs_runs_what_is_missing(run, fresh):

@@ -173,3 +173,10 @@ def test_the_quick_run_has_the_sizes_that_were_promised():
     assert len(quick["actions"]["operations"]) == 7
     lengths = {name: one["episode_length"] for name, one in quick["experiments"].items()}
     assert lengths == {"reward_rl": 1, "prompt_rl": 3, "postprocess_rl": 5}
+
+
+def test_pseudonymise_is_true_or_false_and_nothing_between():
+    conf = {"pseudonymise": False}
+    assert resolve(conf, {}, {"pseudonymise": True})[0] == {"pseudonymise": True}
+    with pytest.raises(VesselrlError, match="'pseudonymise' is 'maybe'; expected true or false"):
+        resolve(conf, {}, {"pseudonymise": "maybe"})

@@ -3,6 +3,7 @@ from kedro.pipeline import Pipeline, node
 from pydantic import BaseModel
 
 from vesselrl import provenance
+from vesselrl.hashes import ContentHashes
 from vesselrl.provenance import (
     Ledger,
     Record,
@@ -118,20 +119,24 @@ def test_a_model_has_the_digest_of_its_values():
 
 def test_a_folder_has_the_digest_of_its_files_names_and_contents(tmp_path):
     one, other = tmp_path / "one" / "data", tmp_path / "other" / "data"
+
+    def digest_of(path):
+        return digest_of_path(path, ContentHashes(tmp_path / "hashes.tsv"))
+
     for folder in (one, other):
         (folder / "deep").mkdir(parents=True)
         (folder / "a.txt").write_text("a")
         (folder / "deep" / "b.txt").write_text("b")
-    same = digest_of_path(one)
-    assert same == digest_of_path(other)
+    same = digest_of(one)
+    assert same == digest_of(other)
     (other / "deep" / "b.txt").write_text("c")
-    assert digest_of_path(other) != same
+    assert digest_of(other) != same
     (other / "deep" / "b.txt").write_text("b")
-    assert digest_of_path(other) == same
+    assert digest_of(other) == same
     (other / "a.txt").rename(other / "c.txt")
-    assert digest_of_path(other) != same
-    assert digest_of_path(tmp_path / "nowhere") == "absent"
-    assert digest_of_path(one / "a.txt") not in (same, "absent")
+    assert digest_of(other) != same
+    assert digest_of(tmp_path / "nowhere") == "absent"
+    assert digest_of(one / "a.txt") not in (same, "absent")
 
 
 def test_the_order_of_keys_is_part_of_a_digest():

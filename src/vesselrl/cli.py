@@ -58,6 +58,7 @@ def _run_with_plain_errors(**options: Any) -> Any:
     try:
         _refuse_unknown_pipelines([*filter(None, [options["pipeline"]]), *options["pipelines"]])
         assert kedro_run.callback is not None
+        options["runner"] = options["runner"] or "vesselrl.runner.SparingRunner"
         return kedro_run.callback(**options)
     except click.ClickException:
         raise

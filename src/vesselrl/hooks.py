@@ -14,9 +14,11 @@ from kedro.runner import SequentialRunner
 
 from vesselrl import overrides, provenance, summary
 from vesselrl.errors import VesselrlError
+from vesselrl.hashes import ContentHashes
 
 logger = logging.getLogger(__name__)
 
+HASHES = Path("cache/hashes.tsv")  # below out_dir; the catalog's raw_hashes is the same file
 SOURCE = "raw_dir"
 """Under this name the ledger notes which data an output folder was made from."""
 
@@ -154,12 +156,22 @@ class ProvenanceHooks:
             )
             raise
 
+    def is_fresh(self, name: str, catalog: Any) -> bool:
+        """Whether a dataset is there and made from the present data and parameters."""
+        record = self._ledger.get(name) if self._ledger else None
+        return (
+            record is not None
+            and record.fingerprint == self._expected.get(name)
+            and bool(catalog.exists(name))
+            and record.files == listing(catalog, name)
+        )
+
     def _bring_up_to_date(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
     ) -> None:
         whole = _everything()
         self._catalog = catalog
-        self._ledger = ledger = provenance.Ledger(out_dir_of(catalog))
+        self._ledger = provenance.Ledger(out_dir_of(catalog))
         self._refuse_other_source(run_params, pipeline, catalog)
         coming = pipeline.all_outputs()
         absent = {
@@ -167,18 +179,16 @@ class ProvenanceHooks:
             for name in whole.datasets() - coming
             if is_optional(catalog, name) and not catalog.exists(name)
         }
+        if catalog.load("params:pseudonymise"):
+            catalog.load("pseudonym_key")()  # drawn before it is fingerprinted with the sources
+        hashes = ContentHashes(out_dir_of(catalog) / HASHES)
         self._expected = provenance.expected_fingerprints(
-            whole, catalog.load, lambda name: fingerprint_of_source(catalog, name), absent
+            whole, catalog.load, lambda name: fingerprint_of_source(catalog, name, hashes), absent
         )
+        hashes.forget_unasked()
 
         def is_fresh(name: str) -> bool:
-            record = ledger.get(name)
-            return (
-                record is not None
-                and record.fingerprint == self._expected.get(name)
-                and catalog.exists(name)
-                and record.files == listing(catalog, name)
-            )
+            return self.is_fresh(name, catalog)
 
         if run_params["only_missing_outputs"]:
             stale = [name for name in sorted(coming) if catalog.exists(name) and not is_fresh(name)]
@@ -262,10 +272,18 @@ def is_optional(catalog: Any, name: str) -> bool:
     return bool(metadata.get("optional"))
 
 
-def fingerprint_of_source(catalog: Any, name: str) -> str:
-    """The fingerprint of a dataset that no stage makes: the content of its file or folder."""
+def fingerprint_of_source(catalog: Any, name: str, hashes: ContentHashes) -> str:
+    """The fingerprint of a dataset that no stage makes: the content of its file or folder.
+
+    A dataset may have another in an attribute ``fingerprint``, or several paths in ``sources``.
+    """
+    dataset = catalog.get(name)
+    if own := getattr(dataset, "fingerprint", None):
+        return str(own)
     path = _path_of(catalog, name)
-    return provenance.digest_of_path(path) if path else "none"
+    paths = getattr(dataset, "sources", [path] if path else [])
+    found = [provenance.digest_of_path(Path(one), hashes) for one in paths]
+    return provenance.digest(found) if found else "none"
 
 
 def listing(catalog: Any, name: str) -> str:

@@ -85,8 +85,8 @@ def resolve(
         quick run writes to a folder of its own, so that it never touches a full run's results.
 
     Raises:
-        VesselrlError: a key is unknown (near matches are listed), ``quick`` is neither true nor
-            false, ``seed`` is no seed, or a path is none.
+        VesselrlError: a key is unknown (near matches are listed), ``quick`` or
+            ``pseudonymise`` is neither true nor false, ``seed`` is no seed, or a path is none.
     """
     settings = {key: value for key, value in conf.items() if key != QUICK_BLOCK}
     overrides = conf.get(QUICK_BLOCK) or {}
@@ -94,17 +94,14 @@ def resolve(
     _refuse_unknown(overrides, settings, f"{QUICK_BLOCK}.")
     wanted = {key: value for key, value in given.items() if key not in paths}
     run_paths = {key: _as_path(key, given.get(key, value)) for key, value in paths.items()}
-    quick = wanted.get("quick", settings.get("quick", False))
-    if not isinstance(quick, bool):
-        raise VesselrlError(
-            f"Parameter 'quick' is {quick!r}; expected true or false, as in --params quick:true."
-        )
+    quick = _switch("quick", wanted.get("quick", settings.get("quick", False)))
     if quick:
         run_paths["out_dir"] += f"/{QUICK_FOLDER}"
     layers = [settings, overrides if quick else {}, wanted]
     merged = OmegaConf.to_container(OmegaConf.merge(*layers))
     assert isinstance(merged, dict)
     _check_seed(merged.get("seed", 0))
+    _switch("pseudonymise", merged.get("pseudonymise", False))
     return {str(key): value for key, value in merged.items()}, run_paths
 
 
@@ -117,6 +114,14 @@ def _as_path(key: str, value: Any) -> str:
         raise VesselrlError(
             f"Parameter '{key}' is '{value}'; expected a folder of this machine: mount the remote "
             "one, or copy it first."
+        )
+    return value
+
+
+def _switch(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise VesselrlError(
+            f"Parameter '{name}' is {value!r}; expected true or false, as in --params {name}:true."
         )
     return value
 

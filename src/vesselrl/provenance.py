@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from vesselrl import __version__
 from vesselrl.files import write_atomically
+from vesselrl.hashes import ContentHashes
 
 
 def digest(value: Any) -> str:
@@ -34,17 +35,14 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
 
 
-def digest_of_path(path: Path) -> str:
+def digest_of_path(path: Path, hashes: ContentHashes) -> str:
     """Hash of a file's content, or of the names and contents of all files of a folder."""
     if not path.exists():
         return "absent"
-    files = [path] if path.is_file() else _files(path)
-    total = hashlib.sha256()
-    for file in files:
-        total.update(file.relative_to(path.parent).as_posix().encode() + b"\0")
-        with file.open("rb") as stream:
-            total.update(hashlib.file_digest(stream, "sha256").digest())
-    return total.hexdigest()[:16]
+    if path.is_dir():
+        return digest([path.name, hashes.of_folder(path)])
+    with path.open("rb") as stream:
+        return digest([path.name, hashlib.file_digest(stream, "sha256").hexdigest()])
 
 
 def listing_of_path(path: Path) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vesselrl.annotations.acceptance import read_sample
 from vesselrl.annotations.entries import Refusal
 from vesselrl.annotations.pictures import decode
 
@@ -27,10 +28,14 @@ def with_palette(colours):
     return image
 
 
-def rotated():
+def rotated(**options):
     exif = Image.Exif()
     exif[274] = 6  # turn a quarter clockwise to view
-    return encoded(Image.fromarray(GREY), exif=exif)
+    return encoded(Image.fromarray(GREY), exif=exif, **options)
+
+
+def frames(*images):
+    return encoded(images[0], format="TIFF", save_all=True, append_images=images[1:])
 
 
 RAMP = np.repeat(np.arange(256)[:, None], 3, axis=1)
@@ -64,8 +69,55 @@ def test_every_kind_of_image_becomes_eight_bit_grey_or_colour(image, expected):
     assert np.array_equal(pixels, expected)
 
 
-def test_the_orientation_of_the_camera_is_applied():
-    assert np.array_equal(decode(rotated(), 10_000), np.rot90(GREY, -1))
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "BMP", "GIF", "PPM", "JPEG2000"])
+def test_every_lossless_format_is_read(format):
+    assert np.array_equal(decoded(CASES["grey"][0], format=format), GREY)
+
+
+@pytest.mark.parametrize("image", [Image.fromarray(GREY), Image.fromarray(COLOUR)])
+def test_jpeg_is_read(image):
+    pixels = decoded(image, format="JPEG", quality=100, subsampling=0)
+    assert np.abs(pixels.astype(int) - np.asarray(image)).max() <= 3
+
+
+def test_deep_tiff_is_read_in_either_order_of_bytes():
+    image = Image.fromarray(np.array([[0, 65535, 257]], np.uint16))
+    swapped = Image.frombytes("I;16B", image.size, image.tobytes("raw", "I;16B"))
+    for version in (image, swapped):
+        assert np.array_equal(decoded(version, format="TIFF"), [[0, 255, 1]])
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "JPEG"])
+def test_the_orientation_of_the_camera_is_applied(format):
+    pixels = decode(rotated(format=format, quality=100), 10_000).astype(int)
+    assert np.abs(pixels - np.rot90(GREY, -1)).max() <= 2
+
+
+def test_polygons_refer_to_the_image_as_it_is_displayed():
+    polygon = [0, 6, 5, 6, 5, 7, 0, 7]  # only in the displayed 8 rows × 6 columns
+    entry = {"image": "x.png", "mask": [polygon], "stated_size": [6, 8]}
+    sample = read_sample(entry, {"x.png": rotated}, 10_000)
+    assert sample.image.shape == sample.mask.shape == (8, 6)
+    assert np.array_equal(np.flatnonzero(sample.mask.any(axis=1)), [6, 7])
+
+
+def test_the_named_frame_is_read():
+    data = frames(Image.fromarray(GREY), Image.fromarray(GREY + 9))
+    assert np.array_equal(decode(data, 10_000, 1), GREY)
+    assert np.array_equal(decode(data, 10_000, 2), GREY + 9)
+    with pytest.raises(Refusal, match="frame 3 of 2"):
+        decode(data, 10_000, 3)
+
+
+def test_a_later_frame_may_be_too_large_as_well():
+    with pytest.raises(Refusal, match="too large"):
+        decode(frames(Image.fromarray(GREY), Image.new("1", (200, 200))), 10_000, 2)
+
+
+def test_formats_that_other_programs_would_decode_are_not_opened():
+    assert decoded(Image.fromarray(COLOUR)).shape == (6, 8, 3)
+    with pytest.raises(Refusal, match="not an image in a known format"):
+        decoded(Image.fromarray(COLOUR), format="EPS")
 
 
 @pytest.mark.parametrize(
@@ -79,10 +131,7 @@ def test_the_orientation_of_the_camera_is_applied():
         (encoded(Image.new("1", (20_000, 20_000))), "too large, perhaps a decompression bomb"),
         (encoded(Image.new("F", (4, 4)), format="TIFF"), "pixels are floating-point numbers"),
         (
-            encoded(
-                Image.new("L", (4, 4)), format="TIFF", save_all=True,
-                append_images=[Image.new("L", (4, 4))],
-            ),
+            frames(Image.new("L", (4, 4)), Image.new("L", (4, 4))),
             "the file holds 2 frames",
         ),
     ],

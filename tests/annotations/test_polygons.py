@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +10,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from vesselrl.annotations.polygons import polygonise, rasterise
+
+SAMPLE = Path(__file__).parents[2] / "data" / "01_raw" / "sample"
 
 
 def mask_from(*rows: str) -> np.ndarray:
@@ -34,7 +39,7 @@ def test_small_shapes_come_back_exactly(mask):
     assert np.array_equal(rasterise(polygonise(mask), *mask.shape), mask)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=24)))
 def test_any_mask_comes_back_exactly(mask):
     polygons = polygonise(mask)
@@ -49,6 +54,15 @@ def test_smooth_blobs_with_holes_come_back_exactly(seed, sigma, share):
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).random((80, 60)), sigma)
     mask = noise < np.quantile(noise, share)
     assert np.array_equal(rasterise(polygonise(mask), *mask.shape), mask)
+
+
+def test_masks_of_the_sample_come_back_exactly():
+    for entry in json.loads((SAMPLE / "annotations.json").read_text()):
+        with Image.open(SAMPLE / "images" / entry["image"]) as image:
+            width, height = image.size
+        mask = rasterise(entry["mask"], height, width)
+        assert mask.any()
+        assert np.array_equal(rasterise(polygonise(mask), height, width), mask)
 
 
 def test_no_polygon_has_a_hole():

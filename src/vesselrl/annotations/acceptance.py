@@ -1,43 +1,71 @@
 """From an entry and its image to an accepted entry, and ids for all of them."""
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
 from vesselrl.annotations import folder
+from vesselrl.annotations.drawing import draw_mask
 from vesselrl.annotations.entries import (
+    Entry,
     Refusal,
-    check_against_size,
     describe,
-    overhangs,
     printable,
     read_entry,
+    scaled_to,
 )
-from vesselrl.annotations.pictures import decode
-from vesselrl.annotations.polygons import rasterise
+from vesselrl.annotations.pictures import Pixels, decode
+from vesselrl.annotations.polygons import Mask
+
+Files = Mapping[str, Callable[[], bytes]]
+
+OVERHANG = 0.05  # polygons may reach beyond the border by this share of the longer side; clipped
+
+NO_FILES: Files = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An accepted entry with its image and mask.
+
+    Attributes:
+        entry: see `accept`.
+        image: uint8 (H, W) or (H, W, 3).
+        mask: bool (H, W).
+    """
+
+    entry: dict[str, Any]
+    image: Pixels
+    mask: Mask
 
 
 def accept(
     raw: Any,
-    images: Mapping[str, Callable[[], bytes]],
+    images: Files,
     taken: Mapping[str, int],
     max_pixels: int,
+    masks: Files = NO_FILES,
 ) -> dict[str, Any]:
     """Check one entry together with its image.
 
     Args:
-        raw: what the annotations hold, anything that JSON can.
+        raw: what the annotations hold, anything that JSON can; see `vesselrl.annotations.entries`.
         images: file name → loader of the file's bytes.
         taken: file → number of the entry that has it already.
         max_pixels: larger images are refused.
+        masks: file name → loader of the bytes of a mask file.
 
     Returns:
-        ``file``, ``width``, ``height``, ``sha256`` of the file, ``vessel_fraction`` of the mask's
-        pixels, ``clipped`` (whether a polygon reaches over the border), ``text``, ``polygons``
-        (flat).
+        ``file``, ``frame`` (None but in a file of several), ``width``, ``height``, ``sha256`` of
+        the file, ``vessel_fraction`` of the mask's pixels, ``clipped`` (whether a polygon reaches
+        over the border), ``text``; and what `vesselrl.annotations.drawing.draw_mask` makes the
+        mask from: ``polygons`` (flat), ``rle`` (a list) and ``mask_file`` (a name or empty).
 
     Raises:
         Refusal: the entry cannot be used.
@@ -45,25 +73,89 @@ def accept(
     entry = read_entry(raw)
     file = folder.normalised(entry.file)
     if file in taken:
-        raise Refusal(
-            "image",
-            f"a duplicate: entry {taken[file]} is about this image already",
-            "keep one entry an image; put all of its polygons there",
-        )
+        raise duplicate(taken[file])
+    return _sample(entry, images, max_pixels, masks).entry
+
+
+def read_sample(raw: Any, images: Files, max_pixels: int, masks: Files = NO_FILES) -> Sample:
+    """Check one entry, and decode its image and draw its mask, each once.
+
+    Args and errors are those of `accept`, but for duplicates.
+    """
+    return _sample(read_entry(raw), images, max_pixels, masks)
+
+
+def _sample(entry: Entry, images: Files, max_pixels: int, masks: Files) -> Sample:
+    file = folder.normalised(entry.file)
     data = folder.read(images, file)
-    height, width = decode(data, max_pixels).shape[:2]
+    image = decode(data, max_pixels, entry.frame)
+    height, width = image.shape[:2]
+    entry = scaled_to(entry, width, height)
     check_against_size(entry, width, height)
-    mask = rasterise(entry.polygons, height, width)
-    return {
+    accepted = {
         "file": file,
+        "frame": entry.frame,
         "width": width,
         "height": height,
         "sha256": hashlib.sha256(data).hexdigest(),
-        "vessel_fraction": round(float(mask.mean()), 6),
         "clipped": overhangs(entry, width, height),
         "text": entry.text,
         "polygons": entry.polygons,
+        "rle": entry.rles,
+        "mask_file": entry.mask_file,
     }
+    mask = draw_mask(accepted, masks, max_pixels)
+    accepted["vessel_fraction"] = round(float(mask.mean()), 6)
+    return Sample(accepted, image, mask)
+
+
+def check_against_size(entry: Entry, width: int, height: int) -> None:
+    """Check that the polygons belong to an image of this size.
+
+    Points may lie a little outside (`OVERHANG`): they are clipped.
+
+    Raises:
+        Refusal: a polygon lies wholly outside, or the coordinates fit only another image size.
+    """
+    if not entry.polygons:
+        return
+    left, top, right, bottom = entry.extent
+    reach = OVERHANG * max(width, height)
+    beyond = min(left, top) < -reach or right > width - 1 + reach or bottom > height - 1 + reach
+    span = f"coordinates span x {left:g} to {right:g} and y {top:g} to {bottom:g}"
+    if beyond and min(left, top) >= -reach:
+        span += (
+            f", which fits only an image of at least {math.ceil(right) + 1} × "
+            f"{math.ceil(bottom) + 1} pixels"
+        )
+    hint = "use the image that the polygons were drawn on, or scale them to this one"
+    for number, (west, north, east, south) in enumerate(entry.extents):
+        if east < -0.5 or south < -0.5 or west > width - 0.5 or north > height - 0.5:
+            raise Refusal(
+                "mask",
+                f"polygon {number} lies wholly outside the image of {width} × {height} pixels; "
+                + span,
+                hint,
+            )
+    if beyond:
+        raise Refusal("mask", f"{span}; the image has {width} × {height}", hint)
+
+
+def overhangs(entry: Entry, width: int, height: int) -> bool:
+    """Whether any point lies outside the image, so that its polygon is clipped."""
+    if not entry.polygons:
+        return False
+    left, top, right, bottom = entry.extent
+    return min(left, top) < -0.5 or right > width or bottom > height
+
+
+def duplicate(number: int) -> Refusal:
+    """The refusal of an entry about an image that the entry of this number has already."""
+    return Refusal(
+        "image",
+        f"a duplicate: entry {number} is about this image already",
+        "keep one entry an image; put all of its polygons there",
+    )
 
 
 def name_of(raw: Any) -> str:

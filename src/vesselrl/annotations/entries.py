@@ -1,16 +1,26 @@
-"""Entries of ``annotations.json``: from whatever JSON holds to checked polygons.
+"""Entries of annotations: from whatever JSON holds to checked polygons.
 
 An entry is ``{"image": "x.png", "mask": …}``. Its mask is *flat*, ``[[x1, y1, x2, y2, …], …]``, or
 *nested per object*, ``[[[x1, y1, …], …], …]``, with ``text``, one phrase per object. Which of the
-two is told from the content of each entry.
+two is told from the content of each entry. In place of an object there may be a run-length encoded
+mask (`vesselrl.annotations.rle`), and so in place of all. Further fields, none of which must be
+there: ``stated_size``, width and height of the image that the coordinates refer to, if its file
+may have another size; ``mask_file`` instead of ``mask``, the name of a file in ``masks/``;
+``frame`` of an image file of several, from 1. Every other format is read as such entries.
+Coordinates refer to the image as it is displayed, that is with its EXIF orientation applied.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
-OVERHANG = 0.05  # polygons may reach beyond the border by this share of the longer side; clipped
+from vesselrl.annotations.rle import read_rle
+
+PROPORTIONS = 0.02  # width to height of a stated size may differ by this from the image's
+
+Extent = tuple[float, float, float, float]
 
 _OTHER_NAMES = {
     "image": ("image_path", "imagePath", "image_name", "file_name", "filename", "file", "img"),
@@ -28,26 +38,41 @@ class Refusal(Exception):  # noqa: N818 - not an error of the program: a finding
     """
 
     def __init__(self, field: str, reason: str, hint: str) -> None:
-        super().__init__(reason)
+        super().__init__(field, reason, hint)
         self.field = field
         self.reason = reason
         self.hint = hint
 
+    def __str__(self) -> str:
+        return self.reason
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One image and its polygons, in pixel coordinates, as the source states them."""
+    """One image and its annotation, in pixel coordinates, as the source states them."""
 
     file: str
     polygons: list[list[float]]
     text: str
+    rles: list[dict[str, Any]] = field(default_factory=list)
+    mask_file: str = ""
+    frame: int | None = None
+    stated_size: tuple[int, int] | None = None  # width, height
+
+    @cached_property
+    def extents(self) -> list[Extent]:
+        """The least x and y and the greatest x and y of each polygon."""
+        return [
+            (min(xs), min(ys), max(xs), max(ys))
+            for polygon in self.polygons
+            for xs, ys in [(polygon[0::2], polygon[1::2])]
+        ]
 
     @property
-    def points(self) -> tuple[list[float], list[float]]:
-        """All x and all y."""
-        xs = [x for polygon in self.polygons for x in polygon[0::2]]
-        ys = [y for polygon in self.polygons for y in polygon[1::2]]
-        return xs, ys
+    def extent(self) -> Extent:
+        """The extent of all polygons, of which there is at least one."""
+        lefts, tops, rights, bottoms = zip(*self.extents, strict=True)
+        return min(lefts), min(tops), max(rights), max(bottoms)
 
 
 def read_entry(raw: Any) -> Entry:
@@ -64,51 +89,70 @@ def read_entry(raw: Any) -> Entry:
         raise Refusal(
             "", f"the entry is {describe(raw)}", 'expected an object {"image": …, "mask": …}'
         )
+    if _is_refused(raw):
+        raise Refusal(*raw["refused"])
     file = _value(raw, "image")
     if not isinstance(file, str) or not file.strip():
         raise Refusal("image", f"found {describe(file)}", "expected the name of a file in images/")
+    frame = raw.get("frame")
+    if frame is not None and not _is_count(frame):
+        raise Refusal("frame", f"found {describe(frame)}", "expected the frame's number, from 1")
+    if "mask_file" in raw and "mask" not in raw:
+        name = raw["mask_file"]
+        if not isinstance(name, str) or not name.strip():
+            raise Refusal(
+                "mask_file", f"found {describe(name)}", "expected the name of a file in masks/"
+            )
+        return Entry(file, [], _text(raw, []), mask_file=name, frame=frame)
     mask = _value(raw, "mask")
-    polygons = [list(_checked(field, polygon)) for field, polygon in _polygons(mask, raw)]
-    return Entry(file, polygons, _text(raw, mask))
+    polygons, rles = [], []
+    for where, part in _parts(mask, raw):
+        if isinstance(part, dict):
+            try:
+                rles.append(read_rle(part))
+            except ValueError as error:
+                hint = 'expected {"size": [height, width], "counts": …} as COCO writes it'
+                raise Refusal(where, str(error), hint) from None
+        else:
+            _check_polygon(where, part)
+            polygons.append(part)
+    text = _text(raw, mask if isinstance(mask, list) else [])
+    return Entry(file, polygons, text, rles, frame=frame, stated_size=_stated_size(raw))
 
 
-def check_against_size(entry: Entry, width: int, height: int) -> None:
-    """Check that the polygons belong to an image of this size.
+def refused(file: Any, where: str, reason: str, hint: str) -> dict[str, Any]:
+    """An entry that `read_entry` refuses, for what a reader of another format finds."""
+    return {"image": file, "refused": [where, reason, hint]}
 
-    Points may lie a little outside (`OVERHANG`): they are clipped.
+
+def scaled_to(entry: Entry, width: int, height: int) -> Entry:
+    """Bring the polygons from the size that the source states to that of the image.
 
     Raises:
-        Refusal: a polygon lies wholly outside, or the coordinates fit only another image size.
+        Refusal: the sizes have other proportions.
     """
-    if not entry.polygons:
-        return
-    xs, ys = entry.points
-    reach = OVERHANG * max(width, height)
-    beyond = min(*xs, *ys) < -reach or max(xs) > width - 1 + reach or max(ys) > height - 1 + reach
-    extent = f"coordinates span x {min(xs):g} to {max(xs):g} and y {min(ys):g} to {max(ys):g}"
-    if beyond and min(*xs, *ys) >= -reach:
-        extent += (
-            f", which fits only an image of at least {math.ceil(max(xs)) + 1} × "
-            f"{math.ceil(max(ys)) + 1} pixels"
+    for rle in entry.rles:
+        _check_proportions((rle["size"][1], rle["size"][0]), width, height)
+    if entry.stated_size in (None, (width, height)):
+        return entry
+    _check_proportions(entry.stated_size, width, height)
+    across, down = width / entry.stated_size[0], height / entry.stated_size[1]
+    polygons = [
+        [value * (down if place % 2 else across) for place, value in enumerate(polygon)]
+        for polygon in entry.polygons
+    ]
+    return replace(entry, polygons=polygons)
+
+
+def _check_proportions(size: tuple[int, int], width: int, height: int) -> None:
+    ratio = size[0] * height / (size[1] * width)
+    if not 1 - PROPORTIONS <= ratio <= 1 + PROPORTIONS:
+        raise Refusal(
+            "mask",
+            f"the annotation is for an image of {size[0]} × {size[1]} pixels; this has "
+            f"{width} × {height}, other proportions",
+            "use the image that was annotated; the file may have been turned or cropped",
         )
-    hint = "use the image that the polygons were drawn on, or scale them to this one"
-    for number, polygon in enumerate(entry.polygons):
-        px, py = polygon[0::2], polygon[1::2]
-        if max(px) < -0.5 or max(py) < -0.5 or min(px) > width - 0.5 or min(py) > height - 0.5:
-            raise Refusal(
-                "mask",
-                f"polygon {number} lies wholly outside the image of {width} × {height} pixels; "
-                + extent,
-                hint,
-            )
-    if beyond:
-        raise Refusal("mask", f"{extent}; the image has {width} × {height}", hint)
-
-
-def overhangs(entry: Entry, width: int, height: int) -> bool:
-    """Whether any point lies outside the image, so that its polygon is clipped."""
-    xs, ys = entry.points
-    return any(not -0.5 <= x <= width for x in xs) or any(not -0.5 <= y <= height for y in ys)
 
 
 def describe(value: Any) -> str:  # noqa: PLR0911 - one a kind of value
@@ -152,68 +196,111 @@ def _value(raw: dict[str, Any], field: str) -> Any:
     raise Refusal(field, f"the field '{field}' is missing; found: {names}", f"add '{field}'")
 
 
+def _is_refused(raw: dict[str, Any]) -> bool:
+    finding = raw.get("refused")
+    return (
+        isinstance(finding, list)
+        and len(finding) == 3
+        and all(isinstance(part, str) for part in finding)
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 < value < 2**31
+
+
+def _stated_size(raw: dict[str, Any]) -> tuple[int, int] | None:
+    size = raw.get("stated_size")
+    if size is None:
+        return None
+    if not isinstance(size, list) or len(size) != 2 or not all(map(_is_count, size)):
+        found = (
+            [describe(part) for part in size[:2]] if isinstance(size, list) else [describe(size)]
+        )
+        raise Refusal(
+            "stated_size",
+            f"the size of the image is {' × '.join(found)}",
+            "expected width and height in pixels, or neither",
+        )
+    return size[0], size[1]
+
+
 def _is_nested(mask: list[Any], raw: dict[str, Any]) -> bool:
     """Whether the items of a mask are objects (lists of polygons) rather than polygons."""
-    if any(isinstance(part, list) for item in mask for part in item):
+    if any(
+        isinstance(item, list) and any(isinstance(part, list) for part in item) for item in mask
+    ):
         return True
     # [[]] alone could be a polygon without points; beside one phrase it is an object not visible.
     phrases = raw.get("text")
     return not any(mask) and isinstance(phrases, list) and len(phrases) == len(mask)
 
 
-def _polygons(mask: Any, raw: dict[str, Any]) -> Iterator[tuple[str, list[Any]]]:
-    """Name and content of every polygon of a mask in either form."""
+def _parts(mask: Any, raw: dict[str, Any]) -> Iterator[tuple[str, list[Any] | dict[str, Any]]]:
+    """Name and content of every polygon, or run-length encoded mask, of a mask in any form."""
     expected = "expected a list of polygons [[x1, y1, x2, y2, …], …]"
+    if isinstance(mask, dict):
+        yield "mask", mask
+        return
     if not isinstance(mask, list):
         raise Refusal("mask", f"found {describe(mask)}", expected)
     for number, item in enumerate(mask):
-        if not isinstance(item, list):
+        if not isinstance(item, list | dict):
             hint = "put the polygon in one more pair of brackets: " if number == 0 else ""
             raise Refusal(f"mask[{number}]", f"found {describe(item)}", hint + expected)
     if not _is_nested(mask, raw):
         yield from ((f"mask[{number}]", polygon) for number, polygon in enumerate(mask))
         return
     for number, item in enumerate(mask):
+        if isinstance(item, dict):
+            yield f"mask[{number}]", item
+            continue
         for part, polygon in enumerate(item):
-            field = f"mask[{number}][{part}]"
+            where = f"mask[{number}][{part}]"
             if not isinstance(polygon, list):
                 raise Refusal(
-                    field, f"found {describe(polygon)} among polygons of an object", expected
+                    where, f"found {describe(polygon)} among polygons of an object", expected
                 )
             if any(isinstance(value, list) for value in polygon):
-                raise Refusal(field, "lists are nested deeper than object, polygon", expected)
+                raise Refusal(where, "lists are nested deeper than object, polygon", expected)
             if len(polygon) == 2 and len(item) > 2:
                 raise Refusal(
                     f"mask[{number}]",
                     "points are written as pairs [x, y]",
                     "expected flat polygons [x1, y1, x2, y2, …]: remove the inner brackets",
                 )
-            yield field, polygon
+            yield where, polygon
 
 
-def _checked(field: str, polygon: list[Any]) -> Iterator[float]:
-    """The coordinates of a polygon, checked."""
-    for position, value in enumerate(polygon):
+def _check_polygon(where: str, polygon: list[Any]) -> None:
+    for position, value in enumerate([] if _are_ordinary(polygon) else polygon):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or abs(value) >= 1e15 or math.isnan(value):
             raise Refusal(
-                f"{field}[{position}]",
+                f"{where}[{position}]",
                 f"a coordinate is {describe(value)}",
                 "expected a finite number of pixels",
             )
     if len(polygon) % 2:
         raise Refusal(
-            field,
+            where,
             f"an odd number of coordinates ({len(polygon)})",
             "expected pairs x1, y1, x2, y2, …: one is missing or too many",
         )
     if len(polygon) < 6:
         raise Refusal(
-            field,
+            where,
             f"fewer than 3 points ({len(polygon) // 2})",
             "remove the polygon, or repeat points if the region is that small",
         )
-    yield from polygon
+
+
+def _are_ordinary(values: list[Any]) -> bool:
+    """Whether all are finite numbers of usual size: several times quicker than one by one."""
+    try:
+        return set(map(type, values)) <= {int, float} and math.fsum(map(abs, values)) < 1e15
+    except OverflowError:
+        return False
 
 
 def _text(raw: dict[str, Any], mask: list[Any]) -> str:

@@ -1,10 +1,22 @@
 """Parameters of reading and splitting the data (``conf/base/parameters_ingest.yml``)."""
 
 import re
+from typing import Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from vesselrl.parameters import ParameterModel
+
+
+class AnnotationsParameters(ParameterModel):
+    """The group ``annotations``."""
+
+    format: Literal["auto", "list", "coco", "labelme", "masks"] = Field(
+        description="auto tells it from the content of raw_dir"
+    )
+    max_json_mb: float = Field(
+        gt=0, description="larger JSON files are refused, but for a list, read entry by entry"
+    )
 
 
 class IngestParameters(ParameterModel):
@@ -13,6 +25,11 @@ class IngestParameters(ParameterModel):
     strict: bool = Field(description="an entry that cannot be used stops the run")
     max_pixels: int = Field(
         ge=1, le=178_956_970, description="larger images are refused; at most Pillow's own limit"
+    )
+    workers: PositiveInt | None = Field(
+        default=None,
+        exclude=True,  # it changes no result, so has no part in fingerprints
+        description="processes that read and write images; null: one for each core",
     )
 
 
@@ -45,6 +62,14 @@ class SplitParameters(ParameterModel):
     fractions: SplitFractions
     group_pattern: str | None = Field(description="regex on the file name, capturing the group")
     max_images: SplitLimits
+    near_duplicate_bits: int = Field(
+        ge=0,
+        le=31,
+        description="images whose hashes differ in at most so many of 256 bits look alike",
+    )
+    on_leak: Literal["warn", "move", "stop"] = Field(
+        description="what to do where images of two groups look alike in different splits"
+    )
 
     @field_validator("group_pattern")
     @classmethod

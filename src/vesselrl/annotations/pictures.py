@@ -8,43 +8,62 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from vesselrl.annotations.dicom import decode_dicom, is_dicom
 from vesselrl.annotations.entries import Refusal, printable
 
 Pixels = npt.NDArray[np.uint8]
 
+# Formats that Pillow decodes itself; some others it gives to other programs.
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM")
 _GREY = ("1", "L", "LA", "La")
 _GREY_16 = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
-def decode(data: bytes, max_pixels: int) -> Pixels:
+def decode(data: bytes, max_pixels: int, frame: int | None = None) -> Pixels:
     """Decode an image file.
 
     Args:
-        data: the bytes of the file, in any format that Pillow reads.
+        data: the bytes of the file, DICOM or any format that Pillow reads.
         max_pixels: more pixels than this are refused before they are decoded.
+        frame: which frame of a file of several, from 1; None where there is only one.
 
     Returns:
-        uint8 (H, W) for a grey source, else (H, W, 3). The EXIF orientation is applied,
-        transparency dropped, a palette expanded; 16-bit grey is scaled from the least even number
-        of bits that holds its brightest pixel, since 10- and 12-bit images come in 16-bit files.
+        uint8 (H, W) for a grey source, else (H, W, 3). The EXIF orientation is applied: annotations
+        refer to the image as it is displayed. Transparency is dropped, a palette expanded; 16-bit
+        grey is scaled from the least even number of bits that holds its brightest pixel, since 10-
+        and 12-bit images come in 16-bit files. For DICOM see `vesselrl.annotations.dicom`.
 
     Raises:
         Refusal: the data are empty, no image, truncated, too large, or hold several frames.
+    """
+    if is_dicom(data):
+        return decode_dicom(data, max_pixels, frame)
+    return _pixels(open_picture(data, max_pixels, frame))
+
+
+def open_picture(data: bytes, max_pixels: int, frame: int | None = None) -> Image.Image:
+    """Decode a file that Pillow reads into a Pillow image, turned as it is displayed.
+
+    Raises:
+        Refusal: see `decode`.
     """
     if not data:
         raise Refusal("image", "the file is empty", "copy the file again")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            source = Image.open(io.BytesIO(data))
+            warnings.simplefilter("ignore")  # Pillow warns of what is refused or read anyway
+            source = Image.open(io.BytesIO(data), formats=_FORMATS)
             _check_size(source.size, max_pixels)
-            _check_frames(source)
-            return _pixels(ImageOps.exif_transpose(source))
+            _seek(source, frame)
+            _check_size(source.size, max_pixels)
+            return ImageOps.exif_transpose(source)
     except Refusal:
         raise
     except UnidentifiedImageError:
         raise Refusal(
-            "image", "not an image in a known format", "expected PNG, JPEG, TIFF, BMP or the like"
+            "image",
+            "not an image in a known format",
+            "expected PNG, JPEG, TIFF, BMP, DICOM or the like",
         ) from None
     except Image.DecompressionBombError as error:
         raise _too_large(str(error)) from None
@@ -70,10 +89,16 @@ def _too_large(detail: str) -> Refusal:
     )
 
 
-def _check_frames(source: Any) -> None:
+def _seek(source: Any, frame: int | None) -> None:
     frames = getattr(source, "n_frames", 1)
-    if frames > 1 and source.format != "MPO":  # a camera's JPEG with its preview is one picture
-        raise Refusal("image", f"the file holds {frames} frames", "save the annotated frame alone")
+    if frame is not None:
+        if frame > frames:
+            raise Refusal("frame", f"frame {frame} of {frames}", f"expected 1 to {frames}")
+        source.seek(frame - 1)
+    elif frames > 1 and source.format != "MPO":  # a camera's JPEG with its preview is one picture
+        raise Refusal(
+            "image", f"the file holds {frames} frames", 'name the one annotated: "frame": 1, …'
+        )
 
 
 def _pixels(source: Image.Image) -> Pixels:

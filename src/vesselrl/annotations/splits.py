@@ -1,31 +1,30 @@
 """Groups (patients, studies, videos) and splits: a group is never on two sides of a split."""
 
-import hashlib
 import re
 from collections.abc import Collection, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
+from vesselrl.annotations.assignment import SPLITS, hashed
 from vesselrl.annotations.folder import normalised
 from vesselrl.annotations.parameters import SplitFractions, SplitLimits
+from vesselrl.annotations.pseudonyms import Pseudonyms
 from vesselrl.errors import VesselrlError
 
-SPLITS = ("train", "val", "test")
-
-# How far a split's share of the groups may be from its fraction before groups are moved.
-_TOLERANCE = 0.02
 # From which difference on a share is worth a warning.
 _WORTH_A_WARNING = 0.1
 
 
 def group_files(
-    files: Collection[str], given: Any, pattern: str | None
+    files: Collection[str], given: Any, pattern: str | None, pseudonyms: Pseudonyms
 ) -> tuple[dict[str, str], list[str]]:
     """Tell which group each file belongs to.
 
     Args:
-        files: names of the accepted files.
+        files: names of the accepted files, pseudonyms where names are replaced.
         given: content of ``groups.json``, file → group, or None; it goes before the pattern.
         pattern: regex whose one capture on the file name is the group, or None.
+        pseudonyms: give the files' own names, which both sources speak of, and hide the groups'.
 
     Returns:
         File → group, and warnings. A file that neither tells a group for is a group of its own.
@@ -33,16 +32,18 @@ def group_files(
     Raises:
         VesselrlError: ``groups.json`` is not an object of file names and groups.
     """
+    original = {file: pseudonyms.original(file) for file in files}
     if given is not None:
-        known = _names_to_text(given, "groups.json", "groups")
+        told = _names_to_text(given, "groups.json", "groups")
         source = "groups.json"
     else:
-        known = {}
-        for file in files:
-            match = re.search(pattern, file) if pattern is not None else None
-            if match and match.group(1):
-                known[file] = match.group(1)
+        matches = {
+            path: re.search(pattern or "(?!)", PurePosixPath(path).name)
+            for path in original.values()
+        }
+        told = {name: match[1] for name, match in matches.items() if match and match[1]}
         source = f"split.group_pattern ({pattern})"
+    known = {f: pseudonyms.group(told[name]) for f, name in original.items() if name in told}
     alone = [file for file in files if file not in known]
     warnings = []
     if alone and len(alone) == len(files):
@@ -56,48 +57,6 @@ def group_files(
             "each of them is its own group."
         )
     return {file: known.get(file, file) for file in files}, warnings
-
-
-def split_groups(groups: Collection[str], fractions: SplitFractions, seed: int) -> dict[str, str]:
-    """Assign groups to splits.
-
-    Groups are ordered by a hash of seed and name, a number in [0, 1). Those below
-    ``fractions.test`` are test, those up to ``fractions.test + fractions.val`` validation, the rest
-    training. Where chance puts a boundary more than two percent of the groups from where the
-    fractions want it, it moves along that order to there.
-
-    What is guaranteed:
-
-    - It depends on the seed and the names of the groups alone: images added to existing groups
-      change nothing, nor does the order of anything.
-    - A group added moves at most one other group across each of the two boundaries; with some
-      hundreds of groups usually none.
-    - The share of each boundary is met within two percent and the rounding to whole groups.
-    - Training has a group, and from three groups on so has every split with a fraction above 0.
-
-    Returns:
-        Group → ``train``, ``val`` or ``test``.
-    """
-    place = {group: _hash(group, seed) for group in groups}
-    ordered = sorted(place, key=lambda group: (place[group], group))
-    count = len(ordered)
-
-    def boundary(fraction: float) -> int:
-        by_chance = sum(value < fraction for value in place.values())
-        least = _rounded((fraction - _TOLERANCE) * count)
-        most = _rounded((fraction + _TOLERANCE) * count)
-        return min(max(by_chance, least), most)
-
-    enough = count >= len(SPLITS)
-    some_test, some_val = (int(enough and f > 0) for f in (fractions.test, fractions.val))
-    test_end = max(boundary(fractions.test), some_test)
-    val_end = max(boundary(fractions.test + fractions.val), test_end + some_val)
-    val_end = min(val_end, count - 1)  # one group at least to train on
-    test_end = min(test_end, val_end - some_val)
-    return {
-        group: "test" if rank < test_end else "val" if rank < val_end else "train"
-        for rank, group in enumerate(ordered)
-    }
 
 
 def obey_splits_file(given: Any, groups: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -162,14 +121,18 @@ def share_warnings(
         wanted = getattr(fractions, name)
         share = sum(split == name for split in splits.values()) / len(splits)
         if wanted and not share:
+            advice = (
+                "at least 3 are needed"
+                if count < len(SPLITS)
+                else "to assign all anew, delete split_assignments.json"
+            )
             warnings.append(
-                f"The {name} split is empty: {count} groups cannot fill three splits; "
-                "at least 3 are needed."
+                f"The {name} split is empty: none of the {count} groups is in it; {advice}."
             )
         elif abs(share - wanted) > _WORTH_A_WARNING:
             warnings.append(
                 f"The {name} split has {share:.0%} of the images, not {wanted:.0%}: {count} groups "
-                "of their sizes, each kept whole, do not divide as asked."
+                "of their sizes, each kept whole and in its split, do not divide as asked."
             )
     return warnings
 
@@ -195,21 +158,10 @@ def within_limits(
     for name in SPLITS:
         files = sorted(
             (file for file, split in splits.items() if split == name),
-            key=lambda file: (_hash(groups[file], seed), groups[file], file),
+            key=lambda file: (hashed(groups[file], seed), groups[file], file),
         )
         kept.update(files[: getattr(limits, name)])
     return [file for file in splits if file in kept]
-
-
-def _hash(group: str, seed: int) -> float:
-    """A number in [0, 1), evenly spread, the same on every machine."""
-    digest = hashlib.sha256(f"{seed}:{group}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:6]) / 2**48
-
-
-def _rounded(value: float) -> int:
-    """Halves up: unlike `round`, it never jumps by two as the value grows by one or less."""
-    return int(value + 0.5)
 
 
 def _names_to_text(given: Any, file: str, what: str) -> dict[str, str]:

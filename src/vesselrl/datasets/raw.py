@@ -1,14 +1,18 @@
-"""The user's raw data: JSON files and the folder of images beside them, read only."""
+"""The user's raw data: annotations, JSON files and the folder of images, read only."""
 
-import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
 from vesselrl.annotations.folder import ImageFolder
+from vesselrl.annotations.json_files import read_json
+from vesselrl.annotations.sources import Source, open_source, require_folder
 from vesselrl.errors import VesselrlError
 
+_MAX_MB = 512
 _ELSEWHERE = "give the folder that holds it with --params raw_dir=…"
 
 
@@ -18,49 +22,55 @@ class _ReadOnlyDataset(AbstractDataset[NoReturn, Any]):
         raise DatasetError(f"{self._describe()} is the user's raw data: it is only read.")
 
 
-class RawJsonDataset(_ReadOnlyDataset):
-    """A JSON file that must be there. NaN and Infinity are read as floats."""
+class AnnotationsDataset(_ReadOnlyDataset):
+    """The annotations in a data folder, in any of the formats of `vesselrl.annotations.sources`."""
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(path)
+        self.metadata = metadata
+
+    def load(self) -> Callable[..., Source]:
+        """`vesselrl.annotations.sources.open_source` for this folder, to be given the format.
+
+        Raises:
+            VesselrlError: the folder is missing.
+        """
+        require_folder(self._path)
+        return partial(open_source, self._path)
+
+    @property
+    def sources(self) -> list[Path]:
+        """The files and folders in which annotations may be, by which they are fingerprinted."""
+        folders = [self._path / name for name in ("annotations", "masks")]
+        return [*sorted(self._path.glob("*.json")), *folders]
+
+    def _exists(self) -> bool:
+        return self._path.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._path)}
+
+
+class OptionalJsonDataset(_ReadOnlyDataset):
+    """A JSON file that may be absent. NaN and Infinity are read as floats."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
         self.metadata = metadata
 
     def load(self) -> Any:
-        """The content of the file.
+        """The content of the file, None where there is none.
 
         Raises:
-            VesselrlError: the folder or the file is missing, or the file is not JSON.
+            VesselrlError: the file is unreadable, not JSON or too large.
         """
-        if not self._filepath.parent.is_dir():
-            raise VesselrlError(
-                f"The folder {self._filepath.parent} does not exist; expected "
-                f"{self._filepath.name} in it: {_ELSEWHERE}."
-            )
-        if not self._filepath.is_file():
-            raise VesselrlError(f"{self._filepath} does not exist: {_ELSEWHERE}.")
-        try:
-            return json.loads(self._filepath.read_text(encoding="utf-8-sig"))
-        except RecursionError:
-            problem = "its brackets are nested too deeply"
-        except ValueError as error:
-            problem = str(error)
-        except OSError as error:
-            raise VesselrlError(f"{self._filepath} cannot be read: {error.strerror}.") from error
-        raise VesselrlError(f"{self._filepath} is not JSON ({problem}): correct or replace it.")
+        return read_json(self._filepath, _MAX_MB) if self._filepath.is_file() else None
 
     def _exists(self) -> bool:
         return self._filepath.is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
-
-
-class OptionalJsonDataset(RawJsonDataset):
-    """A JSON file that may be absent."""
-
-    def load(self) -> Any:
-        """The content of the file, None where there is none."""
-        return super().load() if self._filepath.is_file() else None
 
 
 class ImageFolderDataset(_ReadOnlyDataset):
@@ -79,7 +89,7 @@ class ImageFolderDataset(_ReadOnlyDataset):
         if not self._path.is_dir():
             raise VesselrlError(
                 f"The folder {self._path} does not exist; expected the images that "
-                f"annotations.json names: {_ELSEWHERE}."
+                f"the annotations name: {_ELSEWHERE}."
             )
         return ImageFolder(self._path)
 

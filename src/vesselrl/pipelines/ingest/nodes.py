@@ -1,185 +1,278 @@
 """Nodes of the pipeline ``ingest``: annotations and images in, samples, images and masks out."""
 
 import logging
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from tqdm import tqdm
 
-from vesselrl.annotations import splits
-from vesselrl.annotations.entries import Refusal, describe
-from vesselrl.annotations.folder import read
-from vesselrl.annotations.parameters import IngestParameters, SplitParameters
+from vesselrl.annotations import assignment, splits
+from vesselrl.annotations.parameters import (
+    AnnotationsParameters,
+    IngestParameters,
+    SplitParameters,
+)
+from vesselrl.annotations.pseudonyms import Pseudonyms
 from vesselrl.errors import VesselrlError
-from vesselrl.progress import with_progress
 
 logger = logging.getLogger(__name__)
 
-Partitions = dict[str, Callable[[], Any]]
+Files = Mapping[str, Callable[[], bytes]]
+Opener = Callable[[str, float], Any]
+Loaders = Mapping[str, Callable[[], Any]]
 
 QUARANTINE_COLUMNS = ["entry", "file", "field", "reason", "hint"]
+ACCEPTED_COLUMNS = [
+    "entry", "id", "file", "frame", "width", "height", "sha256", "vessel_fraction", "clipped",
+    "text", "perceptual_hash", "key",
+]  # fmt: skip
 SAMPLE_COLUMNS = [
     "id", "file", "width", "height", "group", "split", "sha256", "vessel_fraction", "text",
 ]  # fmt: skip
 
+LOOK_ALIKE_COLUMNS = [
+    "distance", "file_1", "file_2", "group_1", "group_2", "split_1", "split_2",
+]  # fmt: skip
+
 
 def check_annotations(
-    raw_annotations: Any, raw_images: Mapping[str, Callable[[], bytes]], ingest: IngestParameters
-) -> tuple[list[dict[str, Any]], Any]:
+    raw_annotations: Opener,
+    raw_images: Files,
+    raw_hashes: Mapping[str, str],
+    earlier_checks: Any,
+    pseudonym_key: Callable[[], bytes],
+    pseudonymise: bool,
+    annotations: AnnotationsParameters,
+    ingest: IngestParameters,
+) -> tuple[Any, Any, dict[str, Any]]:
     """Accept or quarantine every entry.
 
     Args:
-        raw_annotations: content of ``annotations.json``.
+        raw_annotations: opens the annotations, given their format and the size limit of JSON.
         raw_images: file name → loader of the file's bytes.
+        raw_hashes: path of a file of the raw data → hash of its content.
+        earlier_checks: what was found in earlier runs; what is found in this one is added.
+        pseudonym_key: gives the key of the pseudonyms.
+        pseudonymise: whether names are replaced.
+        annotations: what the annotations are in.
         ingest: size limit, and whether a single refusal stops the run.
 
     Returns:
-        The accepted entries, as `vesselrl.annotations.acceptance.accept` returns them, each with
-        its ``id``; and the quarantine, a table with the columns ``entry`` (number from 0),
-        ``file``, ``field``, ``reason``, ``hint``. Together they are as many as the entries.
+        The accepted entries, a table with a row each: number of the ``entry`` (from 0), ``id``,
+        what `vesselrl.annotations.checking.FACTS` names, and a ``key`` that differs if anything
+        does that the check depends on. And the quarantine, a table with the columns ``entry``,
+        ``file``, ``field``, ``reason``, ``hint``. Together they have as many rows as there are
+        entries. Last, what the pseudonyms in both stand for.
 
     Raises:
-        VesselrlError: the annotations are not a list, none can be used, or, when strict, not all.
+        VesselrlError: the annotations cannot be read, none can be used, or, when strict, not all.
     """
     import pandas as pd
 
-    from vesselrl.annotations.acceptance import accept, name_of, sample_ids
+    from vesselrl.annotations.acceptance import sample_ids
+    from vesselrl.annotations.checking import Check, check_all, refuse_duplicates
 
-    if not isinstance(raw_annotations, list):
-        raise VesselrlError(
-            f"annotations.json holds {describe(raw_annotations)}; expected a list of objects "
-            '{"image": "x.png", "mask": [[x1, y1, x2, y2, …], …]}.'
-        )
-    accepted: list[dict[str, Any]] = []
-    refused: list[dict[str, Any]] = []
-    taken: dict[str, int] = {}
-    for number, raw in enumerate(tqdm(raw_annotations, "Checking entries", unit="image")):
-        try:
-            entry = accept(raw, raw_images, taken, ingest.max_pixels)
-        except Refusal as refusal:
-            finding = [refusal.field, refusal.reason, refusal.hint]
-            row = dict(zip(QUARANTINE_COLUMNS, [number, name_of(raw), *finding], strict=True))
-            refused.append(row)
+    source = raw_annotations(annotations.format, annotations.max_json_mb)
+    names = Pseudonyms(pseudonym_key() if pseudonymise else None)
+    check = Check(raw_images, source.masks, ingest.max_pixels)
+    checked = check_all(source, names, check, raw_hashes, earlier_checks, ingest.workers)
+    bar = tqdm(checked, "Checking entries", len(source), unit="image")
+    accepted: dict[str, list[Any]] = {name: [] for name in ACCEPTED_COLUMNS}
+    refused: list[list[Any]] = []
+    for number, (entry, finding) in enumerate(refuse_duplicates(bar, ingest.max_pixels)):
+        if "refused" in finding:
+            refused.append([number, entry.name, *finding["refused"]])
             continue
-        taken[entry["file"]] = number
-        accepted.append(entry)
-    _stop_if_unusable(len(accepted), refused, ingest.strict)
-    ids = sample_ids(taken)
-    return (
-        [{"id": ids[entry["file"]], **entry} for entry in accepted],
-        pd.DataFrame(refused, columns=QUARANTINE_COLUMNS),
-    )
+        for name, value in finding["accepted"].items():
+            accepted[name].append(value)
+        accepted["entry"].append(number)
+        accepted["key"].append(entry.key or "")
+    _stop_if_unusable(source.name, len(accepted["entry"]), refused, ingest.strict)
+    ids = sample_ids(accepted["file"])
+    accepted["id"] = [ids[file] for file in accepted["file"]]
+    quarantine = pd.DataFrame(refused, columns=QUARANTINE_COLUMNS)
+    return pd.DataFrame(accepted), quarantine, names.table
 
 
-def _stop_if_unusable(accepted: int, refused: list[dict[str, Any]], strict: bool) -> None:
+def _stop_if_unusable(name: str, accepted: int, refused: list[list[Any]], strict: bool) -> None:
     """Stop where nothing can go on, or where strictness asks for it."""
     if accepted and not (strict and refused):
         return
     if not refused:
-        raise VesselrlError("annotations.json holds no entries: expected one object an image.")
-    first = refused[0]
-    name = f" ({first['file']})" if first["file"] else ""
-    example = f"entry {first['entry']}{name}: {first['reason']}; {first['hint']}"
+        raise VesselrlError(f"{name} holds no entries: expected one object an image.")
+    number, file, _, reason, hint = refused[0]
+    example = f"entry {number}{f' ({file})' if file else ''}: {reason}; {hint}"
     total = accepted + len(refused)
     if accepted:
         raise VesselrlError(
-            f"{len(refused)} of {total} entries of annotations.json cannot be used, and "
+            f"{len(refused)} of {total} entries of {name} cannot be used, and "
             f"ingest.strict is true. The first is {example}."
         )
     raise VesselrlError(
-        f"None of the {total} entries of annotations.json can be used. The first is {example}."
+        f"None of the {total} entries of {name} can be used. The first is {example}."
     )
 
 
 def split_samples(
-    accepted_entries: list[dict[str, Any]],
+    accepted_entries: Any,
     raw_groups: Any,
     raw_splits: Any,
+    earlier_split_assignments: Any,
+    file_names: dict[str, Any],
+    pseudonym_key: Callable[[], bytes],
+    pseudonymise: bool,
     split: SplitParameters,
     seed: int,
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[Any, dict[str, Any], Any, dict[str, Any], dict[str, Any]]:
     """Put every accepted image in a group and a split.
 
     Args:
         accepted_entries: see `check_annotations`.
         raw_groups: content of ``groups.json``, or None.
         raw_splits: content of ``splits.json``, or None; it goes before the fractions.
-        split: fractions, pattern of the groups, most images of each split.
+        earlier_split_assignments: which groups an earlier run put in which split, or None.
+        file_names: what the pseudonyms of files stand for.
+        pseudonym_key: gives the key of the pseudonyms.
+        pseudonymise: whether names are replaced.
+        split: fractions, pattern of the groups, most images of each split, what to do on a leak.
         seed: fixes the splits.
 
     Returns:
         The table of samples, one row an image that is used: ``id``, ``file``, ``width``,
-        ``height``, ``group``, ``split``, ``sha256``, ``vessel_fraction``, ``text``. And how many
-        accepted images are not in it and why, with warnings.
+        ``height``, ``group``, ``split``, ``sha256``, ``vessel_fraction``, ``text``. How many
+        accepted images are not in it and why, with warnings. The pairs of groups whose images look
+        alike. The assignment for the next run to hold to. What the pseudonyms of groups stand for.
 
     Raises:
-        VesselrlError: ``groups.json`` or ``splits.json`` cannot be obeyed.
+        VesselrlError: ``groups.json`` or ``splits.json`` cannot be obeyed, or groups look alike
+            across splits and ``on_leak`` is ``stop``.
     """
     import pandas as pd
 
-    files = [entry["file"] for entry in accepted_entries]
-    groups, warnings = splits.group_files(files, raw_groups, split.group_pattern)
+    from vesselrl.annotations import duplicates
+
+    names = Pseudonyms(pseudonym_key() if pseudonymise else None, file_names)
+    files = accepted_entries["file"].tolist()
+    groups, warnings = splits.group_files(files, raw_groups, split.group_pattern, names)
+    of_group = accepted_entries["file"].map(groups)
+    hashes = dict(zip(files, accepted_entries["perceptual_hash"], strict=True))
+    look_alikes = duplicates.find_look_alikes(hashes, groups, split.near_duplicate_bits)
+    earlier, more = assignment.remembered(
+        earlier_split_assignments, split.fractions, seed, pseudonymise
+    )
+    assigned: dict[str, str] = {}
     if raw_splits is not None:
-        split_of, more = splits.obey_splits_file(raw_splits, groups)
+        split_of, more = splits.obey_splits_file(names.splits_table(raw_splits), groups)
     else:
-        by_group = splits.split_groups(set(groups.values()), split.fractions, seed)
-        split_of = {file: by_group[groups[file]] for file in files}
-        more = splits.share_warnings(split_of, groups, split.fractions)
-    used = set(splits.within_limits(split_of, groups, split.max_images, seed))
-    rows = [
-        {**entry, "group": groups[entry["file"]], "split": split_of[entry["file"]]}
-        for entry in accepted_entries
-        if entry["file"] in used
-    ]
-    return pd.DataFrame(rows, columns=SAMPLE_COLUMNS), {
+        assigned = assignment.assign_groups(
+            accepted_entries.groupby(of_group)["vessel_fraction"].mean().to_dict(),
+            split.fractions,
+            seed,
+            earlier,
+            duplicates.linked_groups(look_alikes) if split.on_leak == "move" else (),
+        )
+        split_of = {file: assigned[groups[file]] for file in files}
+        more += splits.share_warnings(split_of, groups, split.fractions)
+    by_group = {groups[file]: side for file, side in split_of.items()}
+    more += duplicates.tell_leaks(
+        duplicates.leaks(look_alikes, by_group), by_group, split.on_leak, raw_splits is not None
+    )
+    used = splits.within_limits(split_of, groups, split.max_images, seed)
+    rows = accepted_entries.assign(group=of_group, split=accepted_entries["file"].map(split_of))
+    report = {
         "left_out_by_splits_file": len(files) - len(split_of),
         "left_out_by_limit": len(split_of) - len(used),
         "warnings": warnings + more,
     }
+    return (
+        rows.loc[rows["file"].isin(used), SAMPLE_COLUMNS],
+        report,
+        pd.DataFrame(duplicates.as_rows(look_alikes, by_group), columns=LOOK_ALIKE_COLUMNS),
+        assignment.stored(assigned, earlier, split.fractions, seed, pseudonymise),
+        {kind: table for kind, table in names.table.items() if kind == "groups"},
+    )
 
 
 def decode_images(
-    samples: Any, raw_images: Mapping[str, Callable[[], bytes]], ingest: IngestParameters
-) -> Partitions:
+    accepted_entries: Any,
+    samples: Any,
+    file_names: dict[str, Any],
+    raw_images: Files,
+    ingest: IngestParameters,
+) -> Loaders:
     """Bring every image into one form.
 
     Returns:
         Sample id → maker of uint8 (H, W) or (H, W, 3), see `vesselrl.annotations.pictures.decode`.
     """
-    from vesselrl.annotations.pictures import decode
+    from vesselrl.annotations.checking import version_of_ingest
+    from vesselrl.annotations.writing import ImageMaker, Pictures
 
-    def make(file: str) -> Any:
-        return decode(read(raw_images, file), ingest.max_pixels)
+    rows = _rows_of(samples, accepted_entries)
+    original = file_names.get("files", {})
 
-    makers: Partitions = {row.id: partial(make, row.file) for row in samples.itertuples()}
-    return with_progress(makers, "Writing images")
+    def makers(wanted: Collection[str]) -> Iterator[tuple[str, Any]]:
+        for sample in wanted:
+            file, frame = rows[sample].file, rows[sample].frame
+            yield (
+                sample,
+                ImageMaker(
+                    sample, raw_images, original.get(file, file), frame or None, ingest.max_pixels
+                ),
+            )
+
+    made_from = {
+        sample: f"{version_of_ingest()} {row.sha256} {row.frame}" for sample, row in rows.items()
+    }
+    return Pictures(made_from, makers, "Writing images", ingest.workers)
 
 
-def draw_masks(samples: Any, accepted_entries: list[dict[str, Any]]) -> Partitions:
-    """Fill the polygons of every sample.
+def draw_masks(
+    accepted_entries: Any,
+    samples: Any,
+    raw_annotations: Opener,
+    annotations: AnnotationsParameters,
+    ingest: IngestParameters,
+) -> Loaders:
+    """Draw the mask of every sample.
 
     Returns:
         Sample id → maker of a mask, bool (H, W).
     """
-    from vesselrl.annotations.polygons import rasterise
+    from vesselrl.annotations.writing import MaskMaker, Pictures
 
-    entries = {entry["id"]: entry for entry in accepted_entries}
+    rows = _rows_of(samples, accepted_entries)
 
-    def make(sample: str) -> Any:
-        entry = entries[sample]
-        return rasterise(entry["polygons"], entry["height"], entry["width"])
+    def makers(wanted: Collection[str]) -> Iterator[tuple[str, Any]]:
+        if not wanted:
+            return
+        source = raw_annotations(annotations.format, annotations.max_json_mb)
+        of_entry = {rows[sample].entry: sample for sample in wanted}
+        for number, raw in enumerate(source):
+            if sample := of_entry.get(number):
+                row = rows[sample]
+                yield (
+                    sample,
+                    MaskMaker(sample, raw, source.masks, row.width, row.height, ingest.max_pixels),
+                )
 
-    makers: Partitions = {sample: partial(make, sample) for sample in samples["id"]}
-    return with_progress(makers, "Writing masks")
+    made_from = {sample: row.key for sample, row in rows.items()}
+    return Pictures(made_from, makers, "Writing masks", ingest.workers)
+
+
+def _rows_of(samples: Any, accepted_entries: Any) -> dict[str, Any]:
+    """Sample id → its row in the table of accepted entries."""
+    used = accepted_entries[accepted_entries["id"].isin(samples["id"])]
+    return {row.id: row for row in used.itertuples()}
 
 
 def write_ingest_report(
-    accepted_entries: list[dict[str, Any]],
+    accepted_entries: Any,
     quarantine: Any,
     samples: Any,
     split_report: dict[str, Any],
-    raw_images: Mapping[str, Callable[[], bytes]],
+    file_names: dict[str, Any],
+    raw_images: Files,
 ) -> dict[str, Any]:
     """Count what came in, what is used and what is not, and tell what to beware of.
 
@@ -196,17 +289,18 @@ def write_ingest_report(
             f"{len(quarantine)} of {len(accepted_entries) + len(quarantine)} entries are in "
             "quarantine.csv, each with a reason."
         )
-    clipped = [entry["file"] for entry in accepted_entries if entry["clipped"]]
+    clipped = accepted_entries.loc[accepted_entries["clipped"], "file"].tolist()
     if clipped:
         warnings.append(
             f"In {len(clipped)} images polygons reach over the border and are clipped "
             f"(the first is {clipped[0]})."
         )
-    named = {entry["file"] for entry in accepted_entries} | set(quarantine["file"])
+    original = file_names.get("files", {})
+    named = {original.get(f, f) for f in [*accepted_entries["file"], *quarantine["file"]]}
     unnamed = sum(file not in named for file in raw_images)
     if unnamed:
-        warnings.append(f"{unnamed} files in images/ have no entry in annotations.json.")
-    for _, twins in samples.groupby("sha256"):
+        warnings.append(f"{unnamed} files in images/ have no entry in the annotations.")
+    for _, twins in samples[samples.duplicated("sha256", keep=False)].groupby("sha256"):
         if twins["split"].nunique() > 1:
             first = twins.drop_duplicates("split")
             warnings.append(
@@ -224,7 +318,7 @@ def write_ingest_report(
         "left_out_by_limit": split_report["left_out_by_limit"],
         "splits": {
             name: {"images": len(rows), "groups": rows["group"].nunique()}
-            for name in splits.SPLITS
+            for name in assignment.SPLITS
             for rows in [samples[samples["split"] == name]]
         },
         "groups": {
@@ -236,7 +330,7 @@ def write_ingest_report(
     }
 
 
-def draw_ingest_overview(images: Partitions, masks: Partitions, samples: Any) -> Any:
+def draw_ingest_overview(images: Loaders, masks: Loaders, samples: Any, quarantine: Any) -> Any:
     """Draw what was read: images with their masks' contours, sizes of splits, vessel fractions.
 
     Returns:
@@ -244,4 +338,4 @@ def draw_ingest_overview(images: Partitions, masks: Partitions, samples: Any) ->
     """
     from vesselrl.annotations.overview import draw_overview
 
-    return draw_overview(images, masks, samples)
+    return draw_overview(images, masks, samples, quarantine)

@@ -1,0 +1,80 @@
+"""With pseudonyms on, no original name is in anything that a whole run makes or says."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+NAME, GROUP = "Mustermann_Erika", "Zimmer-7"
+
+
+@pytest.fixture(scope="module")
+def ran(project, raw_dir, tmp_path_factory):
+    """A quick run on files that carry a patient's name, one of them not an image."""
+    named = tmp_path_factory.mktemp("named")
+    (named / "images").mkdir()
+    entries = json.loads((raw_dir / "annotations.json").read_text())
+    groups = {}
+    for entry in entries:
+        file = f"{NAME}_{entry['image']}"
+        (named / "images" / file).write_bytes((raw_dir / "images" / entry["image"]).read_bytes())
+        groups[file] = f"{GROUP}-{entry['image'][:3]}"
+        entry["image"] = file
+    (named / "images" / f"{NAME}_broken.png").write_bytes(b"no image")
+    entries.append({"image": f"{NAME}_broken.png", "mask": []})
+    entries.append({"image": f"{NAME}_gone.png", "mask": []})
+    (named / "annotations.json").write_text(json.dumps(entries))
+    (named / "groups.json").write_text(json.dumps(groups))
+    out = tmp_path_factory.mktemp("out")
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "kedro", "run", "--params",
+            f"quick:true,pseudonymise:true,raw_dir={named},out_dir={out}",
+        ],
+        cwd=project, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out / "quick", done.stdout + done.stderr
+
+
+def holds(data: bytes) -> bool:
+    return any(text.encode(code) in data for text in (NAME, GROUP) for code in ("utf-8", "utf-16"))
+
+
+def test_no_file_name_holds_an_original_name(ran):
+    folder, _ = ran
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*")]
+    assert len(names) > 100
+    assert not [name for name in names if holds(name.encode())]
+
+
+def test_no_file_holds_an_original_name_but_the_private_ones(ran):
+    folder, _ = ran
+    leaking = []
+    for path in folder.rglob("*"):
+        if path.is_file():
+            parts = [path.read_bytes()]
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    parts += [archive.read(name) for name in archive.namelist()]
+            if any(map(holds, parts)):
+                leaking.append(str(path.relative_to(folder)))
+    assert leaking
+    assert all(name.startswith("00_private/") for name in leaking), leaking
+
+
+def test_nothing_said_holds_an_original_name(ran):
+    _, said = ran
+    assert "Report:" in said
+    assert not holds(said.encode())
+
+
+def test_the_private_folder_is_for_its_owner_alone_and_ignores_itself_in_git(ran):
+    private = ran[0] / "00_private"
+    assert private.stat().st_mode & 0o077 == 0
+    assert all(file.stat().st_mode & 0o077 == 0 for file in private.iterdir())
+    assert "*" in (private / ".gitignore").read_text().split()
