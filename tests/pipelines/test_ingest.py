@@ -215,6 +215,37 @@ def test_optional_files_may_be_absent(tmp_path):
     assert not catalog.exists("raw_splits")
 
 
+def textured(seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (6, 9), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).resize((90, 60)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("on_leak", ["warn", "move", "stop"])
+def test_look_alikes_of_different_patients_are_told_kept_together_or_a_reason_to_stop(on_leak):
+    images = {f"p{n:02}_f1.png": (lambda n=n: textured(n)) for n in range(12)}
+    files = [f"p{n:02}_f1.png" for n in range(12)]
+    parameters = split_parameters()
+    apart = nodes.split_samples(
+        check(*map(entry, files), images=images)[0],
+        None, None, None, {}, no_key, False, parameters, 42,
+    )[0].set_index("file")["split"]  # fmt: skip
+    one, other = (apart.index[apart == side][0] for side in ("train", "test"))
+    accepted, _ = check(*map(entry, files), images=images | {other: images[one]})
+    parameters = parameters.model_copy(update={"on_leak": on_leak})
+    given = (accepted, None, None, None, {}, no_key, False, parameters, 42)
+    if on_leak == "stop":
+        with pytest.raises(VesselrlError, match=f"{one[:3]}.*{other[:3]}|{other[:3]}.*{one[:3]}"):
+            nodes.split_samples(*given)
+        return
+    samples, report, look_alikes, *_ = nodes.split_samples(*given)
+    sides = samples.set_index("file")["split"]
+    assert (sides[one] == sides[other]) == (on_leak == "move")
+    assert look_alikes[["file_1", "file_2"]].iloc[0].tolist() == sorted([one, other])
+    assert any(one[:3] in warning and other[:3] in warning for warning in report["warnings"])
+
+
 def test_the_same_file_in_two_splits_is_warned_of():
     accepted, quarantine = check(entry("x.png"), entry("y.png"))
     given = {"x.png": "train", "y.png": "test"}

@@ -164,13 +164,15 @@ def split_samples(
     if raw_splits is not None:
         split_of, more = splits.obey_splits_file(names.splits_table(raw_splits), groups)
     else:
+        together = duplicates.linked_groups(look_alikes) if split.on_leak == "move" else ()
         assigned = assignment.assign_groups(
             accepted_entries.groupby(of_group)["vessel_fraction"].mean().to_dict(),
             split.fractions,
             seed,
             earlier,
-            duplicates.linked_groups(look_alikes) if split.on_leak == "move" else (),
+            together,
         )
+        more += duplicates.tell_together(together, earlier, assigned)
         split_of = {file: assigned[groups[file]] for file in files}
         more += splits.share_warnings(split_of, groups, split.fractions)
     by_group = {groups[file]: side for file, side in split_of.items()}
