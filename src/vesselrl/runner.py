@@ -20,6 +20,11 @@ class SparingRunner(SequentialRunner):
     node that it depends on is run.
     """
 
+    @property
+    def _logger(self) -> logging.Logger:
+        # What Kedro's runners have to say goes to the log file, not to the console.
+        return logging.getLogger("kedro.runner")
+
     def run(
         self, pipeline: Pipeline, catalog: Any, hook_manager: Any = None, *args: Any, **options: Any
     ) -> dict[str, Any]:
