@@ -116,6 +116,7 @@ def fabricate() -> dict[str, Any]:
     more = samples.head(20).assign(split="train", group=lambda t: "t" + t["group"])
     return {
         "samples": pd.concat([samples, more, more.head(6).assign(split="val", group="v")]),
+        "ingest_overview": b"PNG",
         "ingest_report": {"warnings": ["b.png and c.png look alike and are in different splits."]},
         "quarantine": pd.DataFrame(
             [(3, HOSTILE, "mask", "<script>alert(2)</script>", "Draw it again.")],
@@ -330,7 +331,9 @@ def test_group_in_two_splits_is_a_warning(outputs: Outputs, inputs: dict[str, An
     assert "No group is shared between splits." in Page(outputs.html).text
     leaking = inputs["samples"].assign(group="case00")
     callouts = [
-        b.text for b in data(leaking, {}, inputs["quarantine"]).blocks if b.kind == "callout"
+        b.text
+        for b in data(leaking, {}, inputs["quarantine"], inputs["ingest_overview"]).blocks
+        if b.kind == "callout"
     ]
     assert callouts[0].startswith("1 group (case00) in more than one split")
 

@@ -62,7 +62,7 @@ def _lay_out(figure: "Figure") -> None:
     which is enough for a line to be one level of grey lighter.
     """
     engine = figure.get_layout_engine()
-    if engine is None:
+    if engine is None or not figure.axes:
         return
     engine.execute(figure)
     figure.set_layout_engine("none")

@@ -39,7 +39,10 @@ REWARD_MEASURES = {
 
 
 def data(
-    samples: pd.DataFrame, ingest_report: Mapping[str, Any], quarantine: pd.DataFrame
+    samples: pd.DataFrame,
+    ingest_report: Mapping[str, Any],
+    quarantine: pd.DataFrame,
+    figure: bytes,
 ) -> Section:
     """Images, splits by group, warnings and what was refused."""
     seen = len(samples) + len(quarantine)
@@ -68,6 +71,15 @@ def data(
         )
         if shared
         else Paragraph("No group is shared between splits.")
+    )
+    blocks.append(
+        Picture(
+            figure,
+            "ingest_overview.png",
+            "Images of each split with the annotated vessels outlined, and charts of the data.",
+            "Some images of each split with what was annotated, and how images, groups and vessel "
+            "pixels are spread.",
+        )
     )
     warnings = tuple(str(warning) for warning in ingest_report.get("warnings", []))
     if warnings:

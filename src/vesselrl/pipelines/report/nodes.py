@@ -107,6 +107,7 @@ def write_report(
     methods_not_run: Sequence[Mapping[str, str]],
     learning_curves: Any,
     reward_net_report: Mapping[str, Any],
+    ingest_overview: bytes,
     leaderboard_figure: bytes,
     paired_figure: bytes,
     curves_figure: bytes,
@@ -130,7 +131,8 @@ def write_report(
         methods_not_run: rows method, command.
         learning_curves: training histories, column experiment first.
         reward_net_report: report card of the reward network.
-        leaderboard_figure: PNG, as are the next four.
+        ingest_overview: PNG, as are the next five: the data.
+        leaderboard_figure: scores of all methods.
         paired_figure: differences per image.
         curves_figure: learning curves.
         gallery_figure: best, median and worst image.
@@ -164,7 +166,7 @@ def write_report(
         subtitle=f"Technical report. {tested}.",
         sections=(
             findings.summary(verdict, leaderboard, report),
-            background.data(samples, ingest_report, quarantine),
+            background.data(samples, ingest_report, quarantine, ingest_overview),
             findings.methods(
                 leaderboard, choices, _specifications(evaluation), settings["experiments"]
             ),

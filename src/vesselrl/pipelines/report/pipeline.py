@@ -62,6 +62,7 @@ def create_pipeline() -> Pipeline:
                             "methods_not_run",
                             "learning_curves",
                             "reward_net_report",
+                            "ingest_overview",
                             "leaderboard_figure",
                             "paired_figure",
                             "curves_figure",
