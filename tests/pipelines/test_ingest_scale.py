@@ -222,7 +222,7 @@ def amount(path):
     """Lines of a file, files of a folder; 0 where there is neither."""
     try:
         return len(list(path.iterdir())) if path.is_dir() else len(path.read_bytes().splitlines())
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):  # it came between the two looks
         return 0
 
 
@@ -236,7 +236,7 @@ def test_a_run_that_was_killed_ends_in_the_same_state_when_run_again(
         [sys.executable, script, raw_dir, out_dir],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while amount(out_dir / place) < least and time.monotonic() < deadline:
         time.sleep(0.0005)
     process.send_signal(signal.SIGKILL)
