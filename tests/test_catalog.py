@@ -16,6 +16,7 @@ from vesselrl.datasets.figure import FigureDataset
 from vesselrl.datasets.images import MaskDataset, PngImageDataset
 from vesselrl.datasets.policy import PolicyDataset
 from vesselrl.datasets.text import HtmlDataset
+from vesselrl.hooks import HASHES
 from vesselrl.rl.parameters import EXPERIMENTS
 
 PIPELINES = [
@@ -88,6 +89,10 @@ def test_every_catalog_entry_is_used_by_a_pipeline(context, catalog):
     matched = {catalog.config_resolver.match_dataset_pattern(name) for name in used}
     entries = {name for name in context.config_loader["catalog"] if not name.startswith("_")}
     assert not entries - used - matched
+
+
+def test_hooks_and_nodes_remember_the_same_hashes(context, catalog):
+    assert place(catalog.get("raw_hashes")) == Path(context.params["out_dir"]) / HASHES
 
 
 def test_each_experiment_is_kept_in_a_folder_of_its_name(catalog):

@@ -70,6 +70,19 @@ def test_keeping_what_is_there_writes_nothing(file):
     assert file.read_text() == "b\t2\n"
 
 
+@pytest.mark.parametrize(
+    "name", ["a\tb", "a\nb", '"a\\tb"', "\u2028", "\udc80", "", '"', "\r", " "]
+)
+def test_any_text_can_be_a_name(file, name):
+    filled(file, other=1)
+    with Journal(file) as journal:
+        journal.add(name, 7)
+    assert Journal(file).get(name) == 7
+    assert list(Journal(file)) == ["other", name]
+    Journal(file).keep([name])
+    assert list(Journal(file)) == [name]
+
+
 def test_an_empty_journal_makes_no_file(file):
     with Journal(file) as journal:
         journal.keep([])

@@ -14,12 +14,14 @@ class Journal:
 
     Lines are appended as they come. One that was being written when a run was killed is ignored; of
     several lines of one name the last holds. Use it as a context manager to add to it.
+
+    A line is the name, a tab and the value; names that hold what is not printable are quoted.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stream: IO[str] | None = None
-        self._values: dict[str, str] = {}  # as text, which takes the least memory
+        self._values: dict[str, str] = {}  # both as in the file, which takes the least memory
         self._is_tidy = True
         if path.is_file():
             self._read()
@@ -37,28 +39,30 @@ class Journal:
         return len(self._values)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return map(_unquoted, self._values)
 
     def get(self, name: str) -> Any:
         """The value of a name; None where there is none, or none that can be read."""
         try:
-            return json.loads(self._values[name])
+            return json.loads(self._values[_quoted(name)])
         except (KeyError, ValueError):
             return None
 
     def add(self, name: str, value: Any) -> None:
-        """Note the value of a name, without tabs and line ends, at once on disk."""
+        """Note the value of a name, at once on disk."""
         if self._stream is None:
-            self.keep(list(self._values))
+            self.keep(list(self))
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self._path.open("a", buffering=1, encoding="utf-8")
+        name = _quoted(name)
         self._is_tidy &= name not in self._values
         self._values[name] = json.dumps(value)
         self._stream.write(f"{name}\t{self._values[name]}\n")
 
     def keep(self, names: Iterable[str]) -> None:
         """Forget all but these names; the file has them in this order then."""
-        kept = {name: self._values[name] for name in names if name in self._values}
+        quoted = map(_quoted, names)
+        kept = {name: self._values[name] for name in quoted if name in self._values}
         if self._is_tidy and list(kept) == list(self._values):
             return
         self.close()
@@ -82,3 +86,11 @@ class Journal:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _quoted(name: str) -> str:
+    return name if name.isprintable() and not name.startswith('"') else json.dumps(name)
+
+
+def _unquoted(name: str) -> str:
+    return str(json.loads(name)) if name.startswith('"') else name

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from vesselrl.errors import VesselrlError
 
-FEW = 128  # up to so many items are done sooner here than worker processes start
+FEW = 64  # up to so many items are done sooner here than worker processes start
 _CHUNK = 16  # items that a worker gets at a time
 _AHEAD = 4  # chunks underway for each worker: enough that none waits, few enough for the memory
 
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 def ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Apply a function to items in worker processes.
 
     Few items, or one worker, are done in this process, and nothing need be picklable then.
@@ -59,7 +59,7 @@ def ordered_map(
     except BrokenProcessPool as error:
         raise VesselrlError(
             "A worker process was killed, perhaps for want of memory: run the command again, with "
-            "fewer workers if it happens again."
+            "--params ingest.workers=1 if it happens again."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from vesselrl import parallel
 from vesselrl.annotations import checking, writing
+from vesselrl.annotations.packing import unpack
 from vesselrl.annotations.parameters import (
     AnnotationsParameters,
     IngestParameters,
@@ -121,7 +122,7 @@ def work(monkeypatch):
         monkeypatch.setattr(owner, method, noting)
 
     def name(_, item):
-        return checking.pickle.loads(item[0])["image"]
+        return unpack(item[0])["image"]
 
     note("checked", checking.Check, "__call__", name)
     note("written", writing.ImageMaker, "png", lambda maker: maker.sample)
@@ -200,6 +201,20 @@ def test_other_code_uses_nothing_that_was_found_out_before(raw_dir, usual, tmp_p
     monkeypatch.setattr(checking, "read_sample", lambda *a: counted.append(1) or original(*a))
     SequentialRunner().run(create_pipeline(), catalog)
     assert len(counted) == COUNT + 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_entries_as_deep_as_json_reaches_go_through(raw_dir, tmp_path, few, workers):
+    mine = shutil.copytree(raw_dir, tmp_path / "raw")
+    entries = [entry(number) for number in range(40)]
+    deep = json.loads("[" * 800 + "]" * 800)
+    entries[1]["note"] = deep
+    entries[2]["mask"] = deep
+    write_annotations(mine, entries)
+    catalog = catalog_in(mine, tmp_path / "out", workers)
+    SequentialRunner().run(create_pipeline(), catalog)
+    assert catalog.load("quarantine")["reason"].str.contains("nested deeper").tolist() == [True]
+    assert len(catalog.load("masks")) == 39
 
 
 CHILD = f"""

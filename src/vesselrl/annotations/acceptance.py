@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+
 from vesselrl.annotations import folder
 from vesselrl.annotations.drawing import draw_mask
 from vesselrl.annotations.entries import (
@@ -105,7 +107,7 @@ def _sample(entry: Entry, images: Files, max_pixels: int, masks: Files) -> Sampl
         "mask_file": entry.mask_file,
     }
     mask = draw_mask(accepted, masks, max_pixels)
-    accepted["vessel_fraction"] = round(float(mask.mean()), 6)
+    accepted["vessel_fraction"] = round(np.count_nonzero(mask) / mask.size, 6)
     return Sample(accepted, image, mask)
 
 

@@ -6,7 +6,6 @@ finding for the next run.
 """
 
 import hashlib
-import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from vesselrl.annotations.acceptance import NO_FILES, accept, name_of, read_samp
 from vesselrl.annotations.duplicates import perceptual_hash
 from vesselrl.annotations.entries import Refusal
 from vesselrl.annotations.folder import normalised
+from vesselrl.annotations.packing import pack, unpack
 from vesselrl.annotations.pseudonyms import PseudonymousFiles, Pseudonyms
 from vesselrl.journal import Journal
 from vesselrl.parallel import ordered_map
@@ -52,12 +52,12 @@ class Check:
         """Check one entry.
 
         Args:
-            item: the entry, as pickle packs it; and what the names in it stand for.
+            item: the entry, packed; and what the names in it stand for.
         """
         packed, names = item
         images, masks = (PseudonymousFiles(files, names) for files in (self.images, self.masks))
         try:
-            sample = read_sample(pickle.loads(packed), images, self.max_pixels, masks)
+            sample = read_sample(unpack(packed), images, self.max_pixels, masks)
         except Refusal as refusal:
             return {"refused": [refusal.field, refusal.reason, refusal.hint]}
         facts = {**sample.entry, "perceptual_hash": perceptual_hash(sample.image)}
@@ -72,7 +72,7 @@ class Check:
         Args:
             raw: an entry.
             names: what the names in it stand for.
-            packed: the same as pickle packs it: equal for nothing that is not equal.
+            packed: the same, packed.
             hashes: path of a file below the data folder → hash of its content.
         """
         if not isinstance(raw, dict):
@@ -110,7 +110,7 @@ class Checked:
     Attributes:
         name: the image it is about, as far as it tells.
         file: the same as the path of a file; empty if it tells none.
-        packed: the entry as pickle packs it; emptied if it is the first about this file.
+        packed: the entry, packed; emptied if it is the first about this file.
         key: under which the journal keeps the finding; None if it does not.
         finding: None as long as there is none.
     """
@@ -147,7 +147,7 @@ def check_all(
 
     def unknown() -> Iterator[tuple[bytes, Pseudonyms]]:
         for raw in map(names.entry, entries):
-            packed = pickle.dumps(raw, protocol=5)
+            packed = pack(raw)
             file = _file_of(raw)
             own = names.only(file, _file_of(raw, "mask_file"))
             key = check.key(raw, packed, own, hashes)
@@ -186,7 +186,7 @@ def refuse_duplicates(
         finding = entry.finding or {}
         if entry.file in taken:
             try:
-                accept(pickle.loads(entry.packed), NO_FILES, taken, max_pixels)
+                accept(unpack(entry.packed), NO_FILES, taken, max_pixels)
             except Refusal as refusal:
                 finding = {"refused": [refusal.field, refusal.reason, refusal.hint]}
         elif "accepted" in finding:

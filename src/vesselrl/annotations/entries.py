@@ -227,9 +227,7 @@ def _stated_size(raw: dict[str, Any]) -> tuple[int, int] | None:
 
 def _is_nested(mask: list[Any], raw: dict[str, Any]) -> bool:
     """Whether the items of a mask are objects (lists of polygons) rather than polygons."""
-    if any(
-        isinstance(item, list) and any(isinstance(part, list) for part in item) for item in mask
-    ):
+    if any(isinstance(item, list) and list in map(type, item) for item in mask):
         return True
     # [[]] alone could be a polygon without points; beside one phrase it is an object not visible.
     phrases = raw.get("text")

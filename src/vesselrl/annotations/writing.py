@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from vesselrl.annotations import folder
 from vesselrl.annotations.drawing import draw_mask
 from vesselrl.annotations.entries import Refusal, read_entry, scaled_to
+from vesselrl.annotations.packing import unpack
 from vesselrl.annotations.pictures import Pixels, decode
 from vesselrl.annotations.png import pixels_alone, png_of_image, png_of_mask
 from vesselrl.annotations.polygons import Mask
@@ -63,7 +64,7 @@ class MaskMaker:
 
     Attributes:
         sample: what to call it in an error.
-        raw: the entry.
+        packed: the entry; see `vesselrl.annotations.packing`.
         masks: file name → loader of the bytes of a mask file.
         width: columns of the image.
         height: rows of the image.
@@ -71,7 +72,7 @@ class MaskMaker:
     """
 
     sample: str
-    raw: Any
+    packed: bytes
     masks: Files
     width: int
     height: int
@@ -80,7 +81,7 @@ class MaskMaker:
     def __call__(self) -> Mask:
         """The mask, bool (H, W)."""
         with _nothing_refused(self.sample):
-            entry = scaled_to(read_entry(self.raw), self.width, self.height)
+            entry = scaled_to(read_entry(unpack(self.packed)), self.width, self.height)
             accepted = {
                 "width": self.width,
                 "height": self.height,

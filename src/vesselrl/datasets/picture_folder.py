@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,9 +87,9 @@ class ImageFolderDataset(AbstractDataset["Pictures", dict[str, Callable[[], Pixe
             try:
                 workplace.mkdir(exist_ok=True)
                 write = PngWriter(self._path, workplace)
-                made = ordered_map(write, data.makers(missing), data.workers)
-                for name, size in tqdm(made, data.title, len(missing), unit="image"):
-                    journal.add(name, [keys[name], size])
+                with closing(ordered_map(write, data.makers(missing), data.workers)) as made:
+                    for name, size in tqdm(made, data.title, len(missing), unit="image"):
+                        journal.add(name, [keys[name], size])
             finally:
                 shutil.rmtree(workplace, ignore_errors=True)
             for name in sizes.keys() - keys.keys():
@@ -103,9 +104,9 @@ class ImageFolderDataset(AbstractDataset["Pictures", dict[str, Callable[[], Pixe
             return {e.name[:-4]: e.stat().st_size for e in entries if e.name.endswith(".png")}
 
     def _exists(self) -> bool:
-        sizes = self._sizes()
-        made = Journal(self._journal)
-        return len(made) > 0 and all(made.get(name)[1] == sizes.get(name) for name in made)
+        sizes, made = self._sizes(), Journal(self._journal)
+        whole = all((made.get(name) or [None, -1])[1] == sizes.get(name) for name in made)
+        return whole and len(made) > 0
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._path)}

@@ -241,6 +241,7 @@ def draw_masks(
     Returns:
         Sample id → maker of a mask, bool (H, W).
     """
+    from vesselrl.annotations.packing import pack
     from vesselrl.annotations.writing import MaskMaker, Pictures
 
     rows = _rows_of(samples, accepted_entries)
@@ -255,7 +256,9 @@ def draw_masks(
                 row = rows[sample]
                 yield (
                     sample,
-                    MaskMaker(sample, raw, source.masks, row.width, row.height, ingest.max_pixels),
+                    MaskMaker(
+                        sample, pack(raw), source.masks, row.width, row.height, ingest.max_pixels
+                    ),
                 )
 
     made_from = {sample: row.key for sample, row in rows.items()}
