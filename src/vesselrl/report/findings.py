@@ -105,7 +105,7 @@ def what_the_test_can_show(verdict: Mapping[str, Any], alpha: float) -> str:
     if comparisons and comparisons * smallest_p(verdict["groups"]) >= alpha:
         text += (
             f"With {counted(verdict['groups'], 'group')} and {comparisons} comparisons no "
-            "difference, however large, could come out significant: the choice below rests on "
+            "difference, however large, could come out significant: the choice rests on "
             "the scores alone. "
         )
     if verdict["groups"] < FEW_GROUPS:
