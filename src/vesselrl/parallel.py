@@ -49,6 +49,7 @@ def ordered_map(
         return
     pool = ProcessPoolExecutor(count, _context(function), initializer=_live_and_die_with_the_parent)
     underway: deque[Future[list[Result]]] = deque()
+    finished = False
     try:
         for chunk in _chunks(chain(first, remaining)):
             underway.append(pool.submit(_apply, function, chunk))
@@ -56,13 +57,17 @@ def ordered_map(
                 yield from underway.popleft().result()
         while underway:
             yield from underway.popleft().result()
+        finished = True
     except BrokenProcessPool as error:
         raise VesselrlError(
             "A worker process was killed, perhaps for want of memory: run the command again, with "
             "--params ingest.workers=1 if it happens again."
         ) from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        if not finished:  # an orderly end could wait for ever for what Ctrl-C has cut short
+            for worker in multiprocessing.active_children():
+                worker.kill()
+        pool.shutdown(wait=finished, cancel_futures=True)
 
 
 def cores() -> int:
