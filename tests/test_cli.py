@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -371,7 +372,9 @@ def test_an_unforeseen_error_says_where_its_traceback_is(kedro, tmp_path, raw_di
 def test_an_interrupted_run_ends_cleanly_and_the_next_makes_up_for_it(kedro, tmp_path):
     words = ("run", "--pipeline", "segment", "--params")
     large = f"out_dir={tmp_path},segmenter.max_side=1024,split.max_images.train=100"
-    process = kedro.start(*words, large)
+    # A shell that starts the tests in the background has SIGINT ignored.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = kedro.start(*words, large, preexec_fn=heard)
     candidates = tmp_path / "04_feature/candidates"
     while not list(candidates.glob("*.npz")):
         assert process.poll() is None, process.communicate()

@@ -69,10 +69,13 @@ def test_a_worker_that_is_killed_is_told_in_a_sentence():
 
 
 ORPHANS = """
+import signal
 import time
 from vesselrl import parallel
 parallel.FEW = 3
 if __name__ == "__main__":
+    # a shell that starts the tests in the background has SIGINT ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for _ in parallel.ordered_map(time.sleep, [0.01] * 100_000, workers=2):
         print("works", flush=True)
 """
