@@ -20,7 +20,11 @@ def small_settings() -> dict:
     sizes = {
         "split": {"max_images": {"train": 4, "val": 2, "test": 2}},
         "reward": {"training": {"members": 1, "iterations": 4}},
-        "rl": {"seeds": [42], "ppo": {"total_timesteps": 1024, **ppo}},
+        "rl": {
+            "seeds": [42],
+            "allow_unfit_reward": True,
+            "ppo": {"total_timesteps": 1024, **ppo},
+        },
         "report": {"bootstrap_resamples": 200},
     }
     quick = sizes | {"rl": {"seeds": [42, 43], "ppo": {"total_timesteps": 128, **ppo}}}
@@ -37,6 +41,7 @@ def small_settings() -> dict:
                 "members": 1, "features": [4] * 6, "patch": SIDE, "batch": 2, "iterations": 4,
                 "checks": 1,
             },
+            "scalar": {"side": 32, "channels": [4] * 4, "batch": 4, "iterations": 2},
         },
     }  # fmt: skip
 

@@ -274,7 +274,10 @@ EXPERIMENTS = {"prompt_rl", "postprocess_rl", "reward_rl"}
     [
         ({}, set()),
         ({"report": {"alpha": 0.1}}, {"report"}),
-        ({"report": {"objective": ["dice"]}}, EXPERIMENTS | {"evaluation", "report"}),
+        (
+            {"report": {"objective": ["dice"]}},
+            EXPERIMENTS | {"reward_net", "evaluation", "report"},
+        ),
         ({"rl": {"ppo": {"gamma": 0.9}}}, EXPERIMENTS | {"evaluation", "report"}),
         (
             {"experiments": {"reward_rl": {"episode_length": 2}}},

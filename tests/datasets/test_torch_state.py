@@ -1,8 +1,10 @@
+import json
 import pickle
 
 import pytest
 import torch
 from kedro.io import DatasetError
+from safetensors import safe_open
 
 from vesselrl.datasets.torch_state import TorchStateDataset
 
@@ -72,7 +74,19 @@ def test_something_else_than_a_dict_is_an_error(file):
 
 def test_what_cannot_be_saved_leaves_the_old_file_alone(file):
     file.save({"w": 1})
-    with pytest.raises(Exception, match="pickle"):
-        file.save({"w": lambda: None})
+    with pytest.raises(DatasetError):
+        file.save({"w": 1j})
     assert file.load() == {"w": 1}
-    assert [p.name for p in path(file).parent.iterdir()] == ["state.pth"]
+    names = sorted(p.name for p in path(file).parent.iterdir())
+    assert names == ["state.pth", "state.safetensors"]
+
+
+def test_the_same_is_there_without_pickle(file):
+    weights = {"a.w": torch.eye(3), "b": torch.arange(3)}
+    file.save({"members": [weights, {"a.w": torch.zeros(3, 3)}], "kappa": 0.5})
+    with safe_open(path(file).with_suffix(".safetensors"), "pt") as flat:
+        assert set(flat.keys()) == {"members.0.a.w", "members.0.b", "members.1.a.w"}
+        torch.testing.assert_close(flat.get_tensor("members.0.a.w"), torch.eye(3))
+        plain = json.loads(flat.metadata()["state"])
+    assert plain["kappa"] == 0.5
+    assert plain["members"][0] == {"a.w": None, "b": None}

@@ -6,7 +6,6 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
@@ -16,8 +15,9 @@ from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.parameters import EvaluationParameters
 from vesselrl.metrics.masks import mask_metrics
 from vesselrl.pipelines import evaluation, experiments
+from vesselrl.pipelines.experiments.nodes import train_policies
 from vesselrl.pipelines.reward_net.nodes import score_actions
-from vesselrl.reward.network import Calibration, RewardNetwork, build_member
+from vesselrl.reward.network import Architecture, RewardNetwork
 from vesselrl.rl.parameters import (
     EXPERIMENTS,
     ActionParameters,
@@ -48,7 +48,7 @@ ACTIONS = ActionParameters(
     thresholds=[0.3, 0.5], operations={"erode": {"kind": "erode"}, "dilate": {"kind": "dilate"}}
 )
 RL = RLParameters(
-    seeds=[1, 2], save_freq=64, validate_every=1,
+    seeds=[1, 2], save_freq=64, validate_every=1, allow_unfit_reward=False,
     ppo={
         "total_timesteps": 128, "n_envs": 2, "n_steps": 32, "batch_size": 32, "n_epochs": 4,
         "learning_rate": 3e-3, "gamma": 0.99, "gae_lambda": 0.95, "clip_range": 0.2,
@@ -94,20 +94,19 @@ def partitions(part):
 
 
 def untrained_network():
-    torch.manual_seed(0)
-    features = [4, 8, 8, 8, 8, 4]
-    members = [build_member(features) for _ in range(2)]
-    calibrations = {name: Calibration() for name in ("dice", "recall", "precision")}
-    return RewardNetwork(members, features, 64, 0.5, calibrations).state()
+    architecture = Architecture((4, 8, 8, 8, 8, 4), downscale=2)
+    members = [architecture.build(seed) for seed in range(2)]
+    return RewardNetwork(members, architecture, 64, "lower_bound", 0.5).state()
 
 
 def run(folder, names=EXPERIMENTS, without=()):
     """Run the named experiments, then evaluation; some experiments as if they were not run."""
     network = untrained_network()
     images, masks, candidates = (partitions(part) for part in range(3))
-    scores = score_actions(images, masks, candidates, network, SAMPLES, SEGMENTER, ACTIONS)
+    scores = score_actions(images, masks, candidates, network, {}, SAMPLES, SEGMENTER, ACTIONS)
     inputs = {
         "images": images, "masks": masks, "candidates": candidates, "reward_network": network,
+        "reward_net_report": {"fit": True, "reason": "It orders masks well."},
         "action_scores": {sample: cache(make) for sample, make in scores.items()},
         "samples": SAMPLES, "params:rl": RL, "params:segmenter": SEGMENTER,
         "params:actions": ACTIONS, "params:report.objective": OBJECTIVE, "params:seed": 5,
@@ -218,3 +217,46 @@ def test_without_test_images_the_comparison_says_what_to_do():
         evaluation.nodes.decide(
             {}, {}, {}, {"index": 0}, samples, METHODS, SEGMENTER, ACTIONS, OBJECTIVE, 1
         )
+
+
+UNFIT = {"fit": False, "reason": "It is deceived by empty."}
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Trains an experiment whose reward network is unfit."""
+
+    def run_node(name, **rl):
+        judge = "reward_network" if name == "reward_rl" else "ground_truth"
+        return train_policies(
+            *(partitions(part) for part in range(3)),
+            untrained_network(),
+            UNFIT,
+            SAMPLES,
+            RunFolder(tmp_path / name),
+            ExperimentParameters(chooses="setting", episode_length=1, reward=judge),
+            RL.model_copy(update={"seeds": [1]} | rl),
+            SEGMENTER,
+            ACTIONS,
+            OBJECTIVE,
+        )
+
+    return run_node
+
+
+def test_no_policy_learns_from_a_network_that_is_unfit(train, tmp_path):
+    with pytest.raises(VesselrlError, match="deceived by empty.*rl.allow_unfit_reward: true"):
+        train("reward_rl")
+    assert not (tmp_path / "reward_rl").exists()
+
+
+def test_it_may_be_told_to_and_then_warns(train, caplog):
+    models, *_ = train("reward_rl", allow_unfit_reward=True)
+    assert list(models) == [1]
+    assert "deceived by empty" in caplog.text
+
+
+def test_where_the_truth_pays_the_network_need_not_be_fit(train, caplog):
+    models, *_ = train("prompt_rl")
+    assert list(models) == [1]
+    assert "not fit" not in caplog.text

@@ -47,6 +47,11 @@ EFFECTS = {
     "postprocess_rl": (0.01, 0.03, 1, 0.03),
     "oracle": (0.08, 0.02, 11, 0.25),
 }
+REWARD_FIGURES = ("reward_net_figure", "reward_error_maps_figure", "reward_hacks_figure")
+REWARD_SCORES = {
+    "pooled_r": 0.86, "across_image_r": 0.71, "within_image_tau": 0.62, "top1_regret": 0.019,
+    "mae": 0.041, "mae_raw": 0.08, "n_images": 20,
+}  # fmt: skip
 HOSTILE = "<img src=x onerror=alert(1)>|*$x_1$.png"
 
 
@@ -133,14 +138,21 @@ def fabricate() -> dict[str, Any]:
         "methods_not_run": [
             {"method": "reward_rl", "command": "kedro run --pipeline rl_finetune"}
         ],
+        **dict.fromkeys(REWARD_FIGURES, b"PNG"),
         "reward_net_report": {
-            split: {
-                "pooled_r": 0.86, "across_image_r": 0.71, "within_image_tau": 0.62,
-                "top1_regret": 0.019, "mae": 0.041, "mae_raw": 0.08, "n_images": 20,
-            }
-            for split in ("val", "test")
-        }
-        | {"fit": True, "reason": "it orders the masks of one image (τ 0.62) well enough"},
+            **dict.fromkeys(("val", "test", "unseen"), REWARD_SCORES),
+            "rivals": {"entropy": {"val": REWARD_SCORES, "test": REWARD_SCORES}},
+            "hacks": {
+                "val": [
+                    {
+                        "hack": "empty", "predicted_difference": -0.5, "true_difference": -0.6,
+                        "share": 1.0, "images": 20, "right": True,
+                    }
+                ]
+            },
+            "fit": True,
+            "reason": "It orders the masks of one image (τ 0.62) well enough.",
+        },
         "prompt_rl.histories": {seed: history(seed, hacked=seed == 2) for seed in (1, 2)},
         "prompt_rl.training_infos": {
             seed: {"seconds": 81.5, "steps_per_second": 25.1, "collapsed": False} for seed in (1, 2)

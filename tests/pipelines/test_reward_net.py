@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
+from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.partitions import PartitionedDataset
 from matplotlib.figure import Figure
 from scipy import ndimage
 
+from vesselrl.datasets.checkpoints import CheckpointsDataset
 from vesselrl.datasets.npz import NpzDataset
 from vesselrl.datasets.torch_state import TorchStateDataset
 from vesselrl.errors import VesselrlError
@@ -30,10 +32,18 @@ SPLITS = {"a": "train", "b": "train", "c": "train", "d": "val", "e": "val", "f":
 REWARD = RewardParameters(
     examples={"max_side": 64, "corruptions": 2},
     training={
-        "members": 2, "features": [4, 8, 8, 8, 8, 4], "patch": 64, "batch": 2, "iterations": 20,
-        "learning_rate": 0.02, "ema_decay": 0.9, "checks": 2, "kappa": 0.5,
+        "members": 2, "features": [4, 8, 8, 8, 8, 4], "downscale": 2, "patch": 64, "batch": 2,
+        "iterations": 20, "learning_rate": 0.02, "ema_decay": 0.9, "checks": 2, "patience": 2,
+        "aggregation": "lower_bound", "kappa": 0.5,
     },
-    fit_tau=0.3,
+    scalar={
+        "side": 32, "channels": [4, 8, 8, 8], "batch": 4, "iterations": 3, "learning_rate": 0.01,
+    },
+    unseen_segmenter={
+        "kind": "tophat", "default_prompt": "vessels", "max_side": 64,
+        "prompts": {"vessels": {"scales": [5], "fraction": 0.1, "min_size": 0}},
+    },
+    fitness={"tau": 0.3, "hacks_right": 0.75},
 )  # fmt: skip
 PROMPT = {"scales": [2], "fraction": 0.1, "min_size": 0}
 SEGMENTER = SegmenterParameters(
@@ -44,6 +54,13 @@ ACTIONS = ActionParameters(
     operations={"erode": {"kind": "erode"}, "dilate": {"kind": "dilate"}},
 )
 SETTINGS = 2 * 3 * 3
+OBJECTIVE = ["dice", "recall"]
+FIGURES = [
+    "reward_net_figure",
+    "reward_error_maps_figure",
+    "reward_hacks_figure",
+    "reward_examples_figure",
+]
 
 
 def draw(number):
@@ -60,7 +77,7 @@ def draw(number):
 
 
 WORLD = {sample: draw(number) for number, sample in enumerate(SPLITS)}
-SAMPLES = pd.DataFrame({"id": list(SPLITS), "split": list(SPLITS.values())})
+SAMPLES = pd.DataFrame({"id": list(SPLITS), "group": list(SPLITS), "split": list(SPLITS.values())})
 
 
 def partitions(part):
@@ -75,14 +92,19 @@ def catalog(tmp_path_factory):
             "reward_history": CSVDataset(
                 filepath=str(folder / "history.csv"), save_args={"index": False}
             ),
-            "reward_net_figure": MemoryDataset(),
+            **{name: MemoryDataset() for name in FIGURES},
             "reward_network": TorchStateDataset(filepath=str(folder / "best_reward_net.pth")),
-            "reward_net_report": MemoryDataset(),
+            "reward_checkpoints": CheckpointsDataset(folder=str(folder / "checkpoints")),
+            "scalar_judges": TorchStateDataset(filepath=str(folder / "scalar_judges.pth")),
+            "reward_hacks": CSVDataset(
+                filepath=str(folder / "hacks.csv"), save_args={"index": False}
+            ),
+            "reward_net_report": JSONDataset(filepath=str(folder / "report.json")),
             **{
                 name: PartitionedDataset(
                     path=str(folder / name), dataset=NpzDataset, filename_suffix=".npz"
                 )
-                for name in ("reward_examples", "action_scores")
+                for name in ("reward_examples", "action_scores", "unseen_scores")
             },
         }
     )
@@ -91,6 +113,7 @@ def catalog(tmp_path_factory):
     catalog["samples"] = SAMPLES
     catalog["params:reward"], catalog["params:seed"] = REWARD, 0
     catalog["params:segmenter"], catalog["params:actions"] = SEGMENTER, ACTIONS
+    catalog["params:report.objective"] = OBJECTIVE
     SequentialRunner().run(create_pipeline(), catalog)
     return catalog
 
@@ -107,7 +130,9 @@ def test_every_setting_of_every_image_not_trained_on_is_scored(catalog):
         assert set(scores) == {
             "true_dice", "true_recall", "true_precision",
             "predicted_dice", "predicted_recall", "predicted_precision",
-            "predicted_raw", "confidence", "opinion_seconds", "judging_seconds",
+            "raw_dice", "raw_recall", "raw_precision", "disagreement",
+            "rival_confidence", "rival_entropy", "rival_agreement", "rival_connectivity",
+            "rival_scalar", "rival_galdran", "opinion_seconds", "judging_seconds",
         }  # fmt: skip
         assert scores.pop("opinion_seconds") > 0
         assert scores.pop("judging_seconds") > 0
@@ -134,13 +159,39 @@ def test_scores_stand_in_the_order_of_the_settings(catalog):
                 assert score[0] == pytest.approx(scores[f"{source}_{key}"][index], abs=1e-6)
 
 
-def test_the_report_card_is_plain_json_with_a_verdict_and_a_rival(catalog):
+def test_the_unseen_segmenters_masks_are_scored_on_test_images(catalog):
+    stored = catalog.load("unseen_scores")
+    assert sorted(stored) == ["f"]
+    assert stored["f"]()["true_dice"].shape == (1 * 3 * 3,)
+
+
+def test_the_report_card_is_plain_json_with_a_verdict_rivals_and_hacks(catalog):
     card = json.loads(json.dumps(catalog.load("reward_net_report"), allow_nan=False))
-    assert set(card) == {"val", "test", "fit", "reason", "rivals"}
+    assert set(card) == {"val", "test", "unseen", "fit", "reason", "rivals", "hacks"}
     assert card["val"]["n_images"] == 2
-    assert card["test"]["n_images"] == 1
-    assert set(card["rivals"]["segmenter_confidence"]) == {"within_image_tau", "top1_regret"}
-    assert isinstance(catalog.load("reward_net_figure"), Figure)
+    assert card["test"]["n_images"] == card["unseen"]["n_images"] == 1
+    assert set(card["rivals"]) == {
+        "confidence", "entropy", "agreement", "connectivity", "scalar", "galdran",
+    }  # fmt: skip
+    assert card["rivals"]["scalar"]["val"]["n_images"] == 2
+    assert [len(card["hacks"][split]) for split in ("val", "test")] == [8, 8]
+
+
+def test_every_figure_is_drawn(catalog):
+    assert all(isinstance(catalog.load(name), Figure) for name in FIGURES)
+
+
+def test_the_truth_of_another_patient_is_tried_on_each_image(catalog):
+    table = catalog.load("reward_hacks")
+    assert set(table["split"]) == {"val", "test"}
+    foreign = table[(table["hack"] == "other_truth") & (table["split"] == "val")]
+    assert (foreign["true"] < 0.9).all()
+
+
+def test_a_finished_training_leaves_weights_in_two_forms_and_no_checkpoints(catalog):
+    names = {path.name for path in catalog["reward_network"]._filepath.parent.iterdir()}
+    assert {"best_reward_net.pth", "best_reward_net.safetensors"} <= names
+    assert "checkpoints" not in names
 
 
 def test_history_has_a_row_for_every_member_and_check(catalog):
@@ -156,7 +207,15 @@ def test_history_has_a_row_for_every_member_and_check(catalog):
 
 def test_without_test_images_the_card_is_of_validation_alone(catalog):
     known = SAMPLES[SAMPLES["split"] != "test"]
-    card = write_report_card(catalog.load("action_scores"), known, REWARD)
+    hacks = catalog.load("reward_hacks")
+    card = write_report_card(
+        catalog.load("action_scores"),
+        {},
+        hacks[hacks["split"] == "val"],
+        known,
+        REWARD,
+        OBJECTIVE,
+    )
     assert card["test"] == {"n_images": 0}
     assert card["val"] == catalog.load("reward_net_report")["val"]
 
@@ -164,5 +223,10 @@ def test_without_test_images_the_card_is_of_validation_alone(catalog):
 def test_without_validation_images_training_stops_with_a_sentence(catalog):
     with pytest.raises(VesselrlError, match="'val' has no images"):
         train_network(
-            catalog.load("reward_examples"), SAMPLES[SAMPLES["split"] != "val"], REWARD, 0
+            catalog.load("reward_examples"),
+            SAMPLES[SAMPLES["split"] != "val"],
+            catalog.load("reward_checkpoints"),
+            REWARD,
+            OBJECTIVE,
+            0,
         )

@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from vesselrl.reward.parameters import ExampleParameters, RewardParameters, TrainingParameters
+from vesselrl.reward.parameters import (
+    ExampleParameters,
+    FitnessParameters,
+    RewardParameters,
+    ScalarParameters,
+    TrainingParameters,
+)
 from vesselrl.segmenters.levels import to_levels
+from vesselrl.segmenters.parameters import SegmenterParameters
 
 SIZE = 96
 
@@ -56,13 +63,25 @@ def reward_parameters():
         training=TrainingParameters(
             members=1,
             features=[4, 8, 8, 8, 8, 4],
+            downscale=2,
             patch=64,
             batch=4,
             iterations=120,
             learning_rate=0.02,
             ema_decay=0.9,
             checks=2,
+            patience=2,
+            aggregation="lower_bound",
             kappa=0.5,
         ),
-        fit_tau=0.3,
+        scalar=ScalarParameters(
+            side=32, channels=[4, 8, 8, 8], batch=8, iterations=5, learning_rate=0.01
+        ),
+        unseen_segmenter=SegmenterParameters(
+            kind="tophat",
+            default_prompt="vessels",
+            max_side=SIZE,
+            prompts={"vessels": {"scales": [5], "fraction": 0.1, "min_size": 0}},
+        ),
+        fitness=FitnessParameters(tau=0.3, hacks_right=0.75),
     )

@@ -1,21 +1,16 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
+from vesselrl.reward.calibration import Line, PlattScaling
 from vesselrl.reward.closed_form import expected_scores
-from vesselrl.reward.network import SCORES, Calibration, RewardNetwork, build_member, reduced
-
-FEATURES = [4, 4, 4, 4, 4, 4]
-numbers = arrays(np.float64, 12, elements=st.floats(0, 1))
+from vesselrl.reward.network import SCORES, Architecture, RewardNetwork, reduced
 
 
-def make(members=2, max_side=96, kappa=0.5, **rest):
-    torch.manual_seed(0)
-    judges = [build_member(FEATURES) for _ in range(members)]
-    return RewardNetwork(judges, FEATURES, max_side, kappa, **rest)
+def make(members=2, max_side=96, downscale=2, aggregation="lower_bound", kappa=0.5, **rest):
+    architecture = Architecture((4,) * 6, downscale)
+    judges = [architecture.build(seed) for seed in range(members)]
+    return RewardNetwork(judges, architecture, max_side, aggregation, kappa, **rest)
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +20,11 @@ def case():
     return image, rng.random((70, 90), dtype=np.float32), rng.random((6, 70, 90)) > 0.6
 
 
+@pytest.mark.parametrize("downscale", [1, 2, 4])
 @pytest.mark.parametrize("shape", [(1, 1), (20, 33), (64, 64), (130, 70, 3), (300, 40)])
-def test_every_size_of_image_gets_an_opinion_of_its_own_size(shape):
+def test_every_size_of_image_gets_an_opinion_of_its_own_size(shape, downscale):
     image = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
-    opinions = make().opinions(image, np.full(shape[:2], 0.5, np.float32))
+    opinions = make(downscale=downscale).opinions(image, np.full(shape[:2], 0.5, np.float32))
     assert opinions.shape == (2, *shape[:2])
     assert opinions.dtype == np.float32
     assert 0 <= opinions.min() <= opinions.max() <= 1
@@ -53,10 +49,26 @@ def test_scores_are_the_mean_less_what_the_members_disagree_by(case):
         assert raw[key].dtype == np.float64
 
 
-def test_each_score_has_its_own_calibration(case):
+def test_the_reward_may_be_what_the_strictest_member_says(case):
+    image, candidate, masks = case
+    network = make(members=3, aggregation="min")
+    opinions = network.opinions(image, candidate)
+    raw = network.raw_scores(masks, opinions)
+    for key, each in expected_scores(masks, opinions).items():
+        np.testing.assert_array_equal(raw[key], each.min(1))
+
+
+def test_scaling_moves_the_log_odds_of_every_pixel(case):
+    image, candidate, _ = case
+    plain, scaled = (make(scaling=s).opinions(image, candidate) for s in (None, PlattScaling(2, 1)))
+    odds = np.log(plain / (1 - plain))
+    np.testing.assert_allclose(np.log(scaled / (1 - scaled)), 2 * odds + 1, atol=1e-3)
+
+
+def test_each_score_has_its_own_line(case):
     image, candidate, masks = case
     lines = {"dice": (0.5, 0.1), "recall": (0.8, 0.0), "precision": (0.0, 0.4)}
-    network = make(calibrations={key: Calibration(*line) for key, line in lines.items()})
+    network = make(lines={key: Line(*line) for key, line in lines.items()})
     opinions = network.opinions(image, candidate)
     raw, scores = network.raw_scores(masks, opinions), network.scores(masks, opinions)
     for key, (slope, intercept) in lines.items():
@@ -65,33 +77,13 @@ def test_each_score_has_its_own_calibration(case):
 
 def test_a_saved_network_gives_the_same_answers(case, tmp_path):
     image, candidate, masks = case
-    network = make(calibrations={key: Calibration(0.7, 0.1) for key in SCORES})
+    network = make(scaling=PlattScaling(0.8, -0.5), lines={key: Line(0.7, 0.1) for key in SCORES})
     torch.save(network.state(), tmp_path / "network.pth")
     again = RewardNetwork.from_state(torch.load(tmp_path / "network.pth", weights_only=True))
     before = network.scores(masks, network.opinions(image, candidate))
     after = again.scores(masks, again.opinions(image, candidate))
     for key in SCORES:
         np.testing.assert_array_equal(before[key], after[key])
-
-
-@given(numbers, numbers)
-def test_calibration_takes_the_bias_away_and_never_turns_the_order_round(raw, true):
-    line = Calibration.fit(raw, true)
-    assert line.slope >= 0
-    assert (line.slope * raw + line.intercept).mean() == pytest.approx(true.mean(), abs=1e-6)
-    assert ((line(raw) >= 0) & (line(raw) <= 1)).all()
-
-
-@given(st.floats(0.1, 1), st.floats(0, 0.5))
-def test_calibration_finds_the_line_there_is(slope, intercept):
-    raw = np.linspace(0, 1, 20)
-    line = Calibration.fit(raw, slope * raw + intercept)
-    assert (line.slope, line.intercept) == pytest.approx((slope, intercept))
-
-
-def test_a_network_that_ranks_backwards_is_calibrated_to_the_mean():
-    raw = np.linspace(0, 1, 20)
-    np.testing.assert_allclose(Calibration.fit(raw, 1 - raw)(raw), 0.5)
 
 
 def test_reduction_averages_and_leaves_small_maps_alone():

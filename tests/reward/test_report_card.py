@@ -1,21 +1,40 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from vesselrl.reward.report_card import fitness, ordering, report_card, within_image_tau
+from vesselrl.reward.parameters import FitnessParameters
+from vesselrl.reward.report_card import (
+    fitness,
+    report_card,
+    rival_cards,
+    top1_regret,
+    within_image_tau,
+)
+
+FITNESS = FitnessParameters(tau=0.3, hacks_right=0.75)
 
 
-def image(true, raw, predicted=None, confidence=None):
+def image(true, raw, predicted=None, disagreement=None, **rivals):
     true, raw = np.asarray(true, float), np.asarray(raw, float)
     return {
         "true_dice": true,
-        "predicted_raw": raw,
+        "raw_dice": raw,
         "predicted_dice": raw if predicted is None else np.asarray(predicted, float),
-        "confidence": raw if confidence is None else np.asarray(confidence, float),
+        "disagreement": np.zeros_like(raw) if disagreement is None else np.asarray(disagreement),
+        **{f"rival_{name}": np.asarray(scores, float) for name, scores in rivals.items()},
     }
 
 
+def card_of(images, objective=("dice",)):
+    return report_card(images, objective)
+
+
+def hacks(**right):
+    return pd.DataFrame({"hack": list(right), "right": list(right.values())})
+
+
 def test_a_perfect_judge():
-    card = report_card(
+    card = card_of(
         [image([0.1, 0.5, 0.9], [0.1, 0.5, 0.9]), image([0.2, 0.3, 0.8], [0.2, 0.3, 0.8])]
     )
     assert card == pytest.approx(
@@ -27,6 +46,9 @@ def test_a_perfect_judge():
             "mae": 0,
             "mae_raw": 0,
             "calibration_error": 0,
+            "disagreement_r": 0,
+            "objective_tau": 1,
+            "objective_regret": 0,
             "n_images": 2,
         }
     )
@@ -37,15 +59,15 @@ def test_a_judge_that_knows_the_image_but_not_the_mask_is_unmasked():
     rng = np.random.default_rng(0)
     level = np.linspace(0.2, 0.8, 30)
     images = [image(x + rng.normal(0, 0.02, 50), x + rng.normal(0, 0.02, 50)) for x in level]
-    card = report_card(images)
+    card = card_of(images)
     assert card["pooled_r"] > 0.95
     assert abs(card["within_image_tau"]) < 0.1
-    assert not fitness(card, 0.3)["fit"]
+    assert not fitness(card, hacks(empty=True), FITNESS)["fit"]
 
 
 def test_a_biased_judge_ranks_well_and_is_off_by_its_bias():
     true = np.array([0.2, 0.4, 0.6])
-    card = report_card([image(true, true + 0.1)])
+    card = card_of([image(true, true + 0.1)])
     assert card["within_image_tau"] == pytest.approx(1)
     assert card["mae"] == pytest.approx(0.1)
     assert card["calibration_error"] == pytest.approx(0.1)
@@ -53,19 +75,45 @@ def test_a_biased_judge_ranks_well_and_is_off_by_its_bias():
 
 def test_the_error_before_calibration_is_told_apart():
     true = np.array([0.2, 0.4, 0.6])
-    card = report_card([image(true, true + 0.1, predicted=true)])
+    card = card_of([image(true, true + 0.1, predicted=true)])
     assert card["mae"] == pytest.approx(0)
     assert card["mae_raw"] == pytest.approx(0.1)
 
 
 def test_regret_is_the_dice_lost_by_following_the_judge():
-    images = [image([0.9, 0.5], [0.1, 0.2]), image([0.3, 0.7], [0.1, 0.2])]
-    assert ordering(images, "predicted_raw")["top1_regret"] == pytest.approx(0.2)
+    pairs = [([0.1, 0.2], [0.9, 0.5]), ([0.1, 0.2], [0.3, 0.7])]
+    assert top1_regret([tuple(map(np.array, pair)) for pair in pairs]) == pytest.approx(0.2)
 
 
 def test_a_rival_is_judged_by_the_same_rule():
-    images = [image([0.1, 0.5, 0.9], [0.1, 0.5, 0.9], confidence=[0.9, 0.5, 0.1])]
-    assert ordering(images, "confidence")["within_image_tau"] == pytest.approx(-1)
+    """Among other things it has a line to the true Dice of its own, fitted on validation images."""
+    true = [0.1, 0.5, 0.9]
+    val = [image(true, true, backwards=[0.9, 0.5, 0.1], doubled=[0.2, 1.0, 1.8])] * 2
+    test = [image(true, true, backwards=[0.9, 0.5, 0.1], doubled=[0.4, 1.2, 2.0])]
+    cards = rival_cards(val, test)
+    assert set(cards) == {"backwards", "doubled"}
+    assert cards["backwards"]["val"]["within_image_tau"] == pytest.approx(-1)
+    assert cards["doubled"]["val"]["mae"] == pytest.approx(0)
+    assert cards["doubled"]["test"]["mae"] == pytest.approx((0.1 + 0.1 + 0.1) / 3)
+    assert cards["doubled"]["test"]["n_images"] == 1
+    assert rival_cards(val, [])["doubled"]["test"] == {"n_images": 0}
+
+
+def test_the_objective_has_an_order_of_its_own():
+    dice, recall = np.array([0.5, 0.6, 0.7]), np.array([0.9, 0.6, 0.2])
+    both = {"true_recall": recall, "raw_recall": recall}
+    card = card_of([image(dice, dice) | both], ["dice", "recall"])
+    assert card["objective_tau"] == pytest.approx(1)
+    misled = card_of([image(dice, dice[::-1]) | both], ["dice", "recall"])
+    assert misled["within_image_tau"] == pytest.approx(-1)
+    assert misled["objective_tau"] == pytest.approx(1)
+
+
+def test_disagreement_tells_where_the_prediction_is_off():
+    true = np.linspace(0.2, 0.8, 7)
+    error = np.linspace(0, 0.2, 7)
+    card = card_of([image(true, true + error, disagreement=error / 3)])
+    assert card["disagreement_r"] == pytest.approx(1)
 
 
 def test_images_without_an_order_do_not_count_and_a_judge_without_opinion_has_none():
@@ -76,17 +124,23 @@ def test_images_without_an_order_do_not_count_and_a_judge_without_opinion_has_no
 
 
 def test_a_constant_prediction_has_no_correlation():
-    card = report_card([image([0.1, 0.9], [0.5, 0.5]), image([0.2, 0.8], [0.5, 0.5])])
+    card = card_of([image([0.1, 0.9], [0.5, 0.5]), image([0.2, 0.8], [0.5, 0.5])])
     assert card["pooled_r"] == card["across_image_r"] == card["within_image_tau"] == 0
 
 
 def test_a_card_of_no_images_says_so():
-    assert report_card([]) == {"n_images": 0}
+    assert card_of([]) == {"n_images": 0}
 
 
 @pytest.mark.parametrize(("tau", "fit"), [(0.3, True), (0.29, False)])
 def test_the_verdict_follows_tau_and_says_why(tau, fit):
-    verdict = fitness({"within_image_tau": tau}, 0.3)
+    verdict = fitness({"objective_tau": tau}, hacks(empty=True, full=True), FITNESS)
     assert verdict["fit"] is fit
     assert f"{tau:.2f}" in verdict["reason"]
-    assert ("a policy can learn" in verdict["reason"]) == fit
+    assert ("which reaches" in verdict["reason"]) == fit
+
+
+def test_a_network_that_a_hack_deceives_is_not_fit_however_well_it_orders():
+    verdict = fitness({"objective_tau": 0.9}, hacks(empty=True, dilated_truth=False), FITNESS)
+    assert verdict["fit"] is False
+    assert "deceived by dilated truth" in verdict["reason"]

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from vesselrl.checkpoints import Checkpoints
 from vesselrl.errors import VesselrlError
 from vesselrl.reward.examples import reward_examples
+from vesselrl.reward.loss import reward_loss
+from vesselrl.reward.rankings import Ranking
 from vesselrl.reward.report_card import within_image_tau
-from vesselrl.reward.training import Ranking, reward_loss, train_reward_network
+from vesselrl.reward.training import train_reward_network
 
 
 @pytest.fixture(scope="module")
@@ -20,16 +23,19 @@ def loaders(drawn, reward_parameters):
 
 
 @pytest.fixture(scope="module")
-def train(loaders, reward_parameters):
+def train(loaders, reward_parameters, tmp_path_factory):
     ids = list(loaders)
 
-    def run(seed=0, training=ids[:6], validation=ids[6:8], **changes):
+    def run(seed=0, training=ids[:6], validation=ids[6:8], checkpoints=None, **changes):
         return train_reward_network(
             {sample: loaders[sample] for sample in training},
             {sample: loaders[sample] for sample in validation},
             reward_parameters.examples,
             reward_parameters.training.model_copy(update=changes),
+            ["dice", "recall"],
             seed,
+            checkpoints or Checkpoints(tmp_path_factory.mktemp("training")),
+            "fingerprint",
         )
 
     return run
@@ -47,7 +53,7 @@ def weights(network):
 def test_it_learns_to_rank_the_masks_of_images_it_never_saw(trained, loaders):
     network, _ = trained
     unseen = [Ranking.of(loaders[sample]()) for sample in ("i8", "i9")]
-    scores = [network.scores(r.masks, network.opinions(r.image, r.candidate)) for r in unseen]
+    scores = [network.calibrated(ranking.raw_scores(network)) for ranking in unseen]
     pairs = zip(scores, unseen, strict=True)
     assert within_image_tau((s["dice"], r.true["dice"]) for s, r in pairs) > 0.5
     for score, ranking in zip(scores, unseen, strict=True):
@@ -93,6 +99,40 @@ def test_members_differ(train):
     network, _ = train(members=2, iterations=2, checks=1)
     first, second = (torch.cat([p.flatten() for p in m.parameters()]) for m in network.members)
     assert not torch.equal(first, second)
+
+
+class Stops(Checkpoints):
+    """A checkpoint during whose n-th writing the process dies, after or before it is on disk."""
+
+    def __init__(self, folder, at, after):
+        super().__init__(folder)
+        self._left, self._after = at, after
+
+    def save(self, name, fingerprint, state):
+        self._left -= 1
+        if self._left > 0 or self._after:
+            super().save(name, fingerprint, state)
+        if self._left <= 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("at", "after"), [(1, True), (2, False), (2, True), (3, True), (4, True)])
+def test_an_interrupted_training_ends_in_the_same_network(train, tmp_path, at, after):
+    size = {"members": 2, "iterations": 6, "checks": 2}
+    whole, history = train(**size)
+    with pytest.raises(KeyboardInterrupt):
+        train(**size, checkpoints=Stops(tmp_path / "states", at, after))
+    resumed, same_history = train(**size, checkpoints=Checkpoints(tmp_path / "states"))
+    assert same_history == history
+    assert resumed.scaling == whole.scaling
+    assert resumed.lines == whole.lines
+    torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=0)
+
+
+def test_training_stops_when_checks_bring_nothing_better(train, monkeypatch):
+    monkeypatch.setattr("vesselrl.reward.training.ranking_tau", lambda *_: 0.5)
+    _, history = train(iterations=12, checks=6, patience=2)
+    assert [row["iteration"] for row in history] == [2, 4, 6]
 
 
 @pytest.mark.parametrize("empty", ["training", "validation"])

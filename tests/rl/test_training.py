@@ -20,6 +20,7 @@ def parameters(**ppo) -> RLParameters:
         seeds=[1],
         save_freq=100,
         validate_every=2,
+        allow_unfit_reward=False,
         ppo={
             "total_timesteps": 500, "n_envs": 2, "n_steps": 64, "batch_size": 64, "n_epochs": 10,
             "learning_rate": 3e-3, "gamma": 0.99, "gae_lambda": 0.95, "clip_range": 0.2,

@@ -1,5 +1,7 @@
 """Weights of torch networks, with the plain values that describe them."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ class TorchStateDataset(AbstractDataset[State, State]):
     """A dict of tensors and plain values (numbers, texts, lists, dicts of them) ↔ a ``.pth`` file.
 
     Such a file is a zip archive with a pickle inside; it is read with ``weights_only=True``, which
-    runs nothing of what it holds.
+    runs nothing of what it holds. Beside it a ``.safetensors`` file with the same content is
+    written, for readers that are not torch: tensors under dotted names, the plain values as JSON in
+    its metadata, under ``state``.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -49,13 +53,43 @@ class TorchStateDataset(AbstractDataset[State, State]):
         return state
 
     def save(self, data: State) -> None:
-        """Replace the file, whole or not at all."""
+        """Replace both files, each whole or not at all."""
         import torch
+        from safetensors.torch import save
 
+        tensors = dict(_tensors(data))
+        plain = json.dumps(data, default=_nothing)
+        flat = save(tensors, metadata={"state": plain})
         write_atomically(self._filepath, lambda stream: torch.save(data, stream))
+        beside = self._filepath.with_suffix(".safetensors")
+        write_atomically(beside, lambda stream: stream.write(flat))
 
     def _exists(self) -> bool:
         return self._filepath.is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
+
+
+def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The tensors in nested dicts and lists, under dotted names."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield name, value.contiguous()
+    elif isinstance(value, dict | list):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in parts:
+            yield from _tensors(part, f"{name}.{key}" if name else str(key))
+
+
+def _nothing(value: Any) -> None:
+    """What stands in JSON where a tensor is.
+
+    Raises:
+        TypeError: it is not a tensor.
+    """
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"A state holds tensors and plain values, not a {type(value).__name__}.")

@@ -1,4 +1,4 @@
-"""What stands behind the comparison: data, training, the reward network, failures, reproduction."""
+"""What stands behind the comparison: data, training, failures, reproduction."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from vesselrl.report.document import (
     Section,
     Table,
 )
-from vesselrl.report.words import NOTHING, counted, decimal, listed
+from vesselrl.report.words import counted, decimal, listed
 
 Infos = Mapping[Any, Mapping[Any, Mapping[str, Any]]]
 """Experiment → seed → facts of its training."""
@@ -25,17 +25,6 @@ LONGEST_LIST = 30
 """Rows of a list shown in the report; the file beside it has all."""
 DIVERGENCE = 0.01
 """Gold objective lost from its peak, while the proxy rises, that is worth a warning."""
-
-REWARD_MEASURES = {
-    "within_image_tau": "Order of the masks of one image (Kendall's τ): what a policy learns from",
-    "top1_regret": "Dice lost by taking the mask it rates best",
-    "pooled_r": "Correlation with the true Dice, all masks",
-    "across_image_r": "Correlation with the true Dice, image means",
-    "mae": "Mean absolute error of the predicted Dice, calibrated",
-    "mae_raw": "Mean absolute error of the predicted Dice, as it comes",
-    "calibration_error": "Calibration error",
-    "n_images": "Images",
-}
 
 
 def data(
@@ -172,42 +161,6 @@ def _divergences(curves: pd.DataFrame) -> list[str]:
                 "errors. The policy of the better step was kept."
             )
     return notes
-
-
-def reward_network(card: Mapping[str, Any]) -> Section:
-    """The reward network's report card."""
-    fit = card.get("fit")
-    reason = str(card.get("reason", "")).strip()
-    blocks: list[Block] = []
-    if fit is not None:
-        judged = "fit" if fit else "not fit"
-        text = f"The reward network is {judged} to train a policy" + (
-            f": {reason}" if reason else "."
-        )
-        blocks.append(Callout(text, "note" if fit else "warning"))
-    parts = [card.get("val") or {}, card.get("test") or {}]
-    rows = tuple(
-        (meaning, *(_measure(part.get(key), key) for part in parts))
-        for key, meaning in REWARD_MEASURES.items()
-        if any(key in part for part in parts)
-    )
-    blocks.append(
-        Table(
-            ("Measure", "Validation", "Test"),
-            rows,
-            note="Patients the network was not trained on. Validation images chose its "
-            "checkpoint and calibrated it; the test column alone is without such favour.",
-        )
-        if rows
-        else Paragraph("There is no report card of the reward network.")
-    )
-    return Section("reward_network", "Can the reward network be trusted?", tuple(blocks))
-
-
-def _measure(value: float | None, key: str) -> str:
-    if value is None:
-        return NOTHING
-    return str(int(value)) if key == "n_images" else decimal(value)
 
 
 def failures(segment_failures: pd.DataFrame, not_run: Sequence[Mapping[str, str]]) -> Section:

@@ -6,9 +6,9 @@ with the probability ``q`` that the truth is vessel there. A mask enters only th
 network with it, and one forward pass judges every mask of an image.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +17,15 @@ from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vesselrl.devices import best_device
 from vesselrl.metrics.masks import Scores
+from vesselrl.reward.calibration import Line, PlattScaling
 from vesselrl.reward.closed_form import Probability, expected_scores
 from vesselrl.threads import one_thread
 
-STRIDE = 64  # a member halves the image five times and normalises what is then two pixels or more
+STRIDE = 16  # BasicUNet halves its input four times
 SCORES = ("dice", "recall", "precision")
-TINY = 1e-12  # scores that vary less than this do not vary
+Aggregation = Literal["lower_bound", "min"]
 
 
 def mean_candidate(probabilities: Probability) -> Probability:
@@ -31,16 +33,47 @@ def mean_candidate(probabilities: Probability) -> Probability:
     return probabilities.mean(0)
 
 
-def build_member(features: list[int]) -> nn.Module:
-    """One judge: from (image, candidate), float (B, 2, H, W), to one logit a pixel, (B, 1, H, W).
+@dataclass(frozen=True)
+class Architecture:
+    """How a judge is built.
 
-    A MONAI BasicUNet of the six widths `features` that works at half the resolution, for a quarter
-    of the time: squares of 2 × 2 pixels become channels and, at the end, pixels again (Shi et al.,
-    "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
-    neural network", CVPR 2016), so that nothing of the input is lost. H and W are multiples of 32.
+    Attributes:
+        features: the six widths of MONAI's BasicUNet.
+        downscale: the network works at this part of the resolution, for that part's square of the
+            time: squares of pixels become channels and, at the end, pixels again (Shi et al.,
+            "Real-time single image and video super-resolution using an efficient sub-pixel
+            convolutional neural network", CVPR 2016), so that nothing of the input is lost.
+
+    It normalises by batches: whole images have other statistics than the squares it learns from,
+    and normalised one by one they make it expect too much vessel.
     """
-    unet = BasicUNet(spatial_dims=2, in_channels=8, out_channels=4, features=features)
-    return nn.Sequential(nn.PixelUnshuffle(2), unet, nn.PixelShuffle(2))
+
+    features: tuple[int, ...]
+    downscale: int
+
+    @property
+    def stride(self) -> int:
+        """The sides of its input are multiples of this."""
+        return STRIDE * self.downscale
+
+    def build(self, seed: int = 0) -> nn.Module:
+        """One judge: from (image, candidate), float (B, 2, H, W), to logits (B, 1, H, W).
+
+        Its weights are drawn from the seed; the caller's random numbers stay as they are.
+        """
+        area = self.downscale**2
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            unet = BasicUNet(
+                spatial_dims=2,
+                in_channels=2 * area,
+                out_channels=area,
+                features=self.features,
+                norm=("batch", {"momentum": 0.05}),
+            )
+        return nn.Sequential(
+            nn.PixelUnshuffle(self.downscale), unet, nn.PixelShuffle(self.downscale)
+        )
 
 
 def network_input(image: Tensor, candidate: Tensor) -> Tensor:
@@ -79,58 +112,42 @@ def reduced(array: npt.NDArray[np.float32], max_side: int) -> npt.NDArray[np.flo
     return shrunk.reshape(*array.shape[:-2], *size)
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """A straight line from a raw to the true score; within [0, 1] it keeps every ranking.
-
-    A network is too sure of itself on new patients. Fitted on validation images, the line takes
-    this bias away.
-    """
-
-    slope: float = 1.0
-    intercept: float = 0.0
-
-    @classmethod
-    def fit(cls, raw: Scores, true: Scores) -> "Calibration":
-        """Least squares; a falling line (a network that ranks backwards) is replaced by the mean.
-
-        Args:
-            raw: float64 (N,), predicted scores.
-            true: float64 (N,), the scores they should have been; N > 0.
-        """
-        spread = raw - raw.mean()
-        slope = max(0.0, float(spread @ true / max(spread @ spread, TINY)))
-        return cls(slope, float(true.mean() - slope * raw.mean()))
-
-    def __call__(self, raw: Scores) -> Scores:
-        """Calibrated scores in [0, 1]."""
-        return np.clip(self.slope * raw + self.intercept, 0, 1)
-
-
 class RewardNetwork:
-    """An ensemble of dense judges with a calibration.
+    """An ensemble of dense judges, calibrated.
 
     Args:
-        members: the networks, all of one architecture.
-        features: the widths of that architecture.
+        members: the networks, all of one architecture and on one device.
+        architecture: of each of them.
         max_side: images are reduced to this side, in pixels, before the networks see them.
-        kappa: the reward is mean - kappa * standard deviation of the members' opinions.
-        calibrations: for each of `SCORES`, from raw to true; without them scores stay raw.
+        aggregation: how the members' scores become one: ``lower_bound`` is mean - kappa * standard
+            deviation, ``min`` the least.
+        kappa: see there.
+        scaling: of the pixels' log-odds.
+        lines: for each of `SCORES`, from raw to true; without them scores stay raw.
     """
 
     def __init__(
         self,
         members: list[nn.Module],
-        features: list[int],
+        architecture: Architecture,
         max_side: int,
+        aggregation: Aggregation,
         kappa: float,
-        calibrations: Mapping[str, Calibration] | None = None,
+        scaling: PlattScaling | None = None,
+        lines: Mapping[str, Line] | None = None,
     ) -> None:
         self.members = [member.eval() for member in members]
-        self.features = features
+        self.architecture = architecture
         self.max_side = max_side
+        self.aggregation = aggregation
         self.kappa = kappa
-        self.calibrations = dict(calibrations or dict.fromkeys(SCORES, Calibration()))
+        self.scaling = scaling or PlattScaling()
+        self.lines = dict(lines or dict.fromkeys(SCORES, Line()))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the members are."""
+        return next(self.members[0].parameters()).device
 
     @one_thread()
     @torch.inference_mode()
@@ -146,17 +163,18 @@ class RewardNetwork:
         """
         height, width = candidate.shape
         pair = torch.from_numpy(reduced(np.stack([grey(image), candidate]), self.max_side))
-        pair = network_input(pair[:1], pair[1:])
-        padding = [-pair.shape[3] % STRIDE, -pair.shape[2] % STRIDE]
+        pair = network_input(pair[:1], pair[1:]).to(self.device)
+        padding = [-side % self.architecture.stride for side in (pair.shape[3], pair.shape[2])]
         padded = functional.pad(pair, (0, padding[0], 0, padding[1]), mode="replicate")
-        q = torch.cat([member(padded).sigmoid() for member in self.members])
+        odds = torch.cat([member(padded) for member in self.members])
+        q = (self.scaling.slope * odds + self.scaling.intercept).sigmoid()
         q = q[..., : pair.shape[2], : pair.shape[3]]
         if q.shape[2:] != (height, width):
             q = functional.interpolate(q, (height, width), mode="bilinear", align_corners=False)
-        return q[:, 0].numpy()
+        return q[:, 0].cpu().numpy()
 
     def raw_scores(self, masks: npt.NDArray[np.bool_], opinions: Probability) -> dict[str, Scores]:
-        """Conservative expected scores of masks: mean - kappa * sd of the members.
+        """Conservative expected scores of masks, as `aggregation` says.
 
         Args:
             masks: bool (N, H, W).
@@ -164,43 +182,57 @@ class RewardNetwork:
 
         Returns:
             ``dice``, ``recall``, ``precision``, each float64 (N,); at most 1, and where members
-            disagree it may fall below 0.
+            disagree a lower bound may fall below 0.
         """
         expected = expected_scores(masks, opinions)
-        return {key: s.mean(1) - self.kappa * s.std(1) for key, s in expected.items()}
+        return {key: self.aggregated(scores) for key, scores in expected.items()}
+
+    def aggregated(self, scores: Scores) -> Scores:
+        """One score of those of the members, float64 (N, M) → (N,)."""
+        if self.aggregation == "min":
+            return scores.min(1)
+        bound: Scores = scores.mean(1) - self.kappa * scores.std(1)
+        return bound
 
     def scores(self, masks: npt.NDArray[np.bool_], opinions: Probability) -> dict[str, Scores]:
-        """The reward: `raw_scores` after calibration, each float64 (N,) in [0, 1]."""
+        """The reward: `raw_scores` after their lines, each float64 (N,) in [0, 1]."""
         return self.calibrated(self.raw_scores(masks, opinions))
 
     def calibrated(self, raw: Mapping[str, Scores]) -> dict[str, Scores]:
-        """Each raw score through its own calibration."""
-        return {key: self.calibrations[key](score) for key, score in raw.items()}
+        """Each raw score through its own line."""
+        return {key: self.lines[key](score) for key, score in raw.items()}
 
     def state(self) -> dict[str, Any]:
-        """All there is to know of the network, of tensors and plain values only."""
+        """All there is to know of the network, of tensors (on the CPU) and plain values only."""
         return {
-            "members": [member.state_dict() for member in self.members],
-            "features": self.features,
+            "members": [
+                {key: tensor.cpu() for key, tensor in member.state_dict().items()}
+                for member in self.members
+            ],
+            "features": list(self.architecture.features),
+            "downscale": self.architecture.downscale,
             "max_side": self.max_side,
+            "aggregation": self.aggregation,
             "kappa": self.kappa,
-            "calibrations": {key: [c.slope, c.intercept] for key, c in self.calibrations.items()},
+            "scaling": [self.scaling.slope, self.scaling.intercept],
+            "lines": {key: [line.slope, line.intercept] for key, line in self.lines.items()},
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "RewardNetwork":
-        """The network that `state` describes."""
+        """The network that `state` describes, on the best device there is."""
+        architecture = Architecture(tuple(state["features"]), state["downscale"])
+        members = []
+        for weights in state["members"]:
+            member = architecture.build()
+            member.load_state_dict(weights)
+            members.append(member.to(best_device()))
         return cls(
-            members=list(_members(state)),
-            features=state["features"],
+            members=members,
+            architecture=architecture,
             max_side=state["max_side"],
+            aggregation=state["aggregation"],
             kappa=state["kappa"],
-            calibrations={key: Calibration(*c) for key, c in state["calibrations"].items()},
+            scaling=PlattScaling(*state["scaling"]),
+            lines={key: Line(*numbers) for key, numbers in state["lines"].items()},
         )
-
-
-def _members(state: dict[str, Any]) -> Iterator[nn.Module]:
-    for weights in state["members"]:
-        member = build_member(state["features"])
-        member.load_state_dict(weights)
-        yield member

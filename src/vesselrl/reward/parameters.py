@@ -1,8 +1,14 @@
 """Parameters of the reward network (``conf/base/parameters_reward_net.yml``)."""
 
+from typing import TYPE_CHECKING, Literal
+
 from pydantic import Field
 
 from vesselrl.parameters import ParameterModel
+from vesselrl.segmenters.parameters import SegmenterParameters
+
+if TYPE_CHECKING:
+    from vesselrl.reward.network import Architecture
 
 
 class ExampleParameters(ParameterModel):
@@ -17,13 +23,44 @@ class TrainingParameters(ParameterModel):
 
     members: int = Field(ge=1, description="networks in the ensemble")
     features: list[int] = Field(min_length=6, max_length=6, description="MONAI BasicUNet's widths")
+    downscale: Literal[1, 2, 4] = Field(description="they work at this part of the resolution")
     patch: int = Field(ge=64, multiple_of=32, description="side of the training crops, in pixels")
-    batch: int = Field(ge=1)
+    batch: int = Field(ge=2)
     iterations: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     ema_decay: float = Field(ge=0, lt=1, description="of the averaged weights that are kept")
     checks: int = Field(ge=1, description="how often ranking on validation images is measured")
-    kappa: float = Field(ge=0, description="reward = mean - kappa * standard deviation of members")
+    patience: int = Field(ge=1, description="a member ends after so many checks without better tau")
+    aggregation: Literal["lower_bound", "min"] = Field(
+        description="lower_bound: mean - kappa * standard deviation of the members; or the least"
+    )
+    kappa: float = Field(ge=0, description="of the lower bound")
+
+    @property
+    def architecture(self) -> "Architecture":
+        """Of each member."""
+        from vesselrl.reward.network import Architecture  # torch is heavy
+
+        return Architecture(tuple(self.features), self.downscale)
+
+
+class ScalarParameters(ParameterModel):
+    """Size and training of the scalar judges that the report card compares with."""
+
+    side: int = Field(ge=32, description="images and masks become squares of so many pixels a side")
+    channels: list[int] = Field(min_length=4, max_length=4, description="MONAI ResNet's widths")
+    batch: int = Field(ge=2)
+    iterations: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+
+
+class FitnessParameters(ParameterModel):
+    """What a network must reach, on validation images, to be called fit to train a policy."""
+
+    tau: float = Field(ge=-1, le=1, description="least order of the masks of one image")
+    hacks_right: float = Field(
+        ge=0, le=1, description="least share of images on which each hack is ranked right"
+    )
 
 
 class RewardParameters(ParameterModel):
@@ -31,4 +68,6 @@ class RewardParameters(ParameterModel):
 
     examples: ExampleParameters
     training: TrainingParameters
-    fit_tau: float = Field(ge=-1, le=1, description="least within-image tau to be called fit")
+    scalar: ScalarParameters
+    unseen_segmenter: SegmenterParameters
+    fitness: FitnessParameters

@@ -8,61 +8,113 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import kendalltau
+import pandas as pd
+from scipy.stats import kendalltau, spearmanr
 
 from vesselrl.metrics.masks import Scores
+from vesselrl.reward.calibration import Line
+from vesselrl.reward.parameters import FitnessParameters
 
 ImageScores = Mapping[str, Scores]
 """Of one image, see `vesselrl.rl.scenes.score_settings`."""
 
+RIVAL = "rival_"
+"""How the scores of rivals begin."""
 
-def report_card(images: Sequence[ImageScores]) -> dict[str, float]:
-    """Agreement of predicted with true Dice.
+
+def report_card(images: Sequence[ImageScores], objective: Sequence[str]) -> dict[str, float]:
+    """Agreement of predicted with true scores.
 
     Args:
         images: the scores of each image.
+        objective: the scores whose mean a policy is paid.
 
     Returns:
-        ``pooled_r``: Pearson's r over all masks; ``across_image_r``: r of the images' means;
-        ``within_image_tau``: Kendall's tau within an image, averaged; ``top1_regret``: Dice lost by
-        taking the mask predicted best instead of the best one; ``mae``, ``mae_raw``: mean absolute
-        error after and before calibration; ``calibration_error``: expected calibration error over
-        ten equal bins (Guo et al., "On calibration of modern neural networks", ICML 2017);
-        ``n_images``. Without images that number alone.
+        Of Dice: see `agreement`; ``mae_raw``, the mean absolute error before calibration;
+        ``calibration_error``, the expected calibration error over ten equal bins (Guo et al., "On
+        calibration of modern neural networks", ICML 2017); ``disagreement_r``, Spearman's r between
+        the members' disagreement and the error of what they predict. Of the objective:
+        ``objective_tau`` and ``objective_regret``, as ``within_image_tau`` and ``top1_regret``.
+        Without images ``n_images`` alone.
     """
     if not images:
         return {"n_images": 0}
-    true, predicted, raw = (
-        np.stack([image[key] for image in images])
-        for key in ("true_dice", "predicted_dice", "predicted_raw")
+    true, predicted, raw, disagreement = (
+        np.concatenate([image[key] for image in images])
+        for key in ("true_dice", "predicted_dice", "raw_dice", "disagreement")
     )
+    paid = [(_mean(image, "raw", objective), _mean(image, "true", objective)) for image in images]
     return {
-        "pooled_r": _pearson(predicted.ravel(), true.ravel()),
-        "across_image_r": _pearson(predicted.mean(1), true.mean(1)),
-        **ordering(images, "predicted_raw"),
+        **agreement([(image["raw_dice"], image["true_dice"]) for image in images]),
         "mae": float(np.abs(predicted - true).mean()),
         "mae_raw": float(np.abs(raw - true).mean()),
-        "calibration_error": _calibration_error(predicted.ravel(), true.ravel()),
+        "calibration_error": _calibration_error(predicted, true),
+        "disagreement_r": _spearman(disagreement, np.abs(predicted - true)),
+        "objective_tau": within_image_tau(paid),
+        "objective_regret": top1_regret(paid),
         "n_images": len(images),
     }
 
 
-def ordering(images: Sequence[ImageScores], judge: str) -> dict[str, float]:
-    """How well a judge orders the masks of one image: ``within_image_tau`` and ``top1_regret``.
+def rival_cards(
+    val: Sequence[ImageScores], test: Sequence[ImageScores]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """The same for what else could judge masks.
+
+    Each rival has a line of its own to the true Dice, fitted on validation images, as the reward
+    network has.
 
     Args:
-        images: the scores of each image; at least one.
-        judge: key of the scores that judge.
+        val: the scores of each validation image; at least one.
+        test: the scores of each test image.
+
+    Returns:
+        Name → ``val`` and ``test`` → `agreement`, ``mae`` and ``n_images``.
     """
-    lost = [
-        image["true_dice"].max() - image["true_dice"][image[judge].argmax()] for image in images
-    ]
+    cards = {}
+    for key in (key for key in val[0] if key.startswith(RIVAL)):
+        line = Line.fit(*(np.concatenate([i[k] for i in val]) for k in (key, "true_dice")))
+        cards[key.removeprefix(RIVAL)] = {
+            split: _rival_card([(image[key], image["true_dice"]) for image in images], line)
+            for split, images in (("val", val), ("test", test))
+        }
+    return cards
+
+
+def _rival_card(pairs: Sequence[tuple[Scores, Scores]], line: Line) -> dict[str, float]:
+    if not pairs:
+        return {"n_images": 0}
+    error = np.mean([np.abs(line(judged) - true).mean() for judged, true in pairs])
+    return {**agreement(pairs), "mae": float(error), "n_images": len(pairs)}
+
+
+def agreement(pairs: Sequence[tuple[Scores, Scores]]) -> dict[str, float]:
+    """How well a judge knows and orders masks.
+
+    Args:
+        pairs: of each image the judged and the true scores of its masks, float64 (N,); at least one
+            image, each with the same masks.
+
+    Returns:
+        ``pooled_r``: Pearson's r over all masks; ``across_image_r``: r of the images' means;
+        ``within_image_tau`` and ``top1_regret``: see the functions of that name.
+    """
+    judged, true = (np.stack(scores) for scores in zip(*pairs, strict=True))
     return {
-        "within_image_tau": within_image_tau(
-            (image[judge], image["true_dice"]) for image in images
-        ),
-        "top1_regret": float(np.mean(lost)),
+        "pooled_r": _pearson(judged.ravel(), true.ravel()),
+        "across_image_r": _pearson(judged.mean(1), true.mean(1)),
+        "within_image_tau": within_image_tau(pairs),
+        "top1_regret": top1_regret(pairs),
     }
+
+
+def top1_regret(pairs: Iterable[tuple[Scores, Scores]]) -> float:
+    """True score lost by taking the mask that is judged best instead of the best, mean of images.
+
+    Args:
+        pairs: of each image the judged and the true scores of its masks; at least one image.
+    """
+    return float(np.mean([true.max() - true[judged.argmax()] for judged, true in pairs]))
 
 
 def within_image_tau(pairs: Iterable[tuple[Scores, Scores]]) -> float:
@@ -79,20 +131,46 @@ def within_image_tau(pairs: Iterable[tuple[Scores, Scores]]) -> float:
     return float(np.mean(taus)) if taus else 0.0
 
 
-def fitness(val: Mapping[str, float], fit_tau: float) -> dict[str, Any]:
-    """The verdict in words, from validation images alone: ``fit`` and ``reason``."""
-    tau = val["within_image_tau"]
-    fit = tau >= fit_tau
-    verdict = (
-        f"which reaches the {fit_tau:.2f} asked for; a policy can learn from it."
-        if fit
-        else f"which is below the {fit_tau:.2f} asked for; a policy trained on it would learn "
-        "little or learn its errors."
+def fitness(
+    val: Mapping[str, float], hacks: pd.DataFrame, parameters: FitnessParameters
+) -> dict[str, Any]:
+    """The verdict in words, from validation images alone.
+
+    Args:
+        val: `report_card` of validation images.
+        hacks: `vesselrl.reward.hacks.ranked_right` of validation images.
+        parameters: what a network must reach.
+
+    Returns:
+        ``fit`` and ``reason``.
+    """
+    tau = val["objective_tau"]
+    wrong = hacks.loc[~hacks["right"].astype(bool), "hack"]
+    ordered = tau >= parameters.tau
+    order = f"It orders the masks of one validation image with Kendall's tau {tau:.2f}, " + (
+        f"which reaches the {parameters.tau:.2f} asked for"
+        if ordered
+        else f"which is below the {parameters.tau:.2f} asked for: a policy would learn little or "
+        "learn its errors"
     )
-    order = (
-        f"Within one image it orders masks with Kendall's tau {tau:.2f} on validation patients, "
+    hacked = (
+        "and it ranks every hack as the truth does."
+        if wrong.empty
+        else f"and it is deceived by {', '.join(w.replace('_', ' ') for w in wrong)}: a policy "
+        "could raise its reward without making better masks."
     )
-    return {"fit": bool(fit), "reason": order + verdict}
+    return {"fit": bool(ordered and wrong.empty), "reason": f"{order}; {hacked}"}
+
+
+def _mean(image: ImageScores, source: str, objective: Sequence[str]) -> Scores:
+    mean: Scores = np.mean([image[f"{source}_{key}"] for key in objective], axis=0)
+    return mean
+
+
+def _spearman(a: Scores, b: Scores) -> float:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(spearmanr(a, b).statistic)
 
 
 def _pearson(a: Scores, b: Scores) -> float:

@@ -1,58 +1,32 @@
-"""Training of the reward network's members, and calibration of the ensemble."""
+"""Training of the reward network's members."""
 
-from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from monai.losses import DiceLoss
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from vesselrl.checkpoints import Checkpoints
+from vesselrl.devices import best_device
 from vesselrl.errors import VesselrlError
-from vesselrl.metrics.masks import Scores
-from vesselrl.reward.closed_form import Probability, expected_scores
-from vesselrl.reward.network import (
-    SCORES,
-    Calibration,
-    RewardNetwork,
-    build_member,
-    mean_candidate,
-    network_input,
-)
+from vesselrl.reward.batches import Loader, Residents, sample_batch
+from vesselrl.reward.loss import reward_loss
+from vesselrl.reward.network import RewardNetwork, network_input
 from vesselrl.reward.parameters import ExampleParameters, TrainingParameters
-from vesselrl.reward.patches import Example, sample_patch
-from vesselrl.reward.report_card import within_image_tau
-from vesselrl.segmenters.levels import from_levels
+from vesselrl.reward.rankings import calibrate, ranking_tau
 from vesselrl.threads import one_thread
 
-THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
+KEPT_BYTES = 2 * 2**30
+"""Memory of the device for examples that stay there, about 2 MB each at 300 × 300 pixels."""
 NO_LIMIT = 10**9  # examples have the working size already
 
-Loader = Callable[[], Example]
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Masks of one validation image with their true scores: what the network has to predict."""
-
-    image: npt.NDArray[np.uint8]
-    candidate: Probability
-    masks: npt.NDArray[np.bool_]
-    true: dict[str, Scores]
-
-    @classmethod
-    def of(cls, example: Example) -> "Ranking":
-        """The segmenter's maps of an example, cut at every threshold."""
-        maps = from_levels(example["maps"][example["sources"] == ""])
-        masks = np.concatenate([maps > threshold for threshold in THRESHOLDS])
-        truth = example["truth"].astype(np.float32) / np.float32(255)
-        true = {key: score[:, 0] for key, score in expected_scores(masks, truth[None]).items()}
-        return cls(example["image"], mean_candidate(maps), masks, true)
+Records = list[dict[str, float]]
+State = dict[str, Any]
 
 
 @one_thread()
@@ -61,21 +35,30 @@ def train_reward_network(
     validation: Mapping[str, Loader],
     examples: ExampleParameters,
     parameters: TrainingParameters,
+    objective: Sequence[str],
     seed: int,
-) -> tuple[RewardNetwork, list[dict[str, float]]]:
+    checkpoints: Checkpoints,
+    fingerprint: str,
+) -> tuple[RewardNetwork, Records]:
     """Train the ensemble and calibrate it.
 
     Members differ by their seed alone (deep ensemble, Lakshminarayanan et al., "Simple and scalable
     predictive uncertainty estimation using deep ensembles", NeurIPS 2017). Of each member the
     averaged weights are kept that ranked best within validation images; the validation images are
-    then used once more, for the two numbers of each calibration.
+    then used once more, to calibrate the ensemble.
+
+    An interrupted training goes on at its last check and ends, on the same device, in the same
+    weights.
 
     Args:
         training: image id → loader of its `reward_examples`.
         validation: the same for images of other patients.
         examples: working size.
         parameters: size and length of training.
+        objective: the scores whose mean is paid; their order is what checks look at.
         seed: of the first member; the others count on from it.
+        checkpoints: where the state of each member is kept at every check.
+        fingerprint: of the data and the parameters.
 
     Returns:
         The network, and its history: member, iteration, loss, tau.
@@ -90,101 +73,153 @@ def train_reward_network(
                 "to learn from and validation images of other patients to be calibrated on: "
                 "annotate more groups, or change split.fractions or splits.json."
             )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    rankings = [Ranking.of(load()) for load in validation.values()]
-    members, history = [], []
-    with tqdm(total=parameters.members * parameters.iterations, desc="Reward network") as progress:
-        for index in range(parameters.members):
-            member, records = _train_member(
-                list(training.values()), rankings, parameters, seed + index, device, progress
-            )
-            members.append(member)
-            history += [{"member": index, **record} for record in records]
-    network = RewardNetwork(members, parameters.features, examples.max_side, parameters.kappa)
-    raw = [network.raw_scores(r.masks, network.opinions(r.image, r.candidate)) for r in rankings]
-    network.calibrations = {
-        key: Calibration.fit(
-            np.concatenate([scores[key] for scores in raw]),
-            np.concatenate([r.true[key] for r in rankings]),
-        )
-        for key in SCORES
-    }
+    device = best_device()
+    residents = Residents(list(training.values()), device, KEPT_BYTES)
+    judges = list(validation.values())
+    members = [Member(parameters, seed + i, device) for i in range(parameters.members)]
+    interrupted = Event()
+
+    def train(index: int) -> None:
+        member, name = members[index], f"member_{index}"
+        if saved := checkpoints.load(name, fingerprint):
+            member.load_state(saved)
+            progress.update(member.iteration)
+        while not member.finished and not interrupted.is_set():
+            member.step(residents)
+            progress.update()
+            if member.due:
+                member.check(judges, objective)
+                checkpoints.save(name, fingerprint, member.state())
+
+    total = parameters.members * parameters.iterations
+    # Members train side by side: torch leaves Python to the others while it computes.
+    with tqdm(total=total, desc="Reward network") as progress, ThreadPoolExecutor() as pool:
+        try:
+            for training_member in [pool.submit(train, i) for i in range(len(members))]:
+                training_member.result()
+        except BaseException:
+            interrupted.set()
+            raise
+    network = RewardNetwork(
+        [member.built() for member in members],
+        parameters.architecture,
+        examples.max_side,
+        parameters.aggregation,
+        parameters.kappa,
+    )
+    calibrate(network, judges, objective)
+    history = [
+        {"member": index, **record}
+        for index, member in enumerate(members)
+        for record in member.records
+    ]
     return network, history
 
 
-def _train_member(
-    loaders: Sequence[Loader],
-    rankings: Sequence[Ranking],
-    parameters: TrainingParameters,
-    seed: int,
-    device: torch.device,
-    progress: tqdm,
-) -> tuple[nn.Module, list[dict[str, float]]]:
-    rng = np.random.default_rng(seed)
-    with torch.random.fork_rng():  # the caller's random numbers stay as they are
-        torch.manual_seed(seed)
-        network = build_member(parameters.features).to(device)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(parameters.ema_decay))
-    optimiser = torch.optim.AdamW(network.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, parameters.learning_rate, total_steps=parameters.iterations, pct_start=0.1
-    )
-    check_at = {
-        round(parameters.iterations * (i + 1) / parameters.checks) for i in range(parameters.checks)
-    }
-    best, best_tau = average.module, -np.inf
-    losses: list[float] = []
-    records = []
-    for iteration in range(1, parameters.iterations + 1):
-        chosen = rng.integers(0, len(loaders), parameters.batch)
-        batch = [sample_patch(loaders[i](), parameters.patch, rng) for i in chosen]
-        image, candidate, judged, truth = torch.stack(batch).to(device).unbind(1)
-        logits = network(network_input(image, candidate))[:, 0]
-        loss = reward_loss(logits, judged, truth, rng)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        average.update_parameters(network)
-        losses.append(loss.item())
-        progress.update()
-        if iteration in check_at:
-            member = deepcopy(average.module).cpu()
-            tau = _tau(member, rankings, parameters.features)
-            records.append({"iteration": iteration, "loss": float(np.mean(losses)), "tau": tau})
-            losses.clear()
-            if tau > best_tau:
-                best, best_tau = member, tau
-    return best, records
+class Member:
+    """One member in training.
 
-
-def reward_loss(logits: Tensor, judged: Tensor, truth: Tensor, rng: np.random.Generator) -> Tensor:
-    """2 BCE + (expected Dice - true Dice)^2 + 1/2 soft Dice loss, a float ().
-
-    Args:
-        logits: float (B, H, W), the network's answer.
-        judged: float (B, H, W) in [0, 1]; cut at a random threshold it is the mask to judge.
-        truth: float (B, H, W) in [0, 1].
-        rng: draws the thresholds.
+    Attributes:
+        iteration: steps made.
+        best: weights of the check with the highest tau so far, on the CPU.
+        records: of each check iteration, loss and tau.
     """
-    q = logits.sigmoid()
-    cut = torch.as_tensor(rng.uniform(0.1, 0.9, len(q)), dtype=q.dtype, device=q.device)
-    mask = (judged > cut[:, None, None]).to(q.dtype)
 
-    def dice(where: Tensor) -> Tensor:
-        total = mask.sum((1, 2)) + where.sum((1, 2))
-        return 2 * (mask * where).sum((1, 2)) / total.clamp_min(1)
+    def __init__(self, parameters: TrainingParameters, seed: int, device: torch.device) -> None:
+        self.iteration = 0
+        self.best: State = {}
+        self.records: Records = []
+        self._parameters = parameters
+        self._device = device
+        self._losses: list[torch.Tensor] = []
+        self._rng = np.random.default_rng(seed)
+        self._noise = torch.Generator(device).manual_seed(seed)
+        self._network = parameters.architecture.build(seed).to(device)
+        self._average = AveragedModel(
+            self._network, multi_avg_fn=get_ema_multi_avg_fn(parameters.ema_decay)
+        )
+        self._optimiser = torch.optim.AdamW(self._network.parameters())
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimiser,
+            parameters.learning_rate,
+            total_steps=parameters.iterations,
+            pct_start=0.1,
+        )
+        steps = np.arange(1, parameters.checks + 1) * parameters.iterations / parameters.checks
+        self._checks = set(np.round(steps).astype(int).tolist())
 
-    entropy = functional.binary_cross_entropy_with_logits(logits, truth)
-    calibration = (dice(q) - dice(truth)).square().mean()
-    overlap: Tensor = DiceLoss()(q[:, None], truth[:, None])
-    return 2 * entropy + calibration + 0.5 * overlap
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a check."""
+        return self.iteration in self._checks
+
+    @property
+    def finished(self) -> bool:
+        """All steps are made, or the last checks brought no better ranking."""
+        taus = [record["tau"] for record in self.records]
+        stale = len(taus) - 1 - int(np.argmax(taus)) if taus else 0
+        return self.iteration >= self._parameters.iterations or stale >= self._parameters.patience
+
+    def step(self, residents: Residents) -> None:
+        """One step of the optimiser."""
+        p = self._parameters
+        chosen = self._rng.integers(0, len(residents), p.batch)
+        examples = [residents[int(i)] for i in chosen]
+        batch = sample_batch(examples, p.patch, self._rng, self._noise)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
+            logits = self._network(network_input(batch.image, batch.candidate))[:, 0]
+        loss = reward_loss(logits.float(), batch.judged, batch.truth, self._rng)
+        self._optimiser.zero_grad()
+        loss.backward()
+        self._optimiser.step()
+        self._schedule.step()
+        self._average.update_parameters(self._network)
+        self._losses.append(loss.detach())
+        self.iteration += 1
+
+    def check(self, validation: Sequence[Loader], objective: Sequence[str]) -> None:
+        """Rank the masks of validation images; the weights that rank best are kept."""
+        averaged = self._average.module.eval()
+        alone = RewardNetwork([averaged], self._parameters.architecture, NO_LIMIT, "min", kappa=0)
+        tau = ranking_tau(alone, validation, objective)
+        if all(tau > record["tau"] for record in self.records):
+            self.best = _on_cpu(averaged)
+        loss = float(torch.stack(self._losses).mean())
+        self.records.append({"iteration": self.iteration, "loss": loss, "tau": tau})
+        self._losses.clear()
+
+    def built(self) -> nn.Module:
+        """The network with the weights that ranked best."""
+        network = self._parameters.architecture.build()
+        network.load_state_dict(self.best)
+        return network.to(self._device)
+
+    def state(self) -> State:
+        """All that the next step depends on, right after a check; of tensors and plain values."""
+        return {
+            "iteration": self.iteration,
+            "best": self.best,
+            "records": self.records,
+            "rng": self._rng.bit_generator.state,
+            "noise": self._noise.get_state(),
+            "network": self._network.state_dict(),
+            "average": self._average.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": self._schedule.state_dict(),
+        }
+
+    def load_state(self, state: State) -> None:
+        """Go on where `state` was taken."""
+        self.iteration = state["iteration"]
+        self.best = state["best"]
+        self.records = state["records"]
+        self._rng.bit_generator.state = state["rng"]
+        self._noise.set_state(state["noise"])
+        self._network.load_state_dict(state["network"])
+        self._average.load_state_dict(state["average"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
 
 
-def _tau(member: nn.Module, rankings: Sequence[Ranking], features: list[int]) -> float:
-    """`within_image_tau` of one member on the validation images."""
-    alone = RewardNetwork([member], features, max_side=NO_LIMIT, kappa=0)
-    return within_image_tau(
-        (alone.raw_scores(r.masks, alone.opinions(r.image, r.candidate))["dice"], r.true["dice"])
-        for r in rankings
-    )
+def _on_cpu(module: nn.Module) -> State:
+    return {key: tensor.detach().cpu().clone() for key, tensor in module.state_dict().items()}

@@ -61,6 +61,9 @@ class RLParameters(ParameterModel):
     )
     save_freq: PositiveInt = Field(description="steps between checkpoints")
     validate_every: PositiveInt = Field(description="updates between looks at validation images")
+    allow_unfit_reward: bool = Field(
+        description="train also where the report card calls the reward network unfit"
+    )
     ppo: PPOParameters
 
     @field_validator("seeds")

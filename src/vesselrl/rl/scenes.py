@@ -12,6 +12,8 @@ import numpy.typing as npt
 from vesselrl.metrics.masks import Scores, overlap_scores
 from vesselrl.reward.closed_form import expected_scores
 from vesselrl.reward.network import RewardNetwork, mean_candidate
+from vesselrl.reward.rivals import rival_scores
+from vesselrl.reward.scalar import ScalarJudge
 from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.segmenters.levels import from_levels
@@ -92,34 +94,49 @@ class SceneLoader:
         return self._cached(sample)
 
 
-def score_settings(load: SceneLoader, sample: str, actions: ActionSet) -> dict[str, Scores]:
+def score_settings(
+    load: SceneLoader, sample: str, actions: ActionSet, judges: Mapping[str, ScalarJudge]
+) -> dict[str, Scores]:
     """True and predicted scores of every setting of one image.
+
+    Args:
+        load: makes the scene.
+        sample: id of the image.
+        actions: prompts, thresholds, operations.
+        judges: name → a scalar judge, a rival of the reward network.
 
     Returns:
         ``true_dice``, ``true_recall``, ``true_precision``, ``predicted_dice``,
-        ``predicted_recall``, ``predicted_precision``; ``predicted_raw``, the Dice before
-        calibration; ``confidence``, the Dice that the segmenter expects of itself when its mean map
-        is taken for the truth. Each float64 (A,), in the order of `ActionSet.settings`. And what a
-        user would wait for, float64 (): ``opinion_seconds``, the network's passes, and
-        ``judging_seconds``, making and judging all masks.
+        ``predicted_recall``, ``predicted_precision``; ``raw_dice``, ``raw_recall``,
+        ``raw_precision``, before their lines; ``disagreement``, the standard deviation of the
+        members' Dice; ``rival_<name>``, what rivals say, see `vesselrl.reward.rivals`. Each
+        float64 (A,), in the order of `ActionSet.settings`. And what a user would wait for,
+        float64 (): ``opinion_seconds``, the network's passes, and ``judging_seconds``, making and
+        judging all masks.
     """
     scene = load(sample)
+    network = scene.network
     started = time.perf_counter()
-    scene.network.opinions(scene.image, mean_candidate(scene.probabilities))
+    network.opinions(scene.image, mean_candidate(scene.probabilities))
     asked = time.perf_counter()
-    own_opinion = mean_candidate(scene.probabilities)[None]
     judging = 0.0
     parts = []
     judged = time.perf_counter()
-    for masks in actions.masks_by_prompt(scene.probabilities):
-        raw = scene.network.raw_scores(masks, scene.opinions)
+    for probability, masks in zip(
+        scene.probabilities, actions.masks_by_prompt(scene.probabilities), strict=True
+    ):
+        expected = expected_scores(masks, scene.opinions)
+        raw = {key: network.aggregated(scores) for key, scores in expected.items()}
         judging += time.perf_counter() - judged
+        rivals = rival_scores(masks, probability, scene.probabilities)
+        rivals |= {name: judge.scores(scene.image, masks) for name, judge in judges.items()}
         parts.append(
             {
                 **{f"true_{key}": scores for key, scores in scene.true_scores(masks).items()},
-                **{f"predicted_{key}": s for key, s in scene.network.calibrated(raw).items()},
-                "predicted_raw": raw["dice"],
-                "confidence": expected_scores(masks, own_opinion)["dice"][:, 0],
+                **{f"predicted_{key}": s for key, s in network.calibrated(raw).items()},
+                **{f"raw_{key}": scores for key, scores in raw.items()},
+                "disagreement": expected["dice"].std(1),
+                **{f"rival_{name}": scores for name, scores in rivals.items()},
             }
         )
         judged = time.perf_counter()

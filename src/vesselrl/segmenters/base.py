@@ -32,6 +32,7 @@ class Segmenter(Protocol):
 
 _CLASSES = {
     "ridge": "vesselrl.segmenters.ridge:RidgeSegmenter",
+    "tophat": "vesselrl.segmenters.tophat:TophatSegmenter",
 }
 """Kind → class, as ``module:name``: only the kind that is used is imported."""
 

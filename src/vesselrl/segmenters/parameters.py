@@ -7,12 +7,13 @@ from pydantic import Field, model_validator
 from vesselrl.parameters import ParameterModel
 
 
-class RidgePrompt(ParameterModel):
-    """What the ridge segmenter looks for when asked a prompt."""
+class FilterPrompt(ParameterModel):
+    """What a segmenter made of filters looks for when asked a prompt."""
 
     scales: list[Annotated[float, Field(ge=0.5, le=20)]] = Field(
         min_length=1,
-        description="sigma of the ridge filters in pixels, near half a vessel's width",
+        description="in pixels; ridge: sigma of the filters, near half a vessel's width; tophat: "
+        "half the length of the lines, a vessel's width or more",
     )
     fraction: float = Field(
         gt=0,
@@ -27,10 +28,10 @@ class RidgePrompt(ParameterModel):
 class SegmenterParameters(ParameterModel):
     """The group ``segmenter``."""
 
-    kind: Literal["ridge"]
+    kind: Literal["ridge", "tophat"]
     default_prompt: str = Field(description="the prompt of a user who chooses nothing")
     max_side: int = Field(ge=32, description="longer images are reduced to this side, in pixels")
-    prompts: dict[str, RidgePrompt] = Field(min_length=1, description="in the order of the maps")
+    prompts: dict[str, FilterPrompt] = Field(min_length=1, description="in the order of the maps")
 
     @model_validator(mode="after")
     def _default_is_a_prompt(self) -> "SegmenterParameters":

@@ -1,12 +1,16 @@
 """Nodes of the pipeline ``experiments``: candidates in, trained policies out."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from vesselrl.errors import VesselrlError
 from vesselrl.rl.parameters import ActionParameters, ExperimentParameters, RLParameters
 from vesselrl.rl.run_folder import RunFolder
 from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
+
+logger = logging.getLogger(__name__)
 
 Partitions = dict[str, Callable[[], Any]]
 
@@ -18,6 +22,7 @@ def train_policies(
     masks: Partitions,
     candidates: Partitions,
     reward_network: dict[str, Any],
+    reward_net_report: Mapping[str, Any],
     samples: Any,
     run_folder: RunFolder,
     experiment: ExperimentParameters,
@@ -33,6 +38,7 @@ def train_policies(
         masks: sample id → loader of the truth, bool (H, W).
         candidates: sample id → loader of the stored maps.
         reward_network: state of the `RewardNetwork`.
+        reward_net_report: its report card, with the verdict.
         samples: the table of samples.
         run_folder: receives checkpoints and logs while training runs.
         experiment: what is chosen, how often, and who pays.
@@ -44,6 +50,9 @@ def train_policies(
     Returns:
         Four mappings from seed: the model, the policy for deployment, the history (a DataFrame, one
         row an update) and the training's facts (``training_info.json``).
+
+    Raises:
+        VesselrlError: the reward network pays and is not fit to.
     """
     from importlib.metadata import version
 
@@ -56,6 +65,8 @@ def train_policies(
     from vesselrl.rl.scenes import SceneLoader
     from vesselrl.rl.training import train_policy
 
+    if experiment.reward == "reward_network":
+        _check_fit(reward_net_report, rl.allow_unfit_reward)
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
     rules = Rules.of(action_set, experiment)
     load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
@@ -95,6 +106,20 @@ def train_policies(
         {seed: pd.DataFrame(run.history) for seed, run in runs.items()},
         {seed: {"seed": seed, **run.result, **facts} for seed, run in runs.items()},
     )
+
+
+def _check_fit(reward_net_report: Mapping[str, Any], allow_unfit: bool) -> None:
+    """A policy goes wherever its reward is wrong: an unfit network stops, or at least warns."""
+    if reward_net_report["fit"]:
+        return
+    verdict = f"The reward network is not fit to train a policy. {reward_net_report['reason']}"
+    if not allow_unfit:
+        raise VesselrlError(
+            f"{verdict} See 08_reporting/reward_net_report.json. More labelled patients help most; "
+            "reward.training.iterations and reward.training.features make it larger. To train on "
+            "it anyway: rl.allow_unfit_reward: true."
+        )
+    logger.warning("%s Training goes on, as rl.allow_unfit_reward says.", verdict)
 
 
 def _data(samples: Any) -> list[list[str]]:

@@ -7,7 +7,7 @@ from kedro.pipeline import Pipeline, node
 from vesselrl.pipelines.experiments import nodes
 from vesselrl.rl.parameters import EXPERIMENTS
 
-SHARED = {"images", "masks", "candidates", "reward_network", "samples"}
+SHARED = {"images", "masks", "candidates", "reward_network", "reward_net_report", "samples"}
 
 
 def create_pipeline(names: Sequence[str] = EXPERIMENTS) -> Pipeline:
@@ -23,6 +23,7 @@ def _create_experiment(name: str) -> Pipeline:
             "masks",
             "candidates",
             "reward_network",
+            "reward_net_report",
             "samples",
             "run_folder",
             "params:experiment",

@@ -108,6 +108,9 @@ def write_report(
     learning_curves: Any,
     reward_net_report: Mapping[str, Any],
     ingest_overview: bytes,
+    reward_net_figure: bytes,
+    reward_error_maps_figure: bytes,
+    reward_hacks_figure: bytes,
     leaderboard_figure: bytes,
     paired_figure: bytes,
     curves_figure: bytes,
@@ -131,7 +134,10 @@ def write_report(
         methods_not_run: rows method, command.
         learning_curves: training histories, column experiment first.
         reward_net_report: report card of the reward network.
-        ingest_overview: PNG, as are the next five: the data.
+        ingest_overview: PNG, as are the next eight: the data.
+        reward_net_figure: agreement, reliability and order of the reward network.
+        reward_error_maps_figure: the errors it expects beside the true ones.
+        reward_hacks_figure: what hacks gain as predicted and in truth.
         leaderboard_figure: scores of all methods.
         paired_figure: differences per image.
         curves_figure: learning curves.
@@ -150,7 +156,7 @@ def write_report(
     import yaml
     from pydantic_core import to_jsonable_python
 
-    from vesselrl.report import background, findings
+    from vesselrl.report import background, findings, trust
     from vesselrl.report.document import Document
     from vesselrl.report.render import render_html, render_markdown
     from vesselrl.report.words import counted
@@ -173,7 +179,12 @@ def write_report(
             findings.scores(leaderboard, recommended, leaderboard_figure, report),
             findings.paired(leaderboard, verdict, paired_figure, report),
             background.training(learning_curves, training_infos, curves_figure),
-            background.reward_network(reward_net_report),
+            trust.reward_network(
+                reward_net_report,
+                reward_net_figure,
+                reward_error_maps_figure,
+                reward_hacks_figure,
+            ),
             findings.gallery(gallery_figure),
             findings.costs(leaderboard, recommended, cost_figure),
             background.failures(segment_failures, methods_not_run),

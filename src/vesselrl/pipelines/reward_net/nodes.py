@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from vesselrl.checkpoints import Checkpoints
 from vesselrl.progress import with_progress
 from vesselrl.reward.parameters import RewardParameters
 from vesselrl.rl.parameters import ActionParameters
@@ -11,9 +12,6 @@ from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 Partitions = dict[str, Callable[[], Any]]
-
-CACHED_EXAMPLES = 500
-"""Images whose examples stay in memory during training, about 2 MB each at 300 × 300 pixels."""
 
 
 def make_reward_examples(
@@ -53,31 +51,65 @@ def make_reward_examples(
 
 
 def train_network(
-    reward_examples: Partitions, samples: Any, reward: RewardParameters, seed: int
+    reward_examples: Partitions,
+    samples: Any,
+    checkpoints: Checkpoints,
+    reward: RewardParameters,
+    objective: list[str],
+    seed: int,
 ) -> tuple[dict[str, Any], Any]:
     """Train on the training patients, check and calibrate on the validation patients.
+
+    Args:
+        reward_examples: sample id → loader of its examples.
+        samples: the table of samples.
+        checkpoints: where an interrupted training goes on from.
+        reward: sizes and lengths.
+        objective: the scores whose mean is paid.
+        seed: of the first member.
 
     Returns:
         The state of the `RewardNetwork`, and its history as a table (member, iteration, loss, tau).
     """
-    from functools import lru_cache
-
     import pandas as pd
 
+    from vesselrl.reward.examples import fingerprint_of
     from vesselrl.reward.training import train_reward_network
 
-    @lru_cache(maxsize=CACHED_EXAMPLES)
-    def load(sample: str) -> Any:
-        return reward_examples[sample]()
-
+    splits = {
+        split: {sample: reward_examples[sample] for sample in ids_of(samples, split)}
+        for split in ("train", "val")
+    }
     network, history = train_reward_network(
-        training={sample: partial(load, sample) for sample in ids_of(samples, "train")},
-        validation={sample: reward_examples[sample] for sample in ids_of(samples, "val")},
+        training=splits["train"],
+        validation=splits["val"],
         examples=reward.examples,
         parameters=reward.training,
+        objective=objective,
         seed=seed,
+        checkpoints=checkpoints,
+        fingerprint=fingerprint_of(splits, [reward, objective, seed]),
     )
+    checkpoints.clear()
     return network.state(), pd.DataFrame(history)
+
+
+def train_scalar_judges(
+    reward_examples: Partitions, samples: Any, reward: RewardParameters, seed: int
+) -> dict[str, Any]:
+    """Train what the report card compares with: judges that answer with one number for a mask.
+
+    Returns:
+        ``scalar`` (image and mask → Dice) and ``galdran`` (mask → mutual information with the
+        truth), each the state of a `vesselrl.reward.scalar.ScalarJudge`.
+    """
+    from vesselrl.reward.scalar import train_scalar
+
+    training = {sample: reward_examples[sample] for sample in ids_of(samples, "train")}
+    return {
+        "scalar": train_scalar(training, True, "dice", reward.scalar, seed).state(),
+        "galdran": train_scalar(training, False, "nmi", reward.scalar, seed).state(),
+    }
 
 
 def score_actions(
@@ -85,6 +117,7 @@ def score_actions(
     masks: Partitions,
     candidates: Partitions,
     reward_network: dict[str, Any],
+    scalar_judges: dict[str, Any],
     samples: Any,
     segmenter: SegmenterParameters,
     actions: ActionParameters,
@@ -94,48 +127,191 @@ def score_actions(
     Returns:
         Sample id → maker of `vesselrl.rl.scenes.score_settings`, float64 arrays (A,).
     """
+    from vesselrl.reward.scalar import ScalarJudge
+
+    judges = {name: ScalarJudge.from_state(state) for name, state in scalar_judges.items()}
+    ids = ids_of(samples, "val", "test")
+    return _scored(
+        images, masks, candidates, reward_network, judges, ids, segmenter, actions, "Scoring masks"
+    )
+
+
+def score_unseen(
+    images: Partitions,
+    masks: Partitions,
+    reward_network: dict[str, Any],
+    samples: Any,
+    reward: RewardParameters,
+    actions: ActionParameters,
+) -> Partitions:
+    """The same of test images for a segmenter that had no part in training.
+
+    Returns:
+        Sample id → maker of `vesselrl.rl.scenes.score_settings`, float64 arrays (A,).
+    """
+    from vesselrl.segmenters.base import build_segmenter
+    from vesselrl.segmenters.candidates import make_candidates
+
+    unseen = reward.unseen_segmenter
+    segmenter, prompts = build_segmenter(unseen), list(unseen.prompts)
+
+    def answers(sample: str) -> dict[str, Any]:
+        return make_candidates(sample, images[sample](), segmenter, prompts)
+
+    ids = ids_of(samples, "test")
+    candidates: Partitions = {sample: partial(answers, sample) for sample in ids}
+    what = "Scoring masks of an unseen segmenter"
+    return _scored(images, masks, candidates, reward_network, {}, ids, unseen, actions, what)
+
+
+def _scored(
+    images: Partitions,
+    masks: Partitions,
+    candidates: Partitions,
+    reward_network: dict[str, Any],
+    judges: dict[str, Any],
+    ids: list[str],
+    segmenter: SegmenterParameters,
+    actions: ActionParameters,
+    what: str,
+) -> Partitions:
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.rl.actions import ActionSet
     from vesselrl.rl.scenes import SceneLoader, score_settings
 
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
     load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
-    ids = ids_of(samples, "val", "test")
     makers: Partitions = {
-        sample: partial(score_settings, load, sample, action_set) for sample in ids
+        sample: partial(score_settings, load, sample, action_set, judges) for sample in ids
     }
-    return with_progress(makers, "Scoring masks")
+    return with_progress(makers, what)
+
+
+def try_hacks(
+    images: Partitions,
+    masks: Partitions,
+    candidates: Partitions,
+    reward_network: dict[str, Any],
+    samples: Any,
+    segmenter: SegmenterParameters,
+    objective: list[str],
+) -> Any:
+    """Masks of validation and test images that a policy would find that exploits the network.
+
+    Returns:
+        A table, see `vesselrl.reward.hacks.hack_rows`, with the column ``split``.
+    """
+    import pandas as pd
+    from tqdm import tqdm
+
+    from vesselrl.reward.hacks import HACK_COLUMNS, hack_rows
+    from vesselrl.reward.network import RewardNetwork
+    from vesselrl.rl.scenes import SceneLoader
+
+    load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
+    default = list(segmenter.prompts).index(segmenter.default_prompt)
+    rows = []
+    for split in ("val", "test"):
+        ids = ids_of(samples, split)
+        others = _others(samples[samples["split"] == split])
+        for sample in tqdm(ids, f"Trying hacks on {split} images", unit="image"):
+            truth = masks[others[sample]]()
+            found = hack_rows(sample, load(sample), default, truth, objective)
+            rows += [{"split": split, **row} for row in found]
+    return pd.DataFrame(rows, columns=["split", *HACK_COLUMNS])
+
+
+def _others(samples: Any) -> dict[str, str]:
+    """For each image another one, of another group where there is one."""
+    rows = list(zip(samples["id"].astype(str), samples["group"].astype(str), strict=True))
+    others = {}
+    for place, (sample, group) in enumerate(rows):
+        following = rows[place + 1 :] + rows[:place]
+        apart = [other for other, its_group in following if its_group != group]
+        others[sample] = (apart or [other for other, _ in following] or [sample])[0]
+    return others
 
 
 def write_report_card(
-    action_scores: Partitions, samples: Any, reward: RewardParameters
+    action_scores: Partitions,
+    unseen_scores: Partitions,
+    reward_hacks: Any,
+    samples: Any,
+    reward: RewardParameters,
+    objective: list[str],
 ) -> dict[str, Any]:
     """The report card on validation and on test patients, and the verdict (validation alone).
 
     Returns:
-        ``val`` and ``test``, see `vesselrl.reward.report_card.report_card`; ``fit`` and ``reason``;
-        ``rivals``: on validation patients, how the segmenter's own confidence orders masks, which
-        costs no reward network.
+        ``val`` and ``test``, and ``unseen`` on the test patients with a segmenter that had no part
+        in training, see `vesselrl.reward.report_card.report_card`; ``fit`` and ``reason``;
+        ``rivals``, see `rival_cards`; ``hacks``: ``val`` and ``test``, see `ranked_right`.
     """
-    from vesselrl.reward.report_card import fitness, ordering, report_card
+    from vesselrl.reward.hacks import ranked_right
+    from vesselrl.reward.report_card import fitness, report_card, rival_cards
 
     val, test = (list(_scores(action_scores, samples, split)) for split in ("val", "test"))
-    card = report_card(val)
+    unseen = list(_scores(unseen_scores, samples, "test"))
+    card = report_card(val, objective)
+    hacks = {
+        split: ranked_right(rows, reward.fitness.hacks_right)
+        for split, rows in reward_hacks.groupby("split", sort=False)
+    }
     return {
         "val": card,
-        "test": report_card(test),
-        "rivals": {"segmenter_confidence": ordering(val, "confidence")},
-        **fitness(card, reward.fit_tau),
+        "test": report_card(test, objective),
+        "unseen": report_card(unseen, objective),
+        "rivals": rival_cards(val, test),
+        "hacks": {
+            split: table.astype(object).where(table.notna(), None).to_dict("records")
+            for split, table in hacks.items()
+        },
+        **fitness(card, hacks["val"], reward.fitness),
     }
 
 
-def draw_report_card(action_scores: Partitions, samples: Any, reward_history: Any) -> Any:
-    """Predicted against true Dice on validation and test patients, rankings and learning curves."""
+def draw_report_card(
+    action_scores: Partitions, samples: Any, reward_net_report: dict[str, Any], reward_history: Any
+) -> Any:
+    """Agreement, reliability, order and choices on validation and test patients, and training."""
     from vesselrl.reward.figures import draw_report_card as draw
 
     scores = {split: list(_scores(action_scores, samples, split)) for split in ("val", "test")}
-    return draw(scores, reward_history)
+    return draw(scores, reward_net_report, reward_history)
 
 
-def _scores(action_scores: Partitions, samples: Any, split: str) -> Iterator[dict[str, Any]]:
-    return (action_scores[sample]() for sample in ids_of(samples, split))
+def _scores(scores: Partitions, samples: Any, split: str) -> Iterator[dict[str, Any]]:
+    return (scores[sample]() for sample in ids_of(samples, split))
+
+
+def draw_error_maps(
+    images: Partitions,
+    masks: Partitions,
+    candidates: Partitions,
+    reward_network: dict[str, Any],
+    samples: Any,
+    segmenter: SegmenterParameters,
+) -> Any:
+    """Where the network believes masks of validation images to be wrong, beside where they are."""
+    from vesselrl.reward.error_maps import draw_error_maps as draw
+    from vesselrl.reward.network import RewardNetwork
+    from vesselrl.rl.scenes import SceneLoader
+
+    load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
+    default = list(segmenter.prompts).index(segmenter.default_prompt)
+    return draw(load, ids_of(samples, "val"), default)
+
+
+def draw_hacks(reward_hacks: Any) -> Any:
+    """What each hack gains as predicted and in truth."""
+    from vesselrl.reward.hack_figure import draw_hacks as draw
+
+    return draw(reward_hacks)
+
+
+def draw_reward_examples(reward_examples: Partitions, samples: Any) -> Any:
+    """How good the masks are that the network learns from and is checked on."""
+    from vesselrl.reward.example_figure import draw_examples
+
+    splits = ("train", "val")
+    return draw_examples({s: [reward_examples[i] for i in ids_of(samples, s)] for s in splits})

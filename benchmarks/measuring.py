@@ -1,0 +1,104 @@
+"""What benchmarks of networks have in common: time, memory, the device, processes, tables."""
+
+import multiprocessing
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass
+class Clock:
+    """Time spent in each of several things, and memory.
+
+    Attributes:
+        device: where the work is done; a GPU is waited for, as Python goes on ahead of it.
+        seconds: name → seconds of each time.
+        busy: CPU seconds of all of them.
+        before: the process's largest resident memory until now, in MB.
+    """
+
+    device: "torch.device"
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    busy: float = 0.0
+    before: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.before = _peak_memory()
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Measure what is within."""
+        self._wait()
+        started, busy = time.perf_counter(), time.process_time()
+        yield
+        self._wait()
+        self.seconds.setdefault(name, []).append(time.perf_counter() - started)
+        self.busy += time.process_time() - busy
+
+    def reset(self) -> None:
+        """Forget the times: they were of a warm-up."""
+        self.seconds.clear()
+        self.busy = 0.0
+
+    def told(self) -> str:
+        """Cores and memory, in words."""
+        import torch
+
+        cores = self.busy / sum(map(sum, self.seconds.values()))
+        text = f"Cores: {cores:.2f}. Peak memory {_peak_memory():.0f} MB"
+        if self.device.type == "cuda":
+            text += f"; of the GPU {torch.cuda.max_memory_allocated(self.device) / 1e6:.0f} MB"
+        return f"{text}. Before, with all modules loaded: {self.before:.0f} MB."
+
+    def _wait(self) -> None:
+        import torch
+
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+
+def _peak_memory() -> float:
+    """This process's largest resident memory in MB (Linux; `resource` counts the parent's too)."""
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith("VmHWM:"):
+            return float(line.split()[1]) * 1024 / 1e6
+    return float("nan")
+
+
+def device_name() -> str:
+    """What computes, and with which PyTorch."""
+    import torch
+
+    from vesselrl.devices import best_device
+
+    device = best_device()
+    name = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    elif (info := Path("/proc/cpuinfo")).exists():
+        models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = models[0].split(":", 1)[1].strip() if models else name
+    return f"{name} ({device.type}), PyTorch {torch.__version__}"
+
+
+def in_a_process(function: Callable[..., str], *arguments: Any) -> str:
+    """Call a function in a new process, whose memory is its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def table(rows: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * lines[0].count(" | ") + "---|", *lines[1:]])

@@ -1,0 +1,65 @@
+"""What an interrupted training goes on from."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from vesselrl.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """A folder that holds the states of what is being trained, each under a name.
+
+    They belong to one training, told by a fingerprint of its data and parameters: the state of
+    another is never gone on with.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load(self, name: str, fingerprint: str) -> dict[str, Any] | None:
+        """The state last saved, its tensors on the CPU; None if there is none of this training."""
+        import torch
+
+        file = self._file(name)
+        if not file.exists():
+            return None
+        try:
+            saved = torch.load(file, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = saved["state"]
+            known = saved["fingerprint"]
+        # torch raises errors of many kinds on damaged files, pickle's among them.
+        except Exception:
+            logger.warning("%s is damaged: training starts from the beginning.", file)
+            return None
+        if known != fingerprint:
+            logger.info(
+                "%s is of a training on other data or parameters: training starts from the "
+                "beginning.",
+                file,
+            )
+            return None
+        return state
+
+    def save(self, name: str, fingerprint: str, state: dict[str, Any]) -> None:
+        """Replace what was saved, whole or not at all.
+
+        Args:
+            name: of what is trained.
+            fingerprint: of the data and the parameters.
+            state: tensors and plain values (numbers, texts, lists, dicts of them).
+        """
+        import torch
+
+        saved = {"fingerprint": fingerprint, "state": state}
+        write_atomically(self._file(name), lambda stream: torch.save(saved, stream))
+
+    def clear(self) -> None:
+        """The training has ended: forget all states."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.pth"

@@ -1,0 +1,12 @@
+"""Where networks compute."""
+
+import torch
+
+
+def best_device() -> torch.device:
+    """A CUDA GPU if there is one, else Apple's (MPS), else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")

@@ -1,0 +1,222 @@
+"""What one training step sees of an image: a square, randomly placed, warped and re-lit.
+
+Everything random about geometry and choice comes from a numpy Generator, so that it is the same on
+every device; fields of noise come from a torch Generator on the device.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Example = Mapping[str, npt.NDArray[Any]]
+"""What `vesselrl.reward.examples.reward_examples` returns."""
+
+Loader = Callable[[], Example]
+
+FEW = 3
+"""At most so many prompts' maps make a candidate that is not the mean of all."""
+UNSEEN = 0.1
+"""Share of patches whose candidate says nothing: the network must not lean on one segmenter."""
+
+
+@dataclass(frozen=True)
+class Resident:
+    """An example on the device where training runs.
+
+    Attributes:
+        image: uint8 (h, w).
+        truth: uint8 (h, w), 255 where all of the pixel is vessel.
+        mean: uint8 (h, w), the mean of the segmenter's maps, as levels.
+        own: uint8 (P, h, w), the segmenter's maps as levels.
+        corrupted: uint8 (C, h, w), corruptions of the truth as levels.
+    """
+
+    image: Tensor
+    truth: Tensor
+    mean: Tensor
+    own: Tensor
+    corrupted: Tensor
+
+    @classmethod
+    def of(cls, example: Example, device: torch.device) -> "Resident":
+        """Bring an example to a device."""
+        maps = torch.from_numpy(example["maps"]).to(device)
+        ours = torch.from_numpy(example["sources"] == "").to(device)
+        own = maps[ours]
+        return cls(
+            image=torch.from_numpy(example["image"]).to(device),
+            truth=torch.from_numpy(example["truth"]).to(device),
+            mean=_mean(own),
+            own=own,
+            corrupted=maps[~ours],
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Squares of side s from B images, each float32 (B, s, s).
+
+    Attributes:
+        image: about [0, 1].
+        candidate: in [0, 1], what the network is asked about.
+        judged: in [0, 1], the map whose mask is judged.
+        truth: in [0, 1].
+    """
+
+    image: Tensor
+    candidate: Tensor
+    judged: Tensor
+    truth: Tensor
+
+
+def sample_batch(
+    examples: Sequence[Resident], patch: int, rng: np.random.Generator, noise: torch.Generator
+) -> Batch:
+    """A random square of each example.
+
+    The candidate is the mean of all prompts' maps, as it is when the network is used, or of a few
+    of them, or for a small share nothing at all. The map whose mask is judged is a single prompt's
+    or a corruption of the truth. A corruption is never the candidate: it would tell the network
+    where the truth is.
+
+    Args:
+        examples: one for each square of the batch.
+        patch: the squares' side in pixels.
+        rng: draws places, warps and choices.
+        noise: draws fields; on the examples' device.
+    """
+    stacks = [_stack(example, rng) for example in examples]
+    sizes = [stack.shape[1:] for stack in stacks]
+    height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
+    canvas = torch.stack(
+        [functional.pad(s, (0, width - s.shape[2], 0, height - s.shape[1])) for s in stacks]
+    )
+    where = _random_places(np.array(sizes), patch, rng, canvas.device)
+    # grid_sample counts from -1 to 1 across the canvas.
+    grid = where * 2 / torch.tensor([width, height], device=canvas.device) - 1
+    squares = functional.grid_sample(canvas.float(), grid, align_corners=False)
+    image, truth = squares[:, 0] / 255, squares[:, 1] / 255
+    candidate, judged = ((squares[:, channel] + 0.5) / 256 for channel in (2, 3))
+    return Batch(_relit(image, rng, noise), candidate, judged, truth)
+
+
+def _stack(example: Resident, rng: np.random.Generator) -> Tensor:
+    """Image, truth, candidate and judged map of one example, uint8 (4, h, w)."""
+    pool = example.corrupted if len(example.corrupted) and rng.random() < 0.5 else example.own
+    judged = pool[int(rng.integers(len(pool)))]
+    return torch.stack([example.image, example.truth, _candidate(example, rng), judged])
+
+
+def _candidate(example: Resident, rng: np.random.Generator) -> Tensor:
+    kind = rng.random()
+    if kind < UNSEEN:
+        return torch.full_like(example.mean, 127)
+    if kind < 0.5:
+        count = int(rng.integers(1, min(FEW, len(example.own)) + 1))
+        few = rng.choice(len(example.own), count, replace=False)
+        return _mean(torch.stack([example.own[int(i)] for i in few]))
+    return example.mean
+
+
+def _mean(levels: Tensor) -> Tensor:
+    """Of maps as levels, uint8 (N, h, w), the mean as levels."""
+    return levels.float().mean(0).round().to(torch.uint8)
+
+
+def _random_places(
+    sizes: npt.NDArray[np.int64], patch: int, rng: np.random.Generator, device: torch.device
+) -> Tensor:
+    """Turn, mirror, shear, scale and bend a square for each image.
+
+    Args:
+        sizes: int (B, 2), height and width of each image.
+        patch: the squares' side.
+        rng: draws them.
+        device: of the result.
+
+    Returns:
+        float32 (B, patch, patch, 2): x and y in pixels, reflected at the image's edges.
+    """
+    count, extent = len(sizes), np.flip(sizes, 1).copy()
+    angle = rng.uniform(-np.pi, np.pi, count)
+    zoom = np.exp(rng.uniform(-0.3, 0.3, count))
+    shear = rng.uniform(-0.2, 0.2, count)
+    mirror = rng.choice([-1, 1], count)
+    cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
+    linear = np.stack([cos, cos * shear - sin * mirror, sin, sin * shear + cos * mirror], axis=1)
+    reach = np.clip(1 - patch / extent, 0.1, None)
+    centre = extent / 2 * (1 + rng.uniform(-1, 1, (count, 2)) * reach)
+    bends = rng.normal(0, 1, (count, 2, 5, 5)) * rng.uniform(0, 3, (count, 1, 1, 1))
+
+    def put(values: npt.NDArray[Any]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=device)
+
+    side = torch.arange(patch, device=device) + 0.5 - patch / 2
+    square = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1)
+    bend = functional.interpolate(put(bends), (patch, patch), mode="bicubic").permute(0, 2, 3, 1)
+    turned = torch.einsum("bij,hwj->bhwi", put(linear.reshape(-1, 2, 2)), square)
+    places = turned + bend + put(centre)[:, None, None]
+    ends = put(extent)[:, None, None]
+    folded = places.remainder(2 * ends)
+    return torch.minimum(folded, 2 * ends - folded).clamp_min(0.5).minimum(ends - 0.5)
+
+
+def _relit(image: Tensor, rng: np.random.Generator, noise: torch.Generator) -> Tensor:
+    """Random gamma, a smooth random gain, blur or sharpening, and noise on (B, s, s) in [0, 1]."""
+    count, size = len(image), image.shape[-1]
+    drawn = [rng.uniform(low, high, count) for low, high in ((-0.4, 0.4), (-0.7, 0.7), (0, 0.04))]
+    gamma, sharpness, grain = torch.tensor(
+        np.array(drawn), dtype=torch.float32, device=image.device
+    )[..., None, None]
+    field = torch.randn(count, 1, 4, 4, generator=noise, device=image.device)
+    gain = 1 + 0.15 * functional.interpolate(field, (size, size), mode="bicubic")[:, 0]
+    lit = image.clamp(1e-3, 1) ** gamma.exp() * gain
+    smooth = functional.avg_pool2d(lit[:, None], 3, stride=1, padding=1, count_include_pad=False)
+    lit = lit + sharpness * (lit - smooth[:, 0])
+    return lit + grain * torch.randn(lit.shape, generator=noise, device=image.device)
+
+
+class Residents:
+    """Examples on a device; the last ones used stay there, as far as memory goes."""
+
+    def __init__(self, loaders: Sequence[Loader], device: torch.device, kept_bytes: int) -> None:
+        self._loaders = loaders
+        self._device = device
+        self._kept_bytes = kept_bytes
+        self._kept: dict[int, Resident] = {}
+        self._bytes = 0
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._loaders)
+
+    def __getitem__(self, index: int) -> Resident:
+        """The example at a position among the loaders; threads may ask side by side."""
+        with self._lock:
+            resident = self._kept.pop(index, None)
+            if resident is None:
+                resident = Resident.of(self._loaders[index](), self._device)
+                self._bytes += _size(resident)
+            self._kept[index] = resident  # the last of the dict is the last used
+            for oldest in self._leaving():
+                self._bytes -= _size(self._kept.pop(oldest))
+            return resident
+
+    def _leaving(self) -> Iterator[int]:
+        over = self._bytes - self._kept_bytes
+        for index in list(self._kept)[:-1]:
+            if over <= 0:
+                return
+            over -= _size(self._kept[index])
+            yield index
+
+
+def _size(resident: Resident) -> int:
+    return sum(tensor.nbytes for tensor in vars(resident).values())

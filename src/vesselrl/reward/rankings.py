@@ -1,0 +1,86 @@
+"""Masks of one validation image with their true scores: what the network has to predict."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vesselrl.metrics.masks import Scores
+from vesselrl.reward.batches import Example, Loader
+from vesselrl.reward.calibration import Evidence, Line, PlattScaling
+from vesselrl.reward.closed_form import Probability, expected_scores
+from vesselrl.reward.network import SCORES, RewardNetwork, mean_candidate
+from vesselrl.reward.report_card import within_image_tau
+from vesselrl.segmenters.levels import from_levels
+
+THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The segmenter's maps of an example, cut at every threshold.
+
+    Attributes:
+        image: uint8 (h, w).
+        candidate: float32 (h, w) in [0, 1].
+        masks: bool (N, h, w).
+        true: ``dice``, ``recall``, ``precision``, each float64 (N,).
+    """
+
+    image: npt.NDArray[np.uint8]
+    candidate: Probability
+    masks: npt.NDArray[np.bool_]
+    true: dict[str, Scores]
+
+    @classmethod
+    def of(cls, example: Example) -> "Ranking":
+        """The ranking of one example."""
+        maps = from_levels(example["maps"][example["sources"] == ""])
+        masks = np.concatenate([maps > threshold for threshold in THRESHOLDS])
+        truth = example["truth"].astype(np.float32) / np.float32(255)
+        true = {key: score[:, 0] for key, score in expected_scores(masks, truth[None]).items()}
+        return cls(example["image"], mean_candidate(maps), masks, true)
+
+    def raw_scores(self, network: RewardNetwork) -> dict[str, Scores]:
+        """What a network predicts, before calibration."""
+        return network.raw_scores(self.masks, network.opinions(self.image, self.candidate))
+
+
+def ranking_tau(
+    network: RewardNetwork, validation: Iterable[Loader], objective: Sequence[str]
+) -> float:
+    """`within_image_tau` of the objective on validation images; one is in memory at a time."""
+
+    def mean(scores: Mapping[str, Scores]) -> Scores:
+        return np.mean([scores[key] for key in objective], axis=0)
+
+    rankings = (Ranking.of(load()) for load in validation)
+    return within_image_tau((mean(r.raw_scores(network)), mean(r.true)) for r in rankings)
+
+
+def calibrate(
+    network: RewardNetwork, validation: Sequence[Loader], objective: Sequence[str]
+) -> None:
+    """Fit both corrections of a network to validation images; see `vesselrl.reward.calibration`.
+
+    Args:
+        network: not calibrated yet; its ``scaling`` and ``lines`` are set.
+        validation: loaders of the images' examples; at least one.
+        objective: the scores whose mean is paid.
+    """
+    network.scaling = PlattScaling.fit(
+        [
+            Evidence.of(r.masks, network.opinions(r.image, r.candidate), r.true)
+            for r in (Ranking.of(load()) for load in validation)
+        ],
+        objective,
+    )
+    pairs = [(r.raw_scores(network), r.true) for r in (Ranking.of(load()) for load in validation)]
+    network.lines = {
+        key: Line.fit(
+            np.concatenate([raw[key] for raw, _ in pairs]),
+            np.concatenate([true[key] for _, true in pairs]),
+        )
+        for key in SCORES
+    }
