@@ -68,12 +68,12 @@ class Bench:
 
     def parameters(self, quick: bool = False) -> dict[str, Any]:
         """The parameters as a run would have them, but for ``conf/local``."""
+        logging.disable(logging.INFO)  # Kedro tells of its configuration
         from kedro.config import OmegaConfigLoader
 
         from vesselrl.overrides import resolve
         from vesselrl.settings import CONFIG_LOADER_ARGS
 
-        logging.disable(logging.INFO)  # Kedro tells of its configuration
         env = self.env or str(CONFIG_LOADER_ARGS["base_env"])
         loader = OmegaConfigLoader(str(PROJECT / "conf"), env, **CONFIG_LOADER_ARGS)
         return resolve(loader["parameters"], loader["globals"], {"quick": quick})[0]

@@ -10,3 +10,9 @@ def best_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def fastest_layout() -> torch.memory_format:
+    """How weights of convolutions lie in memory: channels last, but not on Apple's GPUs."""
+    usual, last = torch.contiguous_format, torch.channels_last
+    return usual if best_device().type == "mps" else last

@@ -141,6 +141,12 @@ def test_the_verdict_follows_tau_and_says_why(tau, fit):
 
 
 def test_a_network_that_a_hack_deceives_is_not_fit_however_well_it_orders():
-    verdict = fitness({"objective_tau": 0.9}, hacks(empty=True, dilated_truth=False), FITNESS)
+    verdict = fitness({"objective_tau": 0.9}, hacks(empty=True, full=False), FITNESS)
     assert verdict["fit"] is False
-    assert "deceived by dilated truth" in verdict["reason"]
+    assert "deceived by everything is vessel" in verdict["reason"]
+
+
+def test_a_network_that_cannot_tell_the_truth_itself_is_told_so_and_stays_fit():
+    verdict = fitness({"objective_tau": 0.9}, hacks(empty=True, dilated_truth=False), FITNESS)
+    assert verdict["fit"] is True
+    assert "tell the truth from truth, too thick" in verdict["reason"]

@@ -6,6 +6,7 @@ every device; fields of noise come from a torch Generator on the device.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -93,15 +94,17 @@ def sample_batch(
         noise: draws fields; on the examples' device.
     """
     stacks = [_stack(example, rng) for example in examples]
-    sizes = [stack.shape[1:] for stack in stacks]
-    height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
-    canvas = torch.stack(
-        [functional.pad(s, (0, width - s.shape[2], 0, height - s.shape[1])) for s in stacks]
+    sizes = np.array([stack.shape[1:] for stack in stacks])
+    places = _random_places(sizes, patch, rng, stacks[0].device)
+    # One by one: all images together, as floats, would not stay in a CPU's cache.
+    squares = torch.cat(
+        [
+            functional.grid_sample(
+                stack[None].float(), where[None], padding_mode="reflection", align_corners=False
+            )
+            for stack, where in zip(stacks, places, strict=True)
+        ]
     )
-    where = _random_places(np.array(sizes), patch, rng, canvas.device)
-    # grid_sample counts from -1 to 1 across the canvas.
-    grid = where * 2 / torch.tensor([width, height], device=canvas.device) - 1
-    squares = functional.grid_sample(canvas.float(), grid, align_corners=False)
     image, truth = squares[:, 0] / 255, squares[:, 1] / 255
     candidate, judged = ((squares[:, channel] + 0.5) / 256 for channel in (2, 3))
     return Batch(_relit(image, rng, noise), candidate, judged, truth)
@@ -142,7 +145,7 @@ def _random_places(
         device: of the result.
 
     Returns:
-        float32 (B, patch, patch, 2): x and y in pixels, reflected at the image's edges.
+        float32 (B, patch, patch, 2): x and y, from -1 to 1 across the image; beyond, outside.
     """
     count, extent = len(sizes), np.flip(sizes, 1).copy()
     angle = rng.uniform(-np.pi, np.pi, count)
@@ -159,13 +162,10 @@ def _random_places(
         return torch.tensor(values, dtype=torch.float32, device=device)
 
     side = torch.arange(patch, device=device) + 0.5 - patch / 2
-    square = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1)
-    bend = functional.interpolate(put(bends), (patch, patch), mode="bicubic").permute(0, 2, 3, 1)
-    turned = torch.einsum("bij,hwj->bhwi", put(linear.reshape(-1, 2, 2)), square)
-    places = turned + bend + put(centre)[:, None, None]
-    ends = put(extent)[:, None, None]
-    folded = places.remainder(2 * ends)
-    return torch.minimum(folded, 2 * ends - folded).clamp_min(0.5).minimum(ends - 0.5)
+    square = torch.stack(torch.meshgrid(side, side, indexing="xy")).flatten(1)
+    turned = (put(linear).reshape(-1, 2) @ square).view(count, 2, patch, patch)
+    places = turned + _enlarged(put(bends), patch) + put(centre)[..., None, None]
+    return (places * put(2 / extent)[..., None, None] - 1).permute(0, 2, 3, 1)
 
 
 def _relit(image: Tensor, rng: np.random.Generator, noise: torch.Generator) -> Tensor:
@@ -176,11 +176,30 @@ def _relit(image: Tensor, rng: np.random.Generator, noise: torch.Generator) -> T
         np.array(drawn), dtype=torch.float32, device=image.device
     )[..., None, None]
     field = torch.randn(count, 1, 4, 4, generator=noise, device=image.device)
-    gain = 1 + 0.15 * functional.interpolate(field, (size, size), mode="bicubic")[:, 0]
+    gain = 1 + 0.15 * _enlarged(field, size)[:, 0]
     lit = image.clamp(1e-3, 1) ** gamma.exp() * gain
-    smooth = functional.avg_pool2d(lit[:, None], 3, stride=1, padding=1, count_include_pad=False)
-    lit = lit + sharpness * (lit - smooth[:, 0])
+    lit = lit + sharpness * (lit - _smoothed(lit))
     return lit + grain * torch.randn(lit.shape, generator=noise, device=image.device)
+
+
+def _smoothed(image: Tensor) -> Tensor:
+    """Means of 3 × 3 pixels of (B, s, s), those at the edges repeated."""
+    wide = functional.pad(image, (1, 1, 1, 1), mode="replicate")
+    rows = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
+    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9
+
+
+def _enlarged(grid: Tensor, side: int) -> Tensor:
+    """Bicubic interpolation of (..., n, n) to (..., side, side), as two products of matrices."""
+    weights = _cubic(grid.shape[-1], side, grid.device)
+    return weights @ grid @ weights.T
+
+
+@lru_cache
+def _cubic(count: int, side: int, device: torch.device) -> Tensor:
+    """What each of `count` points in a row adds to each of `side`, float (side, count)."""
+    points = torch.eye(count, device=device)[None, :, :, None]
+    return functional.interpolate(points, (side, 1), mode="bicubic")[0, :, :, 0].T.contiguous()
 
 
 class Residents:

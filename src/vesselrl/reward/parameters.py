@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vesselrl.parameters import ParameterModel
 from vesselrl.segmenters.parameters import SegmenterParameters
@@ -24,7 +24,7 @@ class TrainingParameters(ParameterModel):
     members: int = Field(ge=1, description="networks in the ensemble")
     features: list[int] = Field(min_length=6, max_length=6, description="MONAI BasicUNet's widths")
     downscale: Literal[1, 2, 4] = Field(description="they work at this part of the resolution")
-    patch: int = Field(ge=64, multiple_of=32, description="side of the training crops, in pixels")
+    patch: int = Field(ge=64, description="side of the training crops, in pixels")
     batch: int = Field(ge=2)
     iterations: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
@@ -35,6 +35,16 @@ class TrainingParameters(ParameterModel):
         description="lower_bound: mean - kappa * standard deviation of the members; or the least"
     )
     kappa: float = Field(ge=0, description="of the lower bound")
+
+    @model_validator(mode="after")
+    def _patch_fits(self) -> "TrainingParameters":
+        stride = 16 * self.downscale  # the network halves its input four times
+        if self.patch % stride:
+            raise ValueError(
+                f"patch is {self.patch}; with downscale {self.downscale} it must be a multiple of "
+                f"{stride}"
+            )
+        return self
 
     @property
     def architecture(self) -> "Architecture":

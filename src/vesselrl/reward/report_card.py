@@ -13,6 +13,7 @@ from scipy.stats import kendalltau, spearmanr
 
 from vesselrl.metrics.masks import Scores
 from vesselrl.reward.calibration import Line
+from vesselrl.reward.names import AGAINST_TRUTH, hack_name
 from vesselrl.reward.parameters import FitnessParameters
 
 ImageScores = Mapping[str, Scores]
@@ -136,6 +137,10 @@ def fitness(
 ) -> dict[str, Any]:
     """The verdict in words, from validation images alone.
 
+    A policy chooses among masks that a segmenter offers, never the truth: that a network takes too
+    much or too little for the truth itself shows how fine it sees, which is said, but does not make
+    it unfit.
+
     Args:
         val: `report_card` of validation images.
         hacks: `vesselrl.reward.hacks.ranked_right` of validation images.
@@ -145,21 +150,31 @@ def fitness(
         ``fit`` and ``reason``.
     """
     tau = val["objective_tau"]
-    wrong = hacks.loc[~hacks["right"].astype(bool), "hack"]
+    wrong = list(hacks.loc[~hacks["right"].astype(bool), "hack"])
+    deceiving = [hack for hack in wrong if hack not in AGAINST_TRUTH]
+    blurred = [hack for hack in wrong if hack in AGAINST_TRUTH]
     ordered = tau >= parameters.tau
-    order = f"It orders the masks of one validation image with Kendall's tau {tau:.2f}, " + (
-        f"which reaches the {parameters.tau:.2f} asked for"
-        if ordered
-        else f"which is below the {parameters.tau:.2f} asked for: a policy would learn little or "
-        "learn its errors"
-    )
-    hacked = (
-        "and it ranks every hack as the truth does."
-        if wrong.empty
-        else f"and it is deceived by {', '.join(w.replace('_', ' ') for w in wrong)}: a policy "
-        "could raise its reward without making better masks."
-    )
-    return {"fit": bool(ordered and wrong.empty), "reason": f"{order}; {hacked}"}
+    sentences = [
+        f"It orders the masks of one validation image with Kendall's tau {tau:.2f}, "
+        + (
+            f"which reaches the {parameters.tau:.2f} asked for."
+            if ordered
+            else f"which is below the {parameters.tau:.2f} asked for: a policy would learn little "
+            "or learn its errors."
+        ),
+        "It is deceived by "
+        + ", ".join(map(hack_name, deceiving))
+        + ": a policy could raise its reward without making better masks."
+        if deceiving
+        else "No mask that a policy could find deceives it.",
+    ]
+    if blurred:
+        sentences.append(
+            "It does not see finely enough to tell the truth from "
+            + ", ".join(map(hack_name, blurred))
+            + ": what it rates best may be off in the same way."
+        )
+    return {"fit": bool(ordered and not deceiving), "reason": " ".join(sentences)}
 
 
 def _mean(image: ImageScores, source: str, objective: Sequence[str]) -> Scores:

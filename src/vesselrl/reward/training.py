@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from threading import Event
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from vesselrl.checkpoints import Checkpoints
@@ -93,7 +94,10 @@ def train_reward_network(
 
     total = parameters.members * parameters.iterations
     # Members train side by side: torch leaves Python to the others while it computes.
-    with tqdm(total=total, desc="Reward network") as progress, ThreadPoolExecutor() as pool:
+    with (
+        tqdm(total=total, desc="Reward network") as progress,
+        ThreadPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
         try:
             for training_member in [pool.submit(train, i) for i in range(len(members))]:
                 training_member.result()
@@ -135,10 +139,11 @@ class Member:
         self._rng = np.random.default_rng(seed)
         self._noise = torch.Generator(device).manual_seed(seed)
         self._network = parameters.architecture.build(seed).to(device)
-        self._average = AveragedModel(
-            self._network, multi_avg_fn=get_ema_multi_avg_fn(parameters.ema_decay)
-        )
-        self._optimiser = torch.optim.AdamW(self._network.parameters())
+        self._average = deepcopy(self._network)
+        # Lists made once: AveragedModel makes them at every step, which costs more than the means.
+        self._weights = list(self._network.parameters())
+        self._means = list(self._average.parameters())
+        self._optimiser = torch.optim.AdamW(self._weights, fused=True)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimiser,
             parameters.learning_rate,
@@ -173,13 +178,16 @@ class Member:
         loss.backward()
         self._optimiser.step()
         self._schedule.step()
-        self._average.update_parameters(self._network)
+        decay = self._parameters.ema_decay if self.iteration else 0.0
+        get_ema_multi_avg_fn(decay)(self._means, self._weights, self.iteration)
         self._losses.append(loss.detach())
         self.iteration += 1
 
     def check(self, validation: Sequence[Loader], objective: Sequence[str]) -> None:
         """Rank the masks of validation images; the weights that rank best are kept."""
-        averaged = self._average.module.eval()
+        averaged = self._average.eval()
+        for kept, now in zip(averaged.buffers(), self._network.buffers(), strict=True):
+            kept.copy_(now)
         alone = RewardNetwork([averaged], self._parameters.architecture, NO_LIMIT, "min", kappa=0)
         tau = ranking_tau(alone, validation, objective)
         if all(tau > record["tau"] for record in self.records):
