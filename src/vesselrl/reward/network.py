@@ -78,7 +78,7 @@ class Architecture:
                 part.is_pad = False  # for odd sides, which multiples of `stride` never lead to
         return nn.Sequential(
             nn.PixelUnshuffle(self.downscale), unet, nn.PixelShuffle(self.downscale)
-        ).to(memory_format=fastest_layout())  # type: ignore[call-overload, no-any-return]
+        ).to(memory_format=fastest_layout())  # type: ignore[call-overload]
 
 
 def network_input(image: Tensor, candidate: Tensor) -> Tensor:
