@@ -28,11 +28,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from measuring import table
 
 PROJECT = Path(__file__).parents[1]
 SIDE = 512
@@ -133,16 +135,17 @@ class Measurement:
 
 
 def start(what: str, raw_dir: Path, out_dir: Path) -> subprocess.Popen[str]:
-    """Start a measurement in a session of its own."""
+    """Start a measurement in a session of its own; what it says of errors is in ``errors.txt``."""
     command = [sys.executable, __file__, "--measure", what, str(raw_dir), str(out_dir)]
-    return subprocess.Popen(
-        command,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
+    with (out_dir.parent / "errors.txt").open("w") as errors:
+        return subprocess.Popen(
+            command,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
 
 
 def measure(what: str, raw_dir: Path, out_dir: Path, count: int) -> Measurement:
@@ -158,7 +161,8 @@ def measure(what: str, raw_dir: Path, out_dir: Path, count: int) -> Measurement:
     assert process.stdout is not None
     said = process.stdout.read()
     if process.returncode:
-        raise SystemExit(f"{what} failed: {said}")
+        errors = (out_dir.parent / "errors.txt").read_text()
+        raise SystemExit(f"{what} failed: {said}{errors[-2000:]}")
     before, seconds = (float(word) for word in said.split()[-2:])
     return Measurement(count, seconds, (sum(busy.values()) - before) / seconds, peak)
 
@@ -214,12 +218,6 @@ def tell_kills(raw_dir: Path, folder: Path, count: int, kills: int) -> None:
         f"\n{killed} runs on {count:,} images killed at random moments and run again: "
         f"{equal} of {kills} equal, file by file, to a run that was not killed."
     )
-
-
-def table(rows: Iterable[tuple[str, ...]]) -> str:
-    """A Markdown table."""
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * lines[0].count(" | ") + "---|", *lines[1:]])
 
 
 def tell_speed(images: int, folder: Path) -> None:

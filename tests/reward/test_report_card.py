@@ -46,7 +46,7 @@ def test_a_perfect_judge():
             "mae": 0,
             "mae_raw": 0,
             "calibration_error": 0,
-            "disagreement_r": 0,
+            "disagreement_r": None,
             "objective_tau": 1,
             "objective_regret": 0,
             "n_images": 2,

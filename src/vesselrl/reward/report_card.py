@@ -23,7 +23,7 @@ RIVAL = "rival_"
 """How the scores of rivals begin."""
 
 
-def report_card(images: Sequence[ImageScores], objective: Sequence[str]) -> dict[str, float]:
+def report_card(images: Sequence[ImageScores], objective: Sequence[str]) -> dict[str, float | None]:
     """Agreement of predicted with true scores.
 
     Args:
@@ -34,7 +34,8 @@ def report_card(images: Sequence[ImageScores], objective: Sequence[str]) -> dict
         Of Dice: see `agreement`; ``mae_raw``, the mean absolute error before calibration;
         ``calibration_error``, the expected calibration error over ten equal bins (Guo et al., "On
         calibration of modern neural networks", ICML 2017); ``disagreement_r``, Spearman's r between
-        the members' disagreement and the error of what they predict. Of the objective:
+        the members' disagreement and the error of what they predict, None for a single member. Of
+        the objective:
         ``objective_tau`` and ``objective_regret``, as ``within_image_tau`` and ``top1_regret``.
         Without images ``n_images`` alone.
     """
@@ -133,7 +134,7 @@ def within_image_tau(pairs: Iterable[tuple[Scores, Scores]]) -> float:
 
 
 def fitness(
-    val: Mapping[str, float], hacks: pd.DataFrame, parameters: FitnessParameters
+    val: Mapping[str, float | None], hacks: pd.DataFrame, parameters: FitnessParameters
 ) -> dict[str, Any]:
     """The verdict in words, from validation images alone.
 
@@ -149,7 +150,7 @@ def fitness(
     Returns:
         ``fit`` and ``reason``.
     """
-    tau = val["objective_tau"]
+    tau = val["objective_tau"] or 0.0
     wrong = list(hacks.loc[~hacks["right"].astype(bool), "hack"])
     deceiving = [hack for hack in wrong if hack not in AGAINST_TRUTH]
     blurred = [hack for hack in wrong if hack in AGAINST_TRUTH]
@@ -182,9 +183,9 @@ def _mean(image: ImageScores, source: str, objective: Sequence[str]) -> Scores:
     return mean
 
 
-def _spearman(a: Scores, b: Scores) -> float:
+def _spearman(a: Scores, b: Scores) -> float | None:
     if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
+        return None
     return float(spearmanr(a, b).statistic)
 
 
