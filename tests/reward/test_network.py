@@ -65,6 +65,12 @@ def test_scaling_moves_the_log_odds_of_every_pixel(case):
     np.testing.assert_allclose(np.log(scaled / (1 - scaled)), 2 * odds + 1, atol=1e-3)
 
 
+def test_the_networks_own_map_is_its_members_mean_and_not_scaled(case):
+    image, candidate, _ = case
+    own = make(scaling=PlattScaling(2, 1)).own_map(image, candidate)
+    np.testing.assert_array_equal(own, make().opinions(image, candidate).mean(0))
+
+
 def test_each_score_has_its_own_line(case):
     image, candidate, masks = case
     lines = {"dice": (0.5, 0.1), "recall": (0.8, 0.0), "precision": (0.0, 0.4)}

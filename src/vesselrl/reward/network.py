@@ -154,10 +154,8 @@ class RewardNetwork:
         """Where the members are."""
         return next(self.members[0].parameters()).device
 
-    @one_thread()
-    @torch.inference_mode()
     def opinions(self, image: npt.NDArray[np.uint8], candidate: Probability) -> Probability:
-        """Where each member believes the truth to be.
+        """Where each member believes the truth to be, scaled so that masks are judged well.
 
         Args:
             image: uint8 (H, W) or (H, W, 3).
@@ -166,13 +164,27 @@ class RewardNetwork:
         Returns:
             float32 (M, H, W): per pixel the probability of vessel.
         """
+        return self._probabilities(image, candidate, self.scaling)
+
+    def own_map(self, image: npt.NDArray[np.uint8], candidate: Probability) -> Probability:
+        """Where the network itself sees vessel, float32 (H, W): its members' mean.
+
+        Not scaled: the scaling is fitted to scores of masks, not to single pixels.
+        """
+        return self._probabilities(image, candidate, PlattScaling()).mean(0)
+
+    @one_thread()
+    @torch.inference_mode()
+    def _probabilities(
+        self, image: npt.NDArray[np.uint8], candidate: Probability, scaling: PlattScaling
+    ) -> Probability:
         height, width = candidate.shape
         pair = torch.from_numpy(reduced(np.stack([grey(image), candidate]), self.max_side))
         pair = network_input(pair[:1], pair[1:]).to(self.device)
         padding = [-side % self.architecture.stride for side in (pair.shape[3], pair.shape[2])]
         padded = functional.pad(pair, (0, padding[0], 0, padding[1]), mode="replicate")
         odds = torch.cat([member(padded) for member in self.members])
-        q = (self.scaling.slope * odds + self.scaling.intercept).sigmoid()
+        q = (scaling.slope * odds + scaling.intercept).sigmoid()
         q = q[..., : pair.shape[2], : pair.shape[3]]
         if q.shape[2:] != (height, width):
             q = functional.interpolate(q, (height, width), mode="bilinear", align_corners=False)

@@ -195,7 +195,7 @@ def draw_predictions(
         probabilities = from_levels(candidates[sample]()["levels"])
 
         def posterior() -> Any:
-            return network.opinions(images[sample](), mean_candidate(probabilities)).mean(0)
+            return network.own_map(images[sample](), mean_candidate(probabilities))
 
         return draw(chooses, decode_state(state), probabilities, action_set, posterior)
 
