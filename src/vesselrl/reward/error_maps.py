@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from vesselrl.report.gallery import GROUND, PAPER, PARTS
 from vesselrl.report.style import RC
 from vesselrl.reward.closed_form import Probability
-from vesselrl.rl.actions import DEFAULT_THRESHOLD
+from vesselrl.rl.actions import default_mask
 from vesselrl.rl.scenes import Scene
 
 Mask = npt.NDArray[np.bool_]
@@ -67,7 +67,7 @@ def draw_error_maps(
 
     def predicted_dice(sample: str) -> float:
         scene = load(sample)
-        mask = _default_mask(scene, default_prompt)
+        mask = default_mask(scene.probabilities, default_prompt)
         return float(scene.predicted_scores(mask[None])["dice"][0])
 
     chosen = evenly_spread({sample: predicted_dice(sample) for sample in samples})
@@ -81,14 +81,9 @@ def draw_error_maps(
         )
         for row, sample in zip(rows, chosen, strict=True):
             scene = load(sample)
-            _draw_row(row, sample, scene, _default_mask(scene, default_prompt))
+            _draw_row(row, sample, scene, default_mask(scene.probabilities, default_prompt))
         _draw_keys(figure, keys)
     return figure
-
-
-def _default_mask(scene: Scene, prompt: int) -> Mask:
-    mask: Mask = scene.probabilities[prompt] > DEFAULT_THRESHOLD
-    return mask
 
 
 def _draw_row(row: Sequence[Axes], sample: str, scene: Scene, mask: Mask) -> None:

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from vesselrl.reward.closed_form import Probability
 from vesselrl.reward.network import RewardNetwork, grey
-from vesselrl.rl.actions import DEFAULT_THRESHOLD
+from vesselrl.rl.actions import default_mask
 from vesselrl.rl.scenes import Scene
 from vesselrl.threads import one_thread
 
@@ -72,7 +72,7 @@ def hack_pairs(
         Name → (hack, reference), each bool (H, W).
     """
     truth = scene.truth
-    default = scene.probabilities[default_prompt] > DEFAULT_THRESHOLD
+    default = default_mask(scene.probabilities, default_prompt)
     low, high = EDGE_QUANTILES
     edges = canny(grey(scene.image), EDGE_SIGMA, low, high, use_quantiles=True)
     return {

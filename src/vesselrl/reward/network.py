@@ -22,9 +22,9 @@ from vesselrl.devices import best_device, fastest_layout
 from vesselrl.metrics.masks import Scores
 from vesselrl.reward.calibration import Line, PlattScaling
 from vesselrl.reward.closed_form import Probability, expected_scores
+from vesselrl.reward.parameters import STRIDE
 from vesselrl.threads import one_thread
 
-STRIDE = 16  # BasicUNet halves its input four times
 SCORES = ("dice", "recall", "precision")
 Aggregation = Literal["lower_bound", "min"]
 

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from vesselrl.reward.network import Architecture
 
 
+STRIDE = 16
+"""MONAI's BasicUNet halves its input four times."""
+
+
 class ExampleParameters(ParameterModel):
     """What the network is shown of each labelled image."""
 
@@ -38,7 +42,7 @@ class TrainingParameters(ParameterModel):
 
     @model_validator(mode="after")
     def _patch_fits(self) -> "TrainingParameters":
-        stride = 16 * self.downscale  # the network halves its input four times
+        stride = STRIDE * self.downscale
         if self.patch % stride:
             raise ValueError(
                 f"patch is {self.patch}; with downscale {self.downscale} it must be a multiple of "

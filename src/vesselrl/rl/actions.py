@@ -28,6 +28,12 @@ Choice = tuple[int, ...]
 State = tuple[Choice, ...]
 
 
+def default_mask(probabilities: Probability, default_prompt: int) -> Mask:
+    """What the segmenter says if nobody chooses: that prompt's map cut at 0.5, bool (H, W)."""
+    mask: Mask = probabilities[default_prompt] > DEFAULT_THRESHOLD
+    return mask
+
+
 class Setting(NamedTuple):
     """A prompt, a threshold and an operation, by their positions in the lists of `ActionSet`."""
 
@@ -101,8 +107,7 @@ class ActionSet:
 
     def default_mask(self, probabilities: Probability) -> Mask:
         """The default prompt's map cut at 0.5, bool (H, W)."""
-        mask: Mask = probabilities[self.default_prompt] > DEFAULT_THRESHOLD
-        return mask
+        return default_mask(probabilities, self.default_prompt)
 
     def describe(self, setting: Setting) -> dict[str, object]:
         """The setting in names: prompt, threshold, operations."""

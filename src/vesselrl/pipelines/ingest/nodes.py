@@ -30,10 +30,6 @@ SAMPLE_COLUMNS = [
     "id", "file", "width", "height", "group", "split", "sha256", "vessel_fraction", "text",
 ]  # fmt: skip
 
-LOOK_ALIKE_COLUMNS = [
-    "distance", "file_1", "file_2", "group_1", "group_2", "split_1", "split_2",
-]  # fmt: skip
-
 
 def check_annotations(
     raw_annotations: Opener,
@@ -189,7 +185,7 @@ def split_samples(
     return (
         rows.loc[rows["file"].isin(used), SAMPLE_COLUMNS],
         report,
-        pd.DataFrame(duplicates.as_rows(look_alikes, by_group), columns=LOOK_ALIKE_COLUMNS),
+        pd.DataFrame(duplicates.as_rows(look_alikes, by_group), columns=duplicates.COLUMNS),
         assignment.stored(assigned, earlier, split.fractions, seed, pseudonymise),
         {kind: table for kind, table in names.table.items() if kind == "groups"},
     )
