@@ -23,8 +23,8 @@ def draw_batch(examples, patch, seed=0):
 @pytest.mark.parametrize("patch", [64, 128])
 def test_squares_have_their_size_even_where_the_image_is_smaller(drawn, patch):
     batch = draw_batch([make_example(drawn, "i0"), make_example(drawn, "i1")], patch)
-    for part in vars(batch).values():
-        assert part.shape == (2, patch, patch)
+    for name, part in batch._asdict().items():
+        assert part.shape == ((2,) if name == "cut" else (2, patch, patch))
         assert part.dtype == torch.float32
         assert part.isfinite().all()
     for part in (batch.candidate, batch.judged, batch.truth):
@@ -85,7 +85,7 @@ def test_examples_without_corruptions_serve_too(drawn):
 def test_the_same_seed_draws_the_same_batch(drawn):
     examples = [make_example(drawn, "i0")]
     one, same, other = (draw_batch(examples, 64, seed) for seed in (0, 0, 1))
-    for part in vars(one):
+    for part in one._asdict():
         torch.testing.assert_close(getattr(one, part), getattr(same, part), rtol=0, atol=0)
         assert not torch.equal(getattr(one, part), getattr(other, part))
 

@@ -1,3 +1,4 @@
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ from vesselrl.reward.examples import reward_examples
 from vesselrl.reward.loss import reward_loss
 from vesselrl.reward.rankings import Ranking
 from vesselrl.reward.report_card import within_image_tau
-from vesselrl.reward.training import train_reward_network
+from vesselrl.reward.training import MemberLoss, graphed, train_reward_network
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_the_loss_is_least_at_the_truth():
     truth = torch.from_numpy(rng.random((2, 16, 16)) > 0.7).float()
     judged = torch.from_numpy(rng.random((2, 16, 16), dtype=np.float32))
     right, unsure, wrong = (
-        reward_loss(logits, judged, truth, np.random.default_rng(1)).item()
+        reward_loss(logits, judged, torch.tensor([0.3, 0.7]), truth).item()
         for logits in (20 * truth - 10, torch.zeros_like(truth), 10 - 20 * truth)
     )
     assert right < 0.01 < unsure < wrong
@@ -159,3 +160,17 @@ def test_masks_of_a_ranking_have_their_true_scores(loaders, drawn):
     good, noise = ranking.true["dice"][8], ranking.true["dice"][11]
     assert good > 0.9
     assert noise < 0.5
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_on_a_gpu_the_graphed_loss_is_the_loss(reward_parameters):
+    parameters, device = reward_parameters.training, torch.device("cuda")
+    network = parameters.architecture.build(0).to(device)
+    twin = deepcopy(network)
+    shape = (parameters.batch, parameters.patch, parameters.patch)
+    losses = graphed(MemberLoss(network), parameters, device), MemberLoss(twin)
+    for _ in range(3):
+        parts = [torch.rand(shape, device=device) for _ in range(5)]
+        parts[3] = parts[3][:, 0, 0].contiguous()
+        of_graph, of_module = (loss(*parts) for loss in losses)
+        torch.testing.assert_close(of_graph, of_module, rtol=1e-3, atol=1e-3)

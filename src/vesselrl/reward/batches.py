@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -60,20 +60,21 @@ class Resident:
         )
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Squares of side s from B images, each float32 (B, s, s).
 
     Attributes:
         image: about [0, 1].
         candidate: in [0, 1], what the network is asked about.
         judged: in [0, 1], the map whose mask is judged.
+        cut: (B,) instead, where it is cut for its mask.
         truth: in [0, 1].
     """
 
     image: Tensor
     candidate: Tensor
     judged: Tensor
+    cut: Tensor
     truth: Tensor
 
 
@@ -107,7 +108,9 @@ def sample_batch(
     )
     image, truth = squares[:, 0] / 255, squares[:, 1] / 255
     candidate, judged = ((squares[:, channel] + 0.5) / 256 for channel in (2, 3))
-    return Batch(_relit(image, rng, noise), candidate, judged, truth)
+    lit = _relit(image, rng, noise)
+    cut = torch.as_tensor(rng.uniform(0.1, 0.9, len(lit)), dtype=lit.dtype, device=lit.device)
+    return Batch(lit, candidate, judged, cut, truth)
 
 
 def _stack(example: Resident, rng: np.random.Generator) -> Tensor:

@@ -1,26 +1,23 @@
 """What a member of the reward network learns by."""
 
-import numpy as np
-import torch
 from monai.losses import DiceLoss
 from torch import Tensor
 from torch.nn import functional
 
 
-def reward_loss(logits: Tensor, judged: Tensor, truth: Tensor, rng: np.random.Generator) -> Tensor:
+def reward_loss(logits: Tensor, judged: Tensor, cut: Tensor, truth: Tensor) -> Tensor:
     """2 BCE + (expected Dice - true Dice)^2 + 1/2 soft Dice loss, a float ().
 
     The first and last term ask where the truth is, the middle one that a mask is judged well.
 
     Args:
         logits: float (B, H, W), the network's answer.
-        judged: float (B, H, W) in [0, 1]; cut at a random threshold it is the mask to judge.
+        judged: float (B, H, W) in [0, 1], a map whose mask is judged.
+        cut: float (B,), where it is cut for that.
         truth: float (B, H, W) in [0, 1].
-        rng: draws the thresholds.
     """
     q = logits.sigmoid()
-    cuts = torch.as_tensor(rng.uniform(0.1, 0.9, len(q)), dtype=q.dtype, device=q.device)
-    mask = (judged > cuts[:, None, None]).to(q.dtype)
+    mask = (judged > cut[:, None, None]).to(q.dtype)
 
     def dice(where: Tensor) -> Tensor:
         total = mask.sum((1, 2)) + where.sum((1, 2))

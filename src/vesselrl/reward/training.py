@@ -1,10 +1,10 @@
 """Training of the reward network's members."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from threading import Event
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.devices import best_device
 from vesselrl.errors import VesselrlError
-from vesselrl.reward.batches import Loader, Residents, sample_batch
+from vesselrl.reward.batches import Batch, Loader, Residents, sample_batch
 from vesselrl.reward.loss import reward_loss
 from vesselrl.reward.network import RewardNetwork, network_input
 from vesselrl.reward.parameters import ExampleParameters, TrainingParameters
@@ -140,6 +140,8 @@ class Member:
         self._noise = torch.Generator(device).manual_seed(seed)
         self._network = parameters.architecture.build(seed).to(device)
         self._average = deepcopy(self._network)
+        loss = MemberLoss(self._network)
+        self._loss = graphed(loss, parameters, device) if device.type == "cuda" else loss
         # Lists made once: AveragedModel makes them at every step, which costs more than the means.
         self._weights = list(self._network.parameters())
         self._means = list(self._average.parameters())
@@ -170,17 +172,14 @@ class Member:
         p = self._parameters
         chosen = self._rng.integers(0, len(residents), p.batch)
         examples = [residents[int(i)] for i in chosen]
-        batch = sample_batch(examples, p.patch, self._rng, self._noise)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-            logits = self._network(network_input(batch.image, batch.candidate))[:, 0]
-        loss = reward_loss(logits.float(), batch.judged, batch.truth, self._rng)
+        loss = self._loss(*sample_batch(examples, p.patch, self._rng, self._noise))
         self._optimiser.zero_grad()
         loss.backward()
         self._optimiser.step()
         self._schedule.step()
         decay = self._parameters.ema_decay if self.iteration else 0.0
         get_ema_multi_avg_fn(decay)(self._means, self._weights, self.iteration)
-        self._losses.append(loss.detach())
+        self._losses.append(loss.detach().clone())  # a graph's next step overwrites it
         self.iteration += 1
 
     def check(self, validation: Sequence[Loader], objective: Sequence[str]) -> None:
@@ -227,6 +226,45 @@ class Member:
         self._average.load_state_dict(state["average"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
+
+
+class MemberLoss(nn.Module):
+    """From the parts of a `Batch` to what a member's step makes smaller, a float ()."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self._network = network
+
+    def forward(
+        self,
+        image: torch.Tensor,
+        candidate: torch.Tensor,
+        judged: torch.Tensor,
+        cut: torch.Tensor,
+        truth: torch.Tensor,
+    ) -> torch.Tensor:
+        """See `reward_loss`."""
+        on_gpu = image.device.type == "cuda"
+        with torch.autocast(image.device.type, torch.bfloat16, on_gpu, cache_enabled=False):
+            logits = self._network(network_input(image, candidate))[:, 0]
+        return reward_loss(logits.float(), judged, cut, truth)
+
+
+def graphed(
+    loss: MemberLoss, parameters: TrainingParameters, device: torch.device
+) -> Callable[..., torch.Tensor]:
+    """The loss as CUDA graphs, forward and backward, for batches of one size.
+
+    A network this small costs a GPU less time than Python needs to ask for its parts one by one.
+    """
+    shape = (parameters.batch, parameters.patch, parameters.patch)
+    parts = dict.fromkeys(Batch._fields, shape) | {"cut": shape[:1]}
+    # Each becomes the memory that a part is copied to: all must be their own.
+    memory = tuple(torch.rand(size, device=device) for size in parts.values())
+    before = deepcopy(loss.state_dict())
+    fast = torch.cuda.make_graphed_callables(loss, memory)
+    loss.load_state_dict(before)  # the warm-up moved the means of the normalisation
+    return cast("Callable[..., torch.Tensor]", fast)
 
 
 def _on_cpu(module: nn.Module) -> State:
