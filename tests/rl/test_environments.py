@@ -72,6 +72,18 @@ def test_the_last_observation_is_kept_and_the_next_episode_begins(environment):
             assert observation[-1] == 0
 
 
+def test_who_changes_a_last_observation_changes_no_other(environment):
+    one, other = (make(environment._outcomes) for _ in range(2))
+    one.reset(), other.reset()
+    for _ in range(20):
+        actions = [environment.action_space.sample() for _ in range(2)]
+        (seen, _, _, infos), (expected, *_) = one.step(actions), other.step(actions)
+        assert np.array_equal(seen, expected)
+        for info in infos:
+            if "terminal_observation" in info:
+                info["terminal_observation"] += 1
+
+
 def test_each_environment_shows_every_image_before_one_comes_again(outcomes_of):
     environment = make(outcomes_of("setting", 1))
     shown = [[info["sample"] for info in infos] for *_, infos in play(environment, 8)[1]]
