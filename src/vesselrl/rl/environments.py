@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,16 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from vesselrl.rl.actions import Choice, State
 from vesselrl.rl.observations import Observer
-from vesselrl.rl.outcomes import Outcomes
+from vesselrl.rl.outcomes import Outcome, Outcomes
 from vesselrl.rl.parameters import Judge
 
 
 @dataclass
 class _Episode:
-    """Where an environment stands; `gain` is the sum of the rewards so far."""
+    """Where an environment stands: `outcome` of the last mask, `gain` the rewards so far."""
 
     sample: str
+    outcome: Outcome
     state: State = ()
     step: int = 0
     gain: float = 0.0
@@ -60,10 +62,10 @@ class CandidateVecEnv(VecEnv):
         )
         self._outcomes = outcomes
         self._observer = observer
-        self._paid_by = paid_by
+        self._paid = attrgetter("gold" if paid_by == "ground_truth" else "proxy")
         self._generators = [np.random.default_rng([seed, index]) for index in range(n_envs)]
         self._ahead: list[list[str]] = [[] for _ in range(n_envs)]
-        self._episodes = [_Episode("")] * n_envs
+        self._episodes: list[_Episode] = []
         self._actions: list[Choice] = []
         self._observe = cache(self._observe_anew)
 
@@ -81,9 +83,10 @@ class CandidateVecEnv(VecEnv):
         """Observations (n_envs, size), rewards (n_envs,), dones (n_envs,), infos."""
         rewards, infos = zip(*map(self._advance, self._episodes, self._actions), strict=True)
         dones = [episode.step == self._outcomes.rules.length for episode in self._episodes]
-        for index in np.flatnonzero(dones).tolist():
-            infos[index].update(self._ending(self._episodes[index]))
-            self._episodes[index] = self._next_episode(index)
+        for index, done in enumerate(dones):
+            if done:
+                infos[index].update(self._ending(self._episodes[index]))
+                self._episodes[index] = self._next_episode(index)
         return self._observations(), np.array(rewards, np.float32), np.array(dones), list(infos)
 
     def state(self) -> dict[str, Any]:
@@ -126,30 +129,36 @@ class CandidateVecEnv(VecEnv):
             generator.bit_generator.state = words
         self._ahead = [list(samples) for samples in state["ahead"]]
         self._episodes = [
-            _Episode(sample, tuple(map(tuple, choices)), step, gain)
+            _Episode(sample, self._outcomes.of(sample, choices), choices, step, gain)
             for sample, choices, step, gain in zip(
-                state["sample"], state["choices"], state["step"], state["gain"], strict=True
+                state["sample"],
+                [tuple(map(tuple, choices)) for choices in state["choices"]],
+                state["step"],
+                state["gain"],
+                strict=True,
             )
         ]
         return self._observations()
 
-    def _next_episode(self, index: int) -> "_Episode":
+    def _next_episode(self, index: int) -> _Episode:
         if not self._ahead[index]:
             order = self._generators[index].permutation(len(self._outcomes.samples))
             self._ahead[index] = [self._outcomes.samples[i] for i in order]
-        return _Episode(self._ahead[index].pop())
+        sample = self._ahead[index].pop()
+        return _Episode(sample, self._outcomes.of(sample, ()))
 
-    def _advance(self, episode: "_Episode", choice: Choice) -> tuple[float, dict[str, Any]]:
-        before = self._paid(episode)
+    def _advance(self, episode: _Episode, choice: Choice) -> tuple[float, dict[str, Any]]:
+        before = self._paid(episode.outcome)
         episode.state = self._outcomes.rules.extend(episode.state, choice)
+        episode.outcome = self._outcomes.of(episode.sample, episode.state)
         episode.step += 1
-        reward = self._paid(episode) - before
+        reward = self._paid(episode.outcome) - before
         episode.gain += reward
         return reward, {"TimeLimit.truncated": False}
 
-    def _ending(self, episode: "_Episode") -> dict[str, Any]:
+    def _ending(self, episode: _Episode) -> dict[str, Any]:
         """What ``infos`` tell of a finished episode."""
-        outcome = self._outcomes.of(episode.sample, episode.state)
+        outcome = episode.outcome
         return {
             "episode": {"r": episode.gain, "l": episode.step},
             "terminal_observation": self._observation(episode).copy(),
@@ -157,22 +166,17 @@ class CandidateVecEnv(VecEnv):
             "state": episode.state,
             "gt_dice": outcome.true["dice"],
             "reward_net_score": outcome.predicted["dice"],
-            "gold": self._outcomes.objective_of(outcome.true),
-            "proxy": self._outcomes.objective_of(outcome.predicted),
+            "gold": outcome.gold,
+            "proxy": outcome.proxy,
         }
-
-    def _paid(self, episode: "_Episode") -> float:
-        outcome = self._outcomes.of(episode.sample, episode.state)
-        scores = outcome.true if self._paid_by == "ground_truth" else outcome.predicted
-        return self._outcomes.objective_of(scores)
 
     def _observations(self) -> npt.NDArray[np.float32]:
         return np.array([self._observation(episode) for episode in self._episodes])
 
-    def _observation(self, episode: "_Episode") -> npt.NDArray[np.float32]:
+    def _observation(self, episode: _Episode) -> npt.NDArray[np.float32]:
         # Where no mask is seen all states look alike: one array an image is kept, not one a state.
-        state = episode.state if self._observer.sees_masks else ()
-        return self._observe(episode.sample, state, episode.step)
+        seen = (episode.state, episode.step) if self._observer.sees_masks else ((), 0)
+        return self._observe(episode.sample, *seen)
 
     def _observe_anew(self, sample: str, state: State, step: int) -> npt.NDArray[np.float32]:
         return self._observer(

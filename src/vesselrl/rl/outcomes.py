@@ -24,12 +24,16 @@ class Outcome(NamedTuple):
     Attributes:
         true: dice, recall, precision against the ground truth.
         predicted: the reward network's estimates of them.
+        gold: the objective by the truth.
+        proxy: the objective by the reward network.
         features: float32 (8,), see `vesselrl.rl.observations`; of size 0 in experiments of one
             step, where nobody looks at a mask.
     """
 
     true: Scores
     predicted: Scores
+    gold: float
+    proxy: float
     features: Features
 
 
@@ -79,8 +83,13 @@ class Outcomes:
         )
         scores = scene.true_scores(mask[None]), scene.predicted_scores(mask[None])
         true, predicted = ({name: float(value[0]) for name, value in s.items()} for s in scores)
-        seen = self.rules.length > 1
-        return Outcome(true, predicted, mask_features(mask, probability) if seen else NO_FEATURES)
+        return Outcome(
+            true,
+            predicted,
+            self.objective_of(true),
+            self.objective_of(predicted),
+            mask_features(mask, probability) if self.rules.length > 1 else NO_FEATURES,
+        )
 
     def _operate(self, sample: str, state: State) -> tuple[Mask, Probability]:
         """What `Rules.answer` says, by one operation on the mask before instead of all of them."""
