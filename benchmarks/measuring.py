@@ -1,5 +1,6 @@
 """What benchmarks of networks have in common: time, memory, the device, processes, tables."""
 
+import logging
 import multiprocessing
 import platform
 import time
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+
+PROJECT = Path(__file__).parents[1]
 
 
 @dataclass
@@ -90,6 +93,24 @@ def device_name() -> str:
         models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         name = models[0].split(":", 1)[1].strip() if models else name
     return f"{name} ({device.type}), PyTorch {torch.__version__}"
+
+
+def project_parameters(env: str | None = None, quick: bool = False) -> dict[str, Any]:
+    """The parameters as a run would have them, but for ``conf/local``.
+
+    Args:
+        env: whose settings are folded over ``conf/base``; None is none.
+        quick: fold ``quick_overrides`` in too.
+    """
+    logging.disable(logging.INFO)  # Kedro tells of its configuration
+    from kedro.config import OmegaConfigLoader
+
+    from vesselrl.overrides import resolve
+    from vesselrl.settings import CONFIG_LOADER_ARGS
+
+    env = env or str(CONFIG_LOADER_ARGS["base_env"])
+    loader = OmegaConfigLoader(str(PROJECT / "conf"), env, **CONFIG_LOADER_ARGS)
+    return resolve(loader["parameters"], loader["globals"], {"quick": quick})[0]
 
 
 def in_a_process(function: Callable[..., str], *arguments: Any) -> str:

@@ -21,7 +21,6 @@ average: less than one if others are at work on the machine.
 """
 
 import argparse
-import logging
 import os
 import statistics
 import tempfile
@@ -31,7 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from measuring import Clock, device_name, in_a_process, table
+from measuring import PROJECT, Clock, device_name, in_a_process, project_parameters, table
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from vesselrl.reward.batches import Loader
     from vesselrl.reward.parameters import RewardParameters
 
-PROJECT = Path(__file__).parents[1]
 JUDGED = 20
 """Images that are judged."""
 WARM_UP = 10
@@ -67,16 +65,8 @@ class Bench:
     folder: Path
 
     def parameters(self, quick: bool = False) -> dict[str, Any]:
-        """The parameters as a run would have them, but for ``conf/local``."""
-        logging.disable(logging.INFO)  # Kedro tells of its configuration
-        from kedro.config import OmegaConfigLoader
-
-        from vesselrl.overrides import resolve
-        from vesselrl.settings import CONFIG_LOADER_ARGS
-
-        env = self.env or str(CONFIG_LOADER_ARGS["base_env"])
-        loader = OmegaConfigLoader(str(PROJECT / "conf"), env, **CONFIG_LOADER_ARGS)
-        return resolve(loader["parameters"], loader["globals"], {"quick": quick})[0]
+        """The project's, see `measuring.project_parameters`."""
+        return project_parameters(self.env, quick)
 
     def reward(self, quick: bool = False) -> "RewardParameters":
         """The group ``reward`` of them."""

@@ -1,5 +1,8 @@
+import io
+
 import numpy as np
 import pytest
+import torch
 from stable_baselines3.common.vec_env import VecMonitor
 
 from vesselrl.rl.environments import CandidateVecEnv
@@ -69,6 +72,20 @@ def test_the_last_observation_is_kept_and_the_next_episode_begins(environment):
             assert observation[-1] == 0
 
 
+def test_who_changes_a_last_observation_changes_no_other(environment):
+    last = {}
+    environment.reset()
+    always_the_same = np.zeros((2, len(environment._outcomes.rules.choices)), int)
+    for _ in range(60):
+        for info in environment.step(always_the_same)[3]:
+            if "sample" in info:
+                observation = info["terminal_observation"]
+                expected = last.setdefault(info["sample"], observation.copy())
+                assert np.array_equal(observation, expected)
+                observation += 1
+    assert len(last) == 4
+
+
 def test_each_environment_shows_every_image_before_one_comes_again(outcomes_of):
     environment = make(outcomes_of("setting", 1))
     shown = [[info["sample"] for info in infos] for *_, infos in play(environment, 8)[1]]
@@ -107,3 +124,42 @@ def test_observations_tell_nothing_of_the_truth(outcomes_of, environment):
     assert np.array_equal(one[0], other[0])
     for a, b in zip(one[1], other[1], strict=True):
         assert np.array_equal(a[0], b[0])
+
+
+def test_a_saved_environment_goes_on_as_if_it_had_never_stopped(environment, outcomes_of):
+    outcomes = environment._outcomes
+    environment.reset()
+    rng = np.random.default_rng(0)
+
+    def actions():
+        return rng.integers(0, outcomes.rules.choices, (2, len(outcomes.rules.choices)))
+
+    for _ in range(7):  # in the middle of an episode, and of a walk through the images
+        observations, *_ = environment.step(actions())
+    file = io.BytesIO()
+    torch.save(environment.state(), file)
+    file.seek(0)
+    resumed = make(outcomes, seed=1)
+    assert np.array_equal(resumed.load_state(torch.load(file, weights_only=True)), observations)
+    for _ in range(40):
+        chosen = actions()
+        for one, other in zip(environment.step(chosen), resumed.step(chosen), strict=True):
+            np.testing.assert_equal(one, other)
+    assert resumed.state() == environment.state()
+
+
+def test_a_saved_state_does_not_change_with_the_environment(environment):
+    play(environment, 3)
+    state = environment.state()
+    before = repr(state)
+    play(environment, 5)
+    assert repr(state) == before
+
+
+def test_a_state_of_another_world_is_refused(outcomes_of):
+    environment = make(outcomes_of("setting", 1))
+    environment.reset()
+    with pytest.raises(ValueError, match="of 2 environments, here are 3"):
+        make(outcomes_of("setting", 1), n_envs=3).load_state(environment.state())
+    with pytest.raises(ValueError, match="'i[0-3]' is not among the 2"):
+        make(outcomes_of("setting", 1, samples=("i8", "i9"))).load_state(environment.state())

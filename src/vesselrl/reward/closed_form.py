@@ -30,12 +30,12 @@ def expected_scores(masks: npt.NDArray[np.bool_], q: Probability) -> dict[str, S
         ``dice``, ``recall``, ``precision``, each float64 (N, M) in [0, 1]; for empty masks see
         `vesselrl.metrics.masks`.
     """
-    opinions = np.ascontiguousarray(q.reshape(len(q), -1).T)
+    opinions = q.reshape(len(q), -1)
     both = np.empty((len(masks), len(q)))
     for row, mask in zip(both, masks, strict=True):  # one mask as floats at a time, they are large
-        row[:] = mask.ravel().astype(np.float32) @ opinions
+        row[:] = opinions @ mask.ravel().astype(np.float32)
     return scores_of_sizes(
         both,
         in_prediction=np.array([[np.count_nonzero(mask)] for mask in masks], float).reshape(-1, 1),
-        in_truth=opinions.sum(0, dtype=np.float64),
+        in_truth=opinions.sum(1, dtype=np.float64),
     )

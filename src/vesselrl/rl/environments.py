@@ -1,6 +1,9 @@
 """The environment a policy learns in: table look-ups in place of segmenter calls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -9,10 +12,21 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from vesselrl.rl.actions import State
+from vesselrl.rl.actions import Choice, State
 from vesselrl.rl.observations import Observer
 from vesselrl.rl.outcomes import Outcome, Outcomes
 from vesselrl.rl.parameters import Judge
+
+
+@dataclass
+class _Episode:
+    """Where an environment stands: `outcome` of the last mask, `gain` the rewards so far."""
+
+    sample: str
+    outcome: Outcome
+    state: State = ()
+    step: int = 0
+    gain: float = 0.0
 
 
 class CandidateVecEnv(VecEnv):
@@ -48,72 +62,127 @@ class CandidateVecEnv(VecEnv):
         )
         self._outcomes = outcomes
         self._observer = observer
-        self._paid_by = paid_by
+        self._paid = attrgetter("gold" if paid_by == "ground_truth" else "proxy")
         self._generators = [np.random.default_rng([seed, index]) for index in range(n_envs)]
         self._ahead: list[list[str]] = [[] for _ in range(n_envs)]
-        self._sample = [""] * n_envs
-        self._state: list[State] = [()] * n_envs
-        self._step = [0] * n_envs
-        self._return = [0.0] * n_envs
-        self._actions: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._episodes: list[_Episode] = []
+        self._actions: list[Choice] = []
+        self._observe = cache(self._observe_anew)
 
     def reset(self) -> VecEnvObs:
         """Begin an episode in every environment; observations float32 (n_envs, size)."""
-        return np.stack([self._begin(index) for index in range(self.num_envs)])
+        self._episodes = [self._next_episode(index) for index in range(self.num_envs)]
+        return self._observations()
 
     def step_async(self, actions: npt.NDArray[np.int64]) -> None:
         """Take the actions, int (n_envs,) or (n_envs, parts)."""
-        self._actions = np.asarray(actions).reshape(self.num_envs, -1)
+        rows = np.asarray(actions).reshape(self.num_envs, -1).tolist()
+        self._actions = [tuple(row) for row in rows]
 
     def step_wait(self) -> VecEnvStepReturn:
         """Observations (n_envs, size), rewards (n_envs,), dones (n_envs,), infos."""
-        results = [self._advance(index) for index in range(self.num_envs)]
-        observations, rewards, dones, infos = zip(*results, strict=True)
-        return np.stack(observations), np.float32(rewards), np.array(dones), list(infos)
+        rewards, infos = zip(*map(self._advance, self._episodes, self._actions), strict=True)
+        dones = [episode.step == self._outcomes.rules.length for episode in self._episodes]
+        for index, done in enumerate(dones):
+            if done:
+                infos[index].update(self._ending(self._episodes[index]))
+                self._episodes[index] = self._next_episode(index)
+        return self._observations(), np.array(rewards, np.float32), np.array(dones), list(infos)
 
-    def _begin(self, index: int) -> npt.NDArray[np.float32]:
+    def state(self) -> dict[str, Any]:
+        """All that decides what comes next, of plain values only.
+
+        To be taken between two steps; `load_state` goes on from there. Each entry has one value an
+        environment: ``generators`` (of the order of images), ``ahead`` (images still to come, the
+        next one last), and of the episode ``sample``, ``choices``, ``step`` and ``gain``.
+        """
+        return {
+            "generators": [generator.bit_generator.state for generator in self._generators],
+            "ahead": [list(samples) for samples in self._ahead],
+            "sample": [episode.sample for episode in self._episodes],
+            "choices": [list(map(list, episode.state)) for episode in self._episodes],
+            "step": [episode.step for episode in self._episodes],
+            "gain": [episode.gain for episode in self._episodes],
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> VecEnvObs:
+        """Go on where `state` was taken, in place of a reset.
+
+        Returns:
+            The observations that the next actions answer, float32 (n_envs, size).
+
+        Raises:
+            ValueError: it is of another number of environments, or of other images.
+        """
+        if len(state["sample"]) != self.num_envs:
+            raise ValueError(
+                f"The state is of {len(state['sample'])} environments, here are {self.num_envs}: "
+                "n_envs must be what it was."
+            )
+        named = {*state["sample"]}.union(*state["ahead"])
+        if unknown := sorted(named.difference(self._outcomes.samples)):
+            raise ValueError(
+                f"The state is of other images: '{unknown[0]}' is not among the "
+                f"{len(self._outcomes.samples)} here."
+            )
+        for generator, words in zip(self._generators, state["generators"], strict=True):
+            generator.bit_generator.state = words
+        self._ahead = [list(samples) for samples in state["ahead"]]
+        self._episodes = [
+            _Episode(sample, self._outcomes.of(sample, choices), choices, step, gain)
+            for sample, choices, step, gain in zip(
+                state["sample"],
+                [tuple(map(tuple, choices)) for choices in state["choices"]],
+                state["step"],
+                state["gain"],
+                strict=True,
+            )
+        ]
+        return self._observations()
+
+    def _next_episode(self, index: int) -> _Episode:
         if not self._ahead[index]:
             order = self._generators[index].permutation(len(self._outcomes.samples))
             self._ahead[index] = [self._outcomes.samples[i] for i in order]
-        self._sample[index] = self._ahead[index].pop()
-        self._state[index], self._step[index], self._return[index] = (), 0, 0.0
-        return self._observe(index)
+        sample = self._ahead[index].pop()
+        return _Episode(sample, self._outcomes.of(sample, ()))
 
-    def _advance(self, index: int) -> tuple[npt.NDArray[np.float32], float, bool, dict[str, Any]]:
-        sample, before = self._sample[index], self._state[index]
-        choice = tuple(int(part) for part in self._actions[index])
-        self._state[index] = self._outcomes.rules.extend(before, choice)
-        self._step[index] += 1
-        outcome = self._outcomes.of(sample, self._state[index])
-        reward = self._paid(outcome) - self._paid(self._outcomes.of(sample, before))
-        self._return[index] += reward
-        observation = self._observe(index)
-        done = self._step[index] == self._outcomes.rules.length
-        info: dict[str, Any] = {"TimeLimit.truncated": False}
-        if done:
-            info |= {
-                "episode": {"r": self._return[index], "l": self._step[index]},
-                "terminal_observation": observation,
-                "sample": sample,
-                "state": self._state[index],
-                "gt_dice": outcome.true["dice"],
-                "reward_net_score": outcome.predicted["dice"],
-                "gold": self._outcomes.objective_of(outcome.true),
-                "proxy": self._outcomes.objective_of(outcome.predicted),
-            }
-            observation = self._begin(index)
-        return observation, reward, done, info
+    def _advance(self, episode: _Episode, choice: Choice) -> tuple[float, dict[str, Any]]:
+        before = self._paid(episode.outcome)
+        episode.state = self._outcomes.rules.extend(episode.state, choice)
+        episode.outcome = self._outcomes.of(episode.sample, episode.state)
+        episode.step += 1
+        reward = self._paid(episode.outcome) - before
+        episode.gain += reward
+        return reward, {"TimeLimit.truncated": False}
 
-    def _paid(self, outcome: Outcome) -> float:
-        scores = outcome.true if self._paid_by == "ground_truth" else outcome.predicted
-        return self._outcomes.objective_of(scores)
+    def _ending(self, episode: _Episode) -> dict[str, Any]:
+        """What ``infos`` tell of a finished episode."""
+        outcome = episode.outcome
+        return {
+            "episode": {"r": episode.gain, "l": episode.step},
+            "terminal_observation": self._observation(episode).copy(),
+            "sample": episode.sample,
+            "state": episode.state,
+            "gt_dice": outcome.true["dice"],
+            "reward_net_score": outcome.predicted["dice"],
+            "gold": outcome.gold,
+            "proxy": outcome.proxy,
+        }
 
-    def _observe(self, index: int) -> npt.NDArray[np.float32]:
-        sample = self._sample[index]
+    def _observations(self) -> npt.NDArray[np.float32]:
+        return np.array([self._observation(episode) for episode in self._episodes])
+
+    def _observation(self, episode: _Episode) -> npt.NDArray[np.float32]:
+        # Where no mask is seen all states look alike: one array an image is kept, not one a state.
+        seen = (episode.state, episode.step) if self._observer.sees_masks else ((), 0)
+        return self._observe(episode.sample, *seen)
+
+    def _observe_anew(self, sample: str, state: State, step: int) -> npt.NDArray[np.float32]:
         return self._observer(
             self._outcomes.image_features(sample),
-            lambda: self._outcomes.mask_features(sample, self._state[index]),
-            self._step[index],
+            lambda: self._outcomes.mask_features(sample, state),
+            step,
         )
 
     def close(self) -> None:

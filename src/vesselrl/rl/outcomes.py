@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from vesselrl.rl.actions import Rules, State
 from vesselrl.rl.observations import Features, image_features, mask_features
 from vesselrl.rl.operations import Mask, Probability
@@ -11,17 +13,28 @@ from vesselrl.rl.scenes import Scene
 
 Scores = Mapping[str, float]
 
+MASKS = 64
+"""So many masks are kept for operations to go on from."""
+NO_FEATURES: Features = np.empty(0, np.float32)
+
 
 class Outcome(NamedTuple):
-    """The scores of one mask, each a mapping with dice, recall, precision.
+    """What is known of one mask.
 
     Attributes:
-        true: against the ground truth.
-        predicted: the reward network's estimates.
+        true: dice, recall, precision against the ground truth.
+        predicted: the reward network's estimates of them.
+        gold: the objective by the truth.
+        proxy: the objective by the reward network.
+        features: float32 (8,), see `vesselrl.rl.observations`; of size 0 in experiments of one
+            step, where nobody looks at a mask.
     """
 
     true: Scores
     predicted: Scores
+    gold: float
+    proxy: float
+    features: Features
 
 
 class Outcomes:
@@ -36,7 +49,6 @@ class Outcomes:
     Attributes:
         of: (sample, state) → `Outcome`.
         image_features: sample → float32 (16,), see `vesselrl.rl.observations`.
-        mask_features: (sample, state) → float32 (8,), see there.
     """
 
     def __init__(
@@ -51,23 +63,38 @@ class Outcomes:
         self.objective = tuple(objective)
         self._load = load
         self.image_features = cache(lambda sample: image_features(load(sample).image))
-        self.mask_features = cache(self._mask_features)
         self.of = cache(self._of)
-        # A mask is wanted for its features and for its scores, one soon after the other.
-        self._answer = lru_cache(maxsize=256)(self._answer_anew)
+        self._operated = lru_cache(MASKS)(self._operate)
 
     def objective_of(self, scores: Scores) -> float:
         """The mean of the objective's scores."""
         return sum(scores[name] for name in self.objective) / len(self.objective)
 
+    def mask_features(self, sample: str, state: State) -> Features:
+        """The features of the mask that a state stands for, see `Outcome`."""
+        return self.of(sample, state).features
+
     def _of(self, sample: str, state: State) -> Outcome:
         scene = self._load(sample)
-        mask, _ = self._answer(sample, state)
+        mask, probability = (
+            self._operated(sample, state)
+            if self.rules.chooses == "operations"
+            else self.rules.answer(scene.probabilities, state)
+        )
         scores = scene.true_scores(mask[None]), scene.predicted_scores(mask[None])
-        return Outcome(*({name: float(value[0]) for name, value in s.items()} for s in scores))
+        true, predicted = ({name: float(value[0]) for name, value in s.items()} for s in scores)
+        return Outcome(
+            true,
+            predicted,
+            self.objective_of(true),
+            self.objective_of(predicted),
+            mask_features(mask, probability) if self.rules.length > 1 else NO_FEATURES,
+        )
 
-    def _mask_features(self, sample: str, state: State) -> Features:
-        return mask_features(*self._answer(sample, state))
-
-    def _answer_anew(self, sample: str, state: State) -> tuple[Mask, Probability]:
-        return self.rules.answer(self._load(sample).probabilities, state)
+    def _operate(self, sample: str, state: State) -> tuple[Mask, Probability]:
+        """What `Rules.answer` says, by one operation on the mask before instead of all of them."""
+        if state:
+            mask, probability = self._operated(sample, state[:-1])
+            return self.rules.actions.operate(mask, probability, state[-1][0]), probability
+        mask, probability = self.rules.answer(self._load(sample).probabilities, state)
+        return mask, probability.copy()  # a view would keep the maps of all prompts in memory

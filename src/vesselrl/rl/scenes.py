@@ -1,9 +1,9 @@
 """A scene: all that is known of one image when a mask of it is to be made and judged."""
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ class Scene:
 
 
 class SceneLoader:
-    """Makes scenes from the catalog's partitions; the last few are kept."""
+    """Makes scenes from the catalog's partitions; those used last are kept, see `CACHE_BYTES`."""
 
     def __init__(
         self, images: Partitions, masks: Partitions, candidates: Partitions, network: RewardNetwork
@@ -84,14 +84,20 @@ class SceneLoader:
             )
 
         self._load = load
-        self._cached: Callable[[str], Scene] | None = None
+        self._kept: OrderedDict[str, Scene] = OrderedDict()
+        self._bytes = 0
 
     def __call__(self, sample: str) -> Scene:
         """The scene of a sample id."""
-        if self._cached is None:
-            size = self._load(sample).nbytes
-            self._cached = lru_cache(maxsize=max(2, CACHE_BYTES // size))(self._load)
-        return self._cached(sample)
+        if sample in self._kept:
+            self._kept.move_to_end(sample)
+            return self._kept[sample]
+        scene = self._kept[sample] = self._load(sample)
+        self._bytes += scene.nbytes
+        while self._bytes > CACHE_BYTES and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= oldest.nbytes
+        return scene
 
 
 def score_settings(
