@@ -5,7 +5,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from vesselrl.rl.actions import Rules, State
-from vesselrl.rl.observations import Features, image_features, mask_features
+from vesselrl.rl.observations import FeatureFunction, Features, image_features, mask_features
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.rl.scenes import Scene
 
@@ -32,11 +32,12 @@ class Outcomes:
         load: gives the scene of an image.
         rules: how choices become masks.
         objective: names of the scores whose mean a mask is worth.
+        see: image → its features, see `vesselrl.rl.observations.feature_function`.
 
     Attributes:
         of: (sample, state) → `Outcome`.
-        image_features: sample → float32 (16,), see `vesselrl.rl.observations`.
-        mask_features: (sample, state) → float32 (8,), see there.
+        image_features: sample → float32 (F,), what `see` gives.
+        mask_features: (sample, state) → float32 (8,), see `vesselrl.rl.observations`.
     """
 
     def __init__(
@@ -45,12 +46,13 @@ class Outcomes:
         load: Callable[[str], Scene],
         rules: Rules,
         objective: Sequence[str],
+        see: FeatureFunction = image_features,
     ) -> None:
         self.samples = tuple(samples)
         self.rules = rules
         self.objective = tuple(objective)
         self._load = load
-        self.image_features = cache(lambda sample: image_features(load(sample).image))
+        self.image_features = cache(lambda sample: see(load(sample).image))
         self.mask_features = cache(self._mask_features)
         self.of = cache(self._of)
         # A mask is wanted for its features and for its scores, one soon after the other.

@@ -5,14 +5,37 @@ from collections.abc import Sequence
 from kedro.pipeline import Pipeline, node
 
 from vesselrl.pipelines.experiments import nodes
-from vesselrl.rl.parameters import EXPERIMENTS
+from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 SHARED = {"images", "masks", "candidates", "reward_network", "reward_net_report", "samples"}
+SETTINGS = {
+    f"params:{name}": f"params:{name}"
+    for name in ("rl", "segmenter", "actions", "report.objective")
+}
 
 
 def create_pipeline(names: Sequence[str] = EXPERIMENTS) -> Pipeline:
     """Candidates and reward network → a policy a seed, for each of the named experiments."""
     return sum((_create_experiment(name) for name in names), Pipeline([]))
+
+
+def create_regressors() -> Pipeline:
+    """The rewards of all settings of the training images → the plain rivals of ``reward_rl``."""
+    score = node(
+        nodes.score_training_actions,
+        [
+            "images",
+            "masks",
+            "candidates",
+            "reward_network",
+            "samples",
+            "params:segmenter",
+            "params:actions",
+        ],
+        "training_scores",
+        name="score_training_actions",
+    )
+    return sum((_create_regressor(name) for name in REGRESSORS), Pipeline([score]))
 
 
 def _create_experiment(name: str) -> Pipeline:
@@ -45,11 +68,37 @@ def _create_experiment(name: str) -> Pipeline:
         [train, draw],
         namespace=name,
         inputs=SHARED,
+        parameters={"params:experiment": f"params:experiments.{name}", **SETTINGS},
+    )
+
+
+def _create_regressor(name: str) -> Pipeline:
+    fit = node(
+        nodes.fit_regressor,
+        [
+            "images",
+            "training_scores",
+            "action_scores",
+            "reward_network",
+            "reward_net_report",
+            "samples",
+            "params:regressor",
+            "params:rl",
+            "params:segmenter",
+            "params:actions",
+            "params:report.objective",
+            "params:seed",
+        ],
+        ["policies", "training_infos"],
+        name="fit_regressor",
+    )
+    return Pipeline(
+        [fit],
+        namespace=name,
+        inputs=(SHARED - {"masks", "candidates"}) | {"training_scores", "action_scores"},
         parameters={
-            "params:experiment": f"params:experiments.{name}",
-            "params:rl": "params:rl",
-            "params:segmenter": "params:segmenter",
-            "params:actions": "params:actions",
-            "params:report.objective": "params:report.objective",
+            "params:regressor": f"params:regressors.{name}",
+            "params:seed": "params:seed",
+            **SETTINGS,
         },
     )
