@@ -114,6 +114,7 @@ def run(folder, names=EXPERIMENTS, without=(), observations="handmade"):
         "action_scores": {sample: cache(make) for sample, make in scores.items()},
         "samples": SAMPLES, "params:segmenter": SEGMENTER,
         "params:rl": RL.model_copy(update={"observations": observations}),
+        "params:rl.observations": observations, "params:rl.allow_unfit_reward": False,
         "params:actions": ACTIONS, "params:report.objective": OBJECTIVE, "params:seed": 5,
         "params:evaluation": METHODS,
     }  # fmt: skip

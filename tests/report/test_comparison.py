@@ -96,10 +96,11 @@ def test_how_much_of_the_room_regression_foretells_is_told() -> None:
     assert result["foretold"]["room"] == pytest.approx(0.05)
     text = what_the_test_can_show(result, 0.05)
     assert "‘static’, one setting for all images, that is +5.0 points" in text
-    assert "‘regressor’, reaches +1.0" in text
+    assert "‘regressor’, the best regression" in text
+    assert "reaches +1.0." in text
     _, without = judge(scores({"default": 0.6, "static": 0.7, "oracle": 0.75}))
     assert without["foretold"] is None
-    assert "regressors" not in what_the_test_can_show(without, 0.05)
+    assert "regression" not in what_the_test_can_show(without, 0.05)
 
 
 def test_oracle_is_shown_first_and_never_recommended() -> None:

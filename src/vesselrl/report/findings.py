@@ -122,9 +122,9 @@ def what_the_test_can_show(verdict: Mapping[str, Any], alpha: float) -> str:
     if foretold := verdict["foretold"]:
         text += (
             f"Against ‘{foretold['rival']}’, one setting for all images, that is "
-            f"{signed_points(foretold['room'])} points; the best of the regressors, "
-            f"‘{foretold['method']}’, reaches {signed_points(foretold['gain'])}: so much of it was "
-            "learned from what can be seen of an image before the segmenter is asked. "
+            f"{signed_points(foretold['room'])} points; ‘{foretold['method']}’, the best "
+            "regression on what can be seen of an image before the segmenter is asked, reaches "
+            f"{signed_points(foretold['gain'])}. "
         )
     return text.strip()
 

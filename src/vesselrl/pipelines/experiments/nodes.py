@@ -11,6 +11,7 @@ from vesselrl.rl.parameters import (
     ActionParameters,
     ExperimentParameters,
     Judge,
+    Observations,
     RegressorParameters,
     RLParameters,
 )
@@ -195,7 +196,8 @@ def fit_regressor(
     reward_net_report: Mapping[str, Any],
     samples: Any,
     regressor: RegressorParameters,
-    rl: RLParameters,
+    observations: Observations,
+    allow_unfit_reward: bool,
     segmenter: SegmenterParameters,
     actions: ActionParameters,
     objective: list[str],
@@ -211,7 +213,8 @@ def fit_regressor(
         reward_net_report: its report card, with the verdict.
         samples: the table of samples.
         regressor: who pays.
-        rl: what is seen of an image.
+        observations: what is seen of an image.
+        allow_unfit_reward: whether a reward network that is not fit to may pay.
         segmenter: the prompts.
         actions: thresholds and operations.
         objective: the scores whose mean is paid.
@@ -232,8 +235,8 @@ def fit_regressor(
     from vesselrl.rl.setting_scores import objective_by
 
     if regressor.reward == "reward_network":
-        _check_fit(reward_net_report, rl.allow_unfit_reward)
-    see = feature_function(rl.observations, RewardNetwork.from_state(reward_network))
+        _check_fit(reward_net_report, allow_unfit_reward)
+    see = feature_function(observations, RewardNetwork.from_state(reward_network))
 
     def seen(split: str, scores: Partitions, judge: Judge) -> Images:
         ids = ids_of(samples, split)
@@ -246,11 +249,11 @@ def fit_regressor(
         seen("train", training_scores, regressor.reward),
         seen("val", action_scores, "ground_truth"),
         ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions),
-        rl.observations,
+        observations,
     )
     facts = {
         "reward": regressor.reward,
-        "observations": rl.observations,
+        "observations": observations,
         "penalty": fitted.penalty,
         "val_objective": round(fitted.validation, 6),
         "training_images": len(ids_of(samples, "train")),

@@ -8,10 +8,7 @@ from vesselrl.pipelines.experiments import nodes
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 SHARED = {"images", "masks", "candidates", "reward_network", "reward_net_report", "samples"}
-SETTINGS = {
-    f"params:{name}": f"params:{name}"
-    for name in ("rl", "segmenter", "actions", "report.objective")
-}
+SETTINGS = ("params:segmenter", "params:actions", "params:report.objective")
 
 
 def create_pipeline(names: Sequence[str] = EXPERIMENTS) -> Pipeline:
@@ -35,7 +32,8 @@ def create_regressors() -> Pipeline:
         "training_scores",
         name="score_training_actions",
     )
-    return sum((_create_regressor(name) for name in REGRESSORS), Pipeline([score]))
+    stage = Pipeline([score], namespace="training_scores", prefix_datasets_with_namespace=False)
+    return sum((_create_regressor(name) for name in REGRESSORS), stage)
 
 
 def _create_experiment(name: str) -> Pipeline:
@@ -68,11 +66,15 @@ def _create_experiment(name: str) -> Pipeline:
         [train, draw],
         namespace=name,
         inputs=SHARED,
-        parameters={"params:experiment": f"params:experiments.{name}", **SETTINGS},
+        parameters={
+            "params:experiment": f"params:experiments.{name}",
+            **{setting: setting for setting in ("params:rl", *SETTINGS)},
+        },
     )
 
 
 def _create_regressor(name: str) -> Pipeline:
+    own = ("params:rl.observations", "params:rl.allow_unfit_reward", "params:seed")
     fit = node(
         nodes.fit_regressor,
         [
@@ -83,7 +85,8 @@ def _create_regressor(name: str) -> Pipeline:
             "reward_net_report",
             "samples",
             "params:regressor",
-            "params:rl",
+            "params:rl.observations",
+            "params:rl.allow_unfit_reward",
             "params:segmenter",
             "params:actions",
             "params:report.objective",
@@ -98,7 +101,6 @@ def _create_regressor(name: str) -> Pipeline:
         inputs=(SHARED - {"masks", "candidates"}) | {"training_scores", "action_scores"},
         parameters={
             "params:regressor": f"params:regressors.{name}",
-            "params:seed": "params:seed",
-            **SETTINGS,
+            **{setting: setting for setting in own + SETTINGS},
         },
     )
