@@ -17,7 +17,7 @@ from vesselrl.datasets.images import MaskDataset, PngImageDataset
 from vesselrl.datasets.policy import PolicyDataset
 from vesselrl.datasets.text import HtmlDataset
 from vesselrl.hooks import HASHES
-from vesselrl.rl.parameters import EXPERIMENTS
+from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 PIPELINES = [
     "__default__", "ingest", "segment", "reward_net", "rl_finetune", "experiments", "evaluation",
@@ -115,7 +115,10 @@ def test_only_what_the_user_may_leave_out_is_optional(catalog):
         for experiment in EXPERIMENTS
         for part in ("policies", "histories", "training_infos")
     }
-    assert optional == of_experiments | {"raw_groups", "raw_splits"}
+    of_regressors = {
+        f"{regressor}.{part}" for regressor in REGRESSORS for part in ("policies", "training_infos")
+    }
+    assert optional == of_experiments | of_regressors | {"raw_groups", "raw_splits"}
 
 
 def test_every_entry_has_a_layer_in_kedro_viz(catalog):

@@ -134,6 +134,8 @@ def test_evaluation_takes_the_policies_there_are_and_trains_no_other(kedro, mode
     assert json.loads((reports / "methods_not_run.json").read_text()) == [
         {"method": "prompt_rl", "command": "kedro run --pipeline experiments"},
         {"method": "postprocess_rl", "command": "kedro run --pipeline experiments"},
+        {"method": "regressor", "command": "kedro run --pipeline experiments"},
+        {"method": "regressor_true", "command": "kedro run --pipeline experiments"},
     ]
     methods = set(pd.read_csv(reports / "metrics_per_image.csv")["method"])
     assert "reward_rl" in methods
@@ -155,7 +157,10 @@ def test_the_quick_run_goes_from_raw_data_to_report_in_a_folder_of_its_own(quick
     folder, done = quick
     assert stages(done)[:3] == ["ingest", "segment", "reward_net"]
     # The best static setting is an early part of the evaluation.
-    assert set(stages(done)[3:-1]) == {"prompt_rl", "postprocess_rl", "reward_rl", "evaluation"}
+    assert set(stages(done)[3:-1]) == {
+        "prompt_rl", "postprocess_rl", "reward_rl", "training_scores", "regressor",
+        "regressor_true", "evaluation",
+    }  # fmt: skip
     assert stages(done)[-1] == "report"
     assert f"Report: {folder}/08_reporting/final_report.html" in done.stdout
     assert re.search(r"^Result: .+", done.stdout, re.MULTILINE)

@@ -267,6 +267,7 @@ def stages_of(names):
 
 
 EXPERIMENTS = {"prompt_rl", "postprocess_rl", "reward_rl"}
+REGRESSORS = {"regressor", "regressor_true"}
 
 
 @pytest.mark.parametrize(
@@ -276,20 +277,26 @@ EXPERIMENTS = {"prompt_rl", "postprocess_rl", "reward_rl"}
         ({"report": {"alpha": 0.1}}, {"report"}),
         (
             {"report": {"objective": ["dice"]}},
-            EXPERIMENTS | {"reward_net", "evaluation", "report"},
+            EXPERIMENTS | REGRESSORS | {"reward_net", "training_scores", "evaluation", "report"},
         ),
         ({"rl": {"ppo": {"gamma": 0.9}}}, EXPERIMENTS | {"evaluation", "report"}),
+        (
+            {"rl": {"observations": "reward_network"}},
+            EXPERIMENTS | REGRESSORS | {"evaluation", "report"},
+        ),
         (
             {"experiments": {"reward_rl": {"episode_length": 2}}},
             {"reward_rl", "evaluation", "report"},
         ),
         (
             {"reward": {"training": {"kappa": 1.0}}},
-            EXPERIMENTS | {"reward_net", "evaluation", "report"},
+            EXPERIMENTS | REGRESSORS | {"reward_net", "training_scores", "evaluation", "report"},
         ),
         (
             {"split": {"fractions": {"train": 0.5, "val": 0.3}}},
-            EXPERIMENTS | {"ingest", "segment", "reward_net", "evaluation", "report"},
+            EXPERIMENTS
+            | REGRESSORS
+            | {"ingest", "segment", "reward_net", "training_scores", "evaluation", "report"},
         ),
     ],
 )

@@ -15,7 +15,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "ingest": _in_a_box(ingest.create_pipeline(), "ingest"),
         "segment": _in_a_box(segment.create_pipeline(), "segment"),
         "reward_net": _in_a_box(reward_net.create_pipeline(), "reward_net"),
-        "experiments": experiments.create_pipeline(),
+        "experiments": experiments.create_pipeline() + experiments.create_regressors(),
         "evaluation": _in_a_box(evaluation.create_pipeline(), "evaluation"),
         "report": _in_a_box(report.create_pipeline(), "report"),
     }

@@ -1,5 +1,6 @@
 import json
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 import pytest
@@ -13,28 +14,36 @@ from vesselrl.rl.parameters import ActionParameters, ExperimentParameters
 from vesselrl.rl.policy import Policy
 
 
-def observer(length):
+def observer(length, observations):
     features = np.random.default_rng(0).normal(size=(5, 16)).astype(np.float32)
-    return Observer.fit(features, length)
+    return Observer.fit(features, length, observations)
 
 
-@pytest.fixture(params=[("setting", 1), ("prompts", 3), ("operations", 2)], ids=lambda p: p[0])
+KINDS = {
+    "setting": ("setting", 1, False, "handmade"),
+    "prompts": ("prompts", 3, False, "reward_network"),
+    "operations": ("operations", 2, False, "handmade"),
+    "joint": ("setting", 1, True, "reward_network"),
+}
+
+
+@pytest.fixture(params=KINDS)
 def policy(request):
-    chooses, length = request.param
+    chooses, length, joint, observations = KINDS[request.param]
     operations = {"grow": {"kind": "dilate", "radius": 3}, "hystérèse": {"kind": "hysteresis"}}
     actions = ActionSet.of(
         ["top", "bottom"], "bottom", ActionParameters(thresholds=[0.5, 0.9], operations=operations)
     )
     experiment = ExperimentParameters(chooses=chooses, episode_length=length, reward="ground_truth")
-    rules, sees = Rules.of(actions, experiment), observer(length)
+    rules, sees = Rules.of(actions, experiment), observer(length, observations)
     random = np.random.default_rng(1)
-    sizes = [sees.size, 8, sum(rules.choices)]
+    sizes = [sees.size, 8, prod(rules.choices) if joint else sum(rules.choices)]
     weights = {"mean": sees.mean, "scale": sees.scale}
     for number, (inner, outer) in enumerate(pairwise(sizes)):
         # transposed, as torch hands some out: not contiguous in memory
         weights[f"layer.{number}.weight"] = random.normal(size=(inner, outer)).astype("f4").T
         weights[f"layer.{number}.bias"] = random.normal(size=outer).astype("f4")
-    return Policy(rules, sees, weights)
+    return Policy(rules, sees, weights, joint)
 
 
 @pytest.fixture
@@ -47,6 +56,8 @@ def test_a_policy_comes_back_as_it_was(policy, file):
     loaded = file.load()
     assert file.exists()
     assert loaded.rules == policy.rules
+    assert loaded.joint == policy.joint
+    assert loaded.observer.observations == policy.observer.observations
     assert loaded.settings() == policy.settings()
     assert loaded.weights.keys() == policy.weights.keys()
     for name, weight in policy.weights.items():
@@ -84,8 +95,23 @@ def of_other_actions(weights, settings):
     settings.write_text(json.dumps(known | {"thresholds": [0.1, 0.2, 0.3]}))
 
 
-@pytest.mark.parametrize("damage", [cut, garble, no_json, key_gone, of_other_actions])
-@pytest.mark.parametrize("policy", [("setting", 1)], indirect=True, ids=["setting"])
+def of_other_observations(weights, settings):
+    known = json.loads(settings.read_text())
+    settings.write_text(json.dumps(known | {"observations": "tea leaves"}))
+
+
+def of_whole_actions(weights, settings):
+    known = json.loads(settings.read_text())
+    settings.write_text(json.dumps(known | {"joint": not known["joint"]}))
+
+
+DAMAGES = [
+    cut, garble, no_json, key_gone, of_other_actions, of_other_observations, of_whole_actions,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("policy", ["setting", "joint"], indirect=True)
 def test_a_damaged_policy_is_refused_in_a_sentence(policy, file, tmp_path, damage):
     file.save(policy)
     damage(tmp_path / "deep/policy.safetensors", tmp_path / "deep/policy.json")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -25,13 +27,21 @@ SETTINGS = ACTIONS.settings
 BEST_PREDICTED, BEST_TRUE, STATIC = 3, 7, 5
 
 
+class Network:
+    """A reward network that sees one number in an image, its brightness."""
+
+    def image_features(self, image):
+        return np.float32([image.mean() / 255])
+
+
 @pytest.fixture
 def case() -> Case:
     rng = np.random.default_rng(0)
     predicted, true = np.zeros(len(SETTINGS)), np.zeros(len(SETTINGS))
     predicted[BEST_PREDICTED] = true[BEST_TRUE] = 1
     image = rng.integers(0, 255, (24, 24), np.uint8)
-    return Case("x", image, rng.random((3, 24, 24), dtype=np.float32), predicted, true)
+    maps = rng.random((3, 24, 24), dtype=np.float32)
+    return Case("x", image, maps, predicted, true, Network())
 
 
 def decide(kind, case, policies=None, **settings):
@@ -106,8 +116,44 @@ def test_a_policy_that_sees_the_mask_pays_for_the_default_prompt_too(case):
     assert operations[1].calls == 1
 
 
+def regressor(observations: str, features: int) -> Policy:
+    """Prefers setting 4 of bright images, 11 of dark ones."""
+    observer = Observer(
+        np.full(features, 0.5, np.float32), np.ones(features, np.float32), 1, observations
+    )
+    weight = np.zeros((len(SETTINGS), features), np.float32)
+    weight[4, 0], weight[11, 0] = 1, -1
+    bias = np.zeros(len(SETTINGS), np.float32)
+    weights = {
+        "mean": observer.mean, "scale": observer.scale,
+        "layer.0.weight": weight, "layer.0.bias": bias,
+    }  # fmt: skip
+    return Policy(Rules(ACTIONS, "setting", 1), observer, weights, joint=True)
+
+
+@pytest.mark.parametrize(("observations", "features"), [("handmade", 16), ("reward_network", 1)])
+@pytest.mark.parametrize(("brightness", "setting"), [(200, 4), (30, 11)])
+def test_a_regressor_takes_the_setting_of_the_highest_prediction_for_one_call(
+    case, observations, features, brightness, setting
+):
+    case = replace(case, image=np.full((24, 24), brightness, np.uint8))
+    policies = {9: regressor(observations, features)}
+    (decision,) = decide("regressor", case, policies, experiment="regressor").values()
+    assert decision.state == (tuple(SETTINGS[setting]),)
+    assert decision.calls == 1
+
+
+def test_a_policy_that_sees_by_hand_asks_nothing_of_the_reward_network(case):
+    case = replace(case, network=None)
+    (decision,) = decide(
+        "policy", case, {1: constant_policy("prompts", 1, 0)}, experiment="prompt_rl"
+    ).values()
+    assert decision.state == ((0,),)
+
+
 def test_an_experiment_that_was_not_run_decides_nothing(case):
     assert decide("policy", case, {}, experiment="reward_rl") == {}
+    assert decide("regressor", case, {}, experiment="regressor_true") == {}
 
 
 @pytest.mark.parametrize("kind", ["default", "static", "random", "best_of_n", "oracle"])
@@ -121,3 +167,5 @@ def test_a_policy_needs_a_known_experiment():
         Method(kind="policy")
     with pytest.raises(ValidationError, match="'alchemy'"):
         Method(kind="policy", experiment="alchemy")
+    with pytest.raises(ValidationError, match="a regressor needs.*regressor, regressor_true"):
+        Method(kind="regressor", experiment="reward_rl")

@@ -20,8 +20,10 @@ from vesselrl.pipelines.reward_net.nodes import score_actions
 from vesselrl.reward.network import Architecture, RewardNetwork
 from vesselrl.rl.parameters import (
     EXPERIMENTS,
+    REGRESSORS,
     ActionParameters,
     ExperimentParameters,
+    RegressorParameters,
     RLParameters,
 )
 from vesselrl.rl.run_folder import RunFolder
@@ -60,9 +62,11 @@ METHODS = EvaluationParameters(
         **{kind: {"kind": kind} for kind in ("default", "static", "best_of_n", "posterior")},
         "random": {"kind": "random", "repeats": 3},
         **{name: {"kind": "policy", "experiment": name} for name in EXPERIMENTS},
+        **{name: {"kind": "regressor", "experiment": name} for name in REGRESSORS},
         "oracle": {"kind": "oracle"},
     }
 )
+TRAINING = list(SAMPLES.loc[SAMPLES["split"] == "train", "id"])
 OBJECTIVE = ["dice", "recall"]
 PARTS = ("models", "policies", "histories", "training_infos")
 
@@ -99,8 +103,8 @@ def untrained_network():
     return RewardNetwork(members, architecture, 64, "lower_bound", 0.5).state()
 
 
-def run(folder, names=EXPERIMENTS, without=()):
-    """Run the named experiments, then evaluation; some experiments as if they were not run."""
+def run(folder, names=EXPERIMENTS, without=(), observations="handmade"):
+    """Run the named experiments, then evaluation; some methods as if they were not trained."""
     network = untrained_network()
     images, masks, candidates = (partitions(part) for part in range(3))
     scores = score_actions(images, masks, candidates, network, {}, SAMPLES, SEGMENTER, ACTIONS)
@@ -108,7 +112,9 @@ def run(folder, names=EXPERIMENTS, without=()):
         "images": images, "masks": masks, "candidates": candidates, "reward_network": network,
         "reward_net_report": {"fit": True, "reason": "It orders masks well."},
         "action_scores": {sample: cache(make) for sample, make in scores.items()},
-        "samples": SAMPLES, "params:rl": RL, "params:segmenter": SEGMENTER,
+        "samples": SAMPLES, "params:segmenter": SEGMENTER,
+        "params:rl": RL.model_copy(update={"observations": observations}),
+        "params:rl.observations": observations, "params:rl.allow_unfit_reward": False,
         "params:actions": ACTIONS, "params:report.objective": OBJECTIVE, "params:seed": 5,
         "params:evaluation": METHODS,
     }  # fmt: skip
@@ -122,14 +128,20 @@ def run(folder, names=EXPERIMENTS, without=()):
             chooses=chooses, episode_length=length, reward=judge
         )
         inputs[f"{name}.run_folder"] = RunFolder(folder / name)
+    for name, judge in zip(REGRESSORS, ("reward_network", "ground_truth"), strict=True):
+        inputs[f"params:regressors.{name}"] = RegressorParameters(reward=judge)
     inputs |= {f"{name}.policies": {} for name in without}
     kept = ("choices", "methods_not_run", "static_setting", "predictions", "metrics_per_image")
     kept += tuple(f"{n}.{p}" for n in names for p in PARTS)
+    regressors = Pipeline([])
+    if not set(REGRESSORS) & set(without):
+        kept += tuple(f"{n}.{p}" for n in REGRESSORS for p in ("policies", "training_infos"))
+        regressors = experiments.create_regressors()
     catalog = DataCatalog(
         {name: MemoryDataset(value, "assign") for name, value in inputs.items()}
         | {name: KeptDataset(copy_mode="assign") for name in kept}
     )
-    pipeline = experiments.create_pipeline(names) + evaluation.create_pipeline()
+    pipeline = experiments.create_pipeline(names) + regressors + evaluation.create_pipeline()
     SequentialRunner().run(Pipeline(pipeline), catalog)
     return catalog
 
@@ -171,6 +183,7 @@ def test_no_choice_beats_the_oracle_and_the_static_setting_is_best_on_validation
 def test_a_call_is_paid_for_each_prompt_asked(catalog):
     calls = catalog.load("metrics_per_image").groupby("method")["segmenter_calls"].agg(set)
     assert calls["default"] == calls["static"] == calls["random"] == calls["reward_rl"] == {1}
+    assert calls["regressor"] == calls["regressor_true"] == {1}
     assert calls["best_of_n"] == calls["oracle"] == calls["posterior"] == {2}
     assert calls["postprocess_rl"] == {1}
 
@@ -203,19 +216,54 @@ def test_training_infos_tell_settings_versions_and_result(catalog):
 
 
 def test_experiments_that_were_not_run_are_named_with_their_command(tmp_path):
-    catalog = run(tmp_path, ["reward_rl"], without=["prompt_rl", "postprocess_rl"])
+    missing = ["prompt_rl", "postprocess_rl", *REGRESSORS]
+    catalog = run(tmp_path, ["reward_rl"], without=missing)
     assert catalog.load("methods_not_run") == [
-        {"method": name, "command": "kedro run --pipeline experiments"}
-        for name in ("prompt_rl", "postprocess_rl")
+        {"method": name, "command": "kedro run --pipeline experiments"} for name in missing
     ]
     assert "prompt_rl" not in set(catalog.load("metrics_per_image")["method"])
+
+
+def test_a_regressor_is_made_of_training_images_and_chosen_by_validation_images(catalog):
+    infos = {name: catalog.load(f"{name}.training_infos")[5] for name in REGRESSORS}
+    assert [info["reward"] for info in infos.values()] == ["reward_network", "ground_truth"]
+    for name, info in infos.items():
+        json.dumps(info)
+        assert info["training_images"] == 4
+        assert info["validation_images"] == 2
+        policy = catalog.load(f"{name}.policies")[5]
+        assert policy.joint
+        assert policy.rules.choices == (2, 2, 3)
+
+
+def test_policies_may_see_images_through_the_reward_network_and_pay_for_it(tmp_path):
+    through = run(tmp_path, ["reward_rl"], ["prompt_rl", "postprocess_rl"], "reward_network")
+    network = RewardNetwork.from_state(untrained_network())
+    seen = np.stack([network.image_features(WORLD[sample][0]) for sample in TRAINING])
+    for name in ("reward_rl", *REGRESSORS):
+        observer = next(iter(through.load(f"{name}.policies").values())).observer
+        assert observer.observations == "reward_network"
+        np.testing.assert_allclose(observer.mean, seen.mean(0), atol=1e-6)
+    table = through.load("metrics_per_image").groupby("method")
+    assert set(table.get_group("reward_rl")["segmenter_calls"]) == {1}
+    assert table["seconds"].mean()["reward_rl"] > table["seconds"].mean()["static"]
 
 
 def test_without_test_images_the_comparison_says_what_to_do():
     samples = SAMPLES.assign(split="train")
     with pytest.raises(VesselrlError, match=r"no test images.*split.fractions.test"):
         evaluation.nodes.decide(
-            {}, {}, {}, {"index": 0}, samples, METHODS, SEGMENTER, ACTIONS, OBJECTIVE, 1
+            {},
+            {},
+            {},
+            {"index": 0},
+            untrained_network(),
+            samples,
+            METHODS,
+            SEGMENTER,
+            ACTIONS,
+            OBJECTIVE,
+            1,
         )
 
 

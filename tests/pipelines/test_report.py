@@ -194,6 +194,8 @@ class Outputs:
                 "report": settings,
                 "note": HOSTILE,
                 "experiments": EXPERIMENTS,
+                "regressors": {},
+                "rl": {"observations": "handmade"},
             },
         }
         figures = ("leaderboard", "paired", "curves", "gallery", "cost")

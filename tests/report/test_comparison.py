@@ -8,12 +8,14 @@ import pytest
 
 from vesselrl.errors import VesselrlError
 from vesselrl.report.comparison import SCORES, leaderboard, verdict
+from vesselrl.report.findings import what_the_test_can_show
 from vesselrl.report.parameters import ReportParameters
 
 SETTINGS = ReportParameters(bootstrap_resamples=500)
 KINDS = {
     "default": "default", "static": "static", "rl": "policy", "oracle": "oracle",
-    "upper_bound": "oracle", "dice_thrown": "random", "posterior": "posterior",
+    "regressor": "regressor", "upper_bound": "oracle", "dice_thrown": "random",
+    "posterior": "posterior",
 }  # fmt: skip
 
 
@@ -71,6 +73,34 @@ def test_cheaper_of_two_equals_is_recommended() -> None:
     assert result["best"] == "rl"
     assert result["recommended"] == "static"
     assert "11 segmenter calls an image against 1" in result["sentence"]
+
+
+def test_of_equals_what_needs_no_training_is_preferred_to_policies_of_either_kind() -> None:
+    equal = {method: 0.8 + noise(0.02, seed) for seed, method in enumerate(("static", "regressor"))}
+    _, result = judge(scores({"default": 0.6, **equal, "rl": 0.803 + noise(0.02, 2)}))
+    assert result["recommended"] == "static"
+
+
+def test_reinforcement_learning_must_beat_plain_regression_to_be_called_a_gain() -> None:
+    table = {"default": 0.6, "static": 0.7, "rl": 0.8 + noise(0.02, 1)}
+    assert judge(scores(table))[1]["reinforcement_learning"]["gain"]
+    _, result = judge(scores(table | {"regressor": 0.8 + noise(0.02, 2)}))
+    assert result["reinforcement_learning"]["rival"] == "regressor"
+    assert not result["reinforcement_learning"]["gain"]
+
+
+def test_how_much_of_the_room_regression_foretells_is_told() -> None:
+    table = {"default": 0.6, "static": 0.7, "regressor": 0.71, "oracle": 0.75}
+    _, result = judge(scores(table))
+    assert result["foretold"]["gain"] == pytest.approx(0.01)
+    assert result["foretold"]["room"] == pytest.approx(0.05)
+    text = what_the_test_can_show(result, 0.05)
+    assert "‘static’, one setting for all images, that is +5.0 points" in text
+    assert "‘regressor’, the best regression" in text
+    assert "reaches +1.0." in text
+    _, without = judge(scores({"default": 0.6, "static": 0.7, "oracle": 0.75}))
+    assert without["foretold"] is None
+    assert "regression" not in what_the_test_can_show(without, 0.05)
 
 
 def test_oracle_is_shown_first_and_never_recommended() -> None:

@@ -71,6 +71,29 @@ def test_the_networks_own_map_is_its_members_mean_and_not_scaled(case):
     np.testing.assert_array_equal(own, make().opinions(image, candidate).mean(0))
 
 
+def test_what_the_members_make_of_an_image_alone_has_one_length_for_every_size():
+    rng = np.random.default_rng(0)
+    network = make(members=3)
+    seen = [
+        network.image_features(rng.integers(0, 255, shape, dtype=np.uint8))
+        for shape in ((70, 90), (33, 20), (300, 40, 3))
+    ]
+    assert all(features.shape == (3 * 4,) and features.dtype == np.float32 for features in seen)
+    assert all(np.isfinite(features).all() for features in seen)
+    assert not np.allclose(seen[0], seen[1])
+
+
+def test_features_of_an_image_are_averages_of_the_encoders_last_map(case):
+    image, *_ = case
+    network = make(members=2)
+    maps = []
+    for member in network.members:
+        member[1].down_4.register_forward_hook(lambda *parts: maps.append(parts[2]))
+    network.opinions(image, np.full(image.shape, 127.5 / 256, np.float32))
+    expected = torch.cat([last.mean((2, 3))[0] for last in maps])
+    np.testing.assert_allclose(network.image_features(image), expected, rtol=1e-5)
+
+
 def test_each_score_has_its_own_line(case):
     image, candidate, masks = case
     lines = {"dice": (0.5, 0.1), "recall": (0.8, 0.0), "precision": (0.0, 0.4)}

@@ -4,10 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from vesselrl.errors import VesselrlError
 from vesselrl.rl.observations import (
     IMAGE_FEATURES,
     MASK_FEATURES,
     Observer,
+    feature_function,
     image_features,
     mask_features,
 )
@@ -83,3 +85,46 @@ def test_one_step_sees_the_image_alone_more_steps_see_the_mask_and_the_step():
     seen = several(training[0], lambda: np.arange(8, dtype=np.float32), 3)
     assert seen.dtype == np.float32
     assert np.array_equal(seen[16:], [*range(8), 0.75])
+
+
+class Network:
+    """Sees three numbers in an image, and answers nothing else."""
+
+    def image_features(self, image):
+        return np.float32([image.mean(), image.std(), image.max()])
+
+
+def test_either_set_of_features_needs_the_image_alone():
+    image = np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8)
+    by_hand = feature_function("handmade", network=None)
+    assert np.array_equal(by_hand(image), image_features(image))
+    assert feature_function("reward_network", Network())(image).shape == (3,)
+
+
+@pytest.mark.parametrize("observations", ["handmade", "reward_network"])
+def test_neither_the_truth_nor_the_segmenters_answers_are_looked_at(outcomes_of, observations):
+    class Closed:
+        """A scene of which only the image is to be seen."""
+
+        image = np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8)
+
+        @property
+        def truth(self):
+            raise AssertionError("the truth was looked at")
+
+        @property
+        def probabilities(self):
+            raise AssertionError("the segmenter was asked")
+
+    outcomes = outcomes_of("setting", 1)
+    see = feature_function(observations, Network())
+    closed = type(outcomes)(["x"], lambda sample: Closed(), outcomes.rules, ["dice"], see)
+    features = closed.image_features("x")
+    observer = Observer.fit(features[None], 1, observations)
+    assert observer(features, lambda: closed.mask_features("x", ()), 0).shape == features.shape
+
+
+def test_features_of_another_reward_network_are_refused():
+    observer = Observer.fit(np.zeros((5, 192), np.float32), 1, "reward_network")
+    with pytest.raises(VesselrlError, match="192 features.*reward_network.*is shown 64.*again"):
+        observer(np.zeros(64, np.float32), None, 0)

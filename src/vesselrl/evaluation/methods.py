@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vesselrl.evaluation.parameters import Method
+from vesselrl.evaluation.parameters import TRAINED, Method
+from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.actions import ActionSet, Rules, State
-from vesselrl.rl.observations import image_features, mask_features
+from vesselrl.rl.observations import feature_function, mask_features
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.rl.policy import Policy
 
@@ -28,6 +29,7 @@ class Case:
         probabilities: float32 (P, H, W), the maps of all prompts.
         predicted: float64 (A,), the reward network's objective for every setting.
         true: float64 (A,), the true objective of every setting.
+        network: the reward network, for policies that see an image through it.
     """
 
     sample: str
@@ -35,6 +37,7 @@ class Case:
     probabilities: Probability
     predicted: npt.NDArray[np.float64]
     true: npt.NDArray[np.float64]
+    network: RewardNetwork
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def deciders(
         method: which one.
         actions: prompts, thresholds, operations.
         static: number of the best static setting in ``actions.settings``.
-        policies: of the method's experiment, by seed; none for methods without.
+        policies: of the method's experiment or regressor, by seed; none for methods without.
         seed: of the random choices.
     """
     settings = actions.settings
@@ -76,7 +79,7 @@ def deciders(
     def fixed(choose: Callable[[Case], int], calls: int) -> Decide:
         return lambda case: Decision("setting", (tuple(settings[choose(case)]),), calls)
 
-    if method.kind == "policy":
+    if method.kind in TRAINED:
         return {number: _by_policy(policy) for number, policy in policies.items()}
     if method.kind == "random":
 
@@ -103,8 +106,9 @@ def _by_policy(policy: Policy) -> Decide:
     rules = policy.rules
 
     def decide(case: Case) -> Decision:
+        see = feature_function(policy.observer.observations, case.network)
         path = policy.decide(
-            image_features(case.image),
+            see(case.image),
             lambda state: mask_features(*rules.answer(case.probabilities, state)),
         )
         # A policy that looks at the mask needs every prompt on its way, the default's at first.

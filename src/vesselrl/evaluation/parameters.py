@@ -5,24 +5,31 @@ from typing import Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from vesselrl.parameters import ParameterModel
-from vesselrl.rl.parameters import EXPERIMENTS
+from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
+
+TRAINED = {"policy": EXPERIMENTS, "regressor": REGRESSORS}
+"""Kind → the names under which its policies are trained."""
 
 
 class Method(ParameterModel):
     """One method of the comparison.
 
-    ``experiment`` is needed by policies alone; ``repeats``, the number of draws, is used by random.
+    ``experiment`` is needed by policies and regressors alone; ``repeats``, the number of draws, is
+    used by random.
     """
 
-    kind: Literal["default", "static", "random", "best_of_n", "policy", "posterior", "oracle"]
+    kind: Literal[
+        "default", "static", "random", "best_of_n", "policy", "regressor", "posterior", "oracle"
+    ]
     experiment: str | None = None
     repeats: PositiveInt = 1
 
     @model_validator(mode="after")
-    def _policy_has_experiment(self) -> "Method":
-        if self.kind == "policy" and self.experiment not in EXPERIMENTS:
+    def _trained_method_has_experiment(self) -> "Method":
+        known = TRAINED.get(self.kind)
+        if known and self.experiment not in known:
             raise ValueError(
-                f"a policy needs 'experiment', one of {', '.join(EXPERIMENTS)}; "
+                f"a {self.kind} needs 'experiment', one of {', '.join(known)}; "
                 f"found {self.experiment!r}"
             )
         return self

@@ -27,6 +27,8 @@ NOT_FOR_USE = ("random", "oracle")
 """Kinds that are shown but never recommended: a control, and what uses the ground truth."""
 LEARNED_BY_RL = "policy"
 """The kind of the methods that reinforcement learning made (``evaluation.methods`` in conf)."""
+TRAINED_POLICIES = (LEARNED_BY_RL, "regressor")
+"""Kinds that choose for each image by what they learned, however they learned it."""
 TIE = 0.001
 """Two Dice scores of one image nearer than this count as a tie."""
 RULE = (
@@ -174,7 +176,9 @@ def verdict(
         without rivals); targets (rows metric, target, mean, low, high, status);
         reinforcement_learning (ranking, best, rival, difference, low, high, p (Holm-corrected over
         all pairs of a policy and a method without), gain, sentence; None without such methods);
-        room (what the oracle adds to the baseline's objective; None without an oracle).
+        room (what the oracle adds to the baseline's objective; None without an oracle);
+        foretold (method, rival, gain, room: what the best regressor and what the oracle add to the
+        best static setting's objective; None without the three).
     """
     scores = image_scores(metrics_per_image, settings.objective)
     groups = scores.loc[settings.baseline]["group"].to_numpy()
@@ -211,7 +215,7 @@ def verdict(
         not_worse,
         key=lambda m: (
             rows[m]["segmenter_calls"],
-            rows[m]["kind"] == LEARNED_BY_RL,
+            rows[m]["kind"] in TRAINED_POLICIES,
             -rows[m]["objective"],
         ),
     )
@@ -246,8 +250,23 @@ def verdict(
     oracles = board.loc[board["kind"] == "oracle", "method"].tolist()
     if oracles:
         result["room"] = float(rows[oracles[0]]["objective"] - rows[settings.baseline]["objective"])
+    result["foretold"] = _foretold(board)
     result["sentence"] = _sentence(result, rows, settings.alpha)
     return result
+
+
+def _foretold(board: pd.DataFrame) -> dict[str, Any] | None:
+    """How much of what a choice by image can win is learned from the image by plain regression."""
+    first = board.drop_duplicates("kind").set_index("kind")
+    if not {"regressor", "static", "oracle"} <= set(first.index):
+        return None
+    objective = first["objective"]
+    return {
+        "method": first.at["regressor", "method"],
+        "rival": first.at["static", "method"],
+        "gain": float(objective["regressor"] - objective["static"]),
+        "room": float(objective["oracle"] - objective["static"]),
+    }
 
 
 def _targets(

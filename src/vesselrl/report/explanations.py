@@ -22,9 +22,23 @@ POLICIES = {
     "for each image.",
 }
 """What a policy chooses → what it does."""
+REGRESSOR = (
+    "Ridge regression predicts the objective of every setting from what a policy sees of the "
+    "image, and the highest is taken: the plain rival of reinforcement learning."
+)
+LEARNED_FROM = {
+    "ground_truth": "It learned from the ground truth of the training images.",
+    "reward_network": "It learned from the reward network's judgement of the training images' "
+    "masks.",
+}
 PAID_BY = {
     "ground_truth": "It was paid by the ground truth of the training images.",
     "reward_network": "It was paid by the reward network.",
+}
+SEES = {
+    "handmade": "",
+    "reward_network": " It sees the image through the reward network, whose weights it needs "
+    "wherever it is used.",
 }
 
 
@@ -36,10 +50,15 @@ def explanation(
     Args:
         kind: of the method.
         specification: its settings, of which ``experiment`` is read.
-        experiments: experiment → its settings: what is chosen, how often, who pays.
+        experiments: experiment or regressor → its settings: what is chosen, how often, who pays,
+            what is seen.
     """
     experiment = experiments.get(str(specification.get("experiment")))
     if experiment is None:
         return EXPLANATIONS.get(kind, kind)
-    text = POLICIES[experiment["chooses"]].format(length=experiment["episode_length"])
-    return f"{text} {PAID_BY[experiment['reward']]}"
+    if kind == "regressor":
+        text = f"{REGRESSOR} {LEARNED_FROM[experiment['reward']]}"
+    else:
+        text = POLICIES[experiment["chooses"]].format(length=experiment["episode_length"])
+        text += f" {PAID_BY[experiment['reward']]}"
+    return text + SEES[experiment["observations"]]

@@ -119,6 +119,13 @@ def what_the_test_can_show(verdict: Mapping[str, Any], alpha: float) -> str:
             f"add {signed_points(verdict['room'])} points to the objective of "
             f"‘{verdict['baseline']}’: no choice of one setting an image can win more. "
         )
+    if foretold := verdict["foretold"]:
+        text += (
+            f"Against ‘{foretold['rival']}’, one setting for all images, that is "
+            f"{signed_points(foretold['room'])} points; ‘{foretold['method']}’, the best "
+            "regression on what can be seen of an image before the segmenter is asked, reaches "
+            f"{signed_points(foretold['gain'])}. "
+        )
     return text.strip()
 
 
@@ -134,7 +141,7 @@ def methods(
         board: the leaderboard.
         choices: what each method decided for each image.
         specifications: method → its settings.
-        experiments: experiment → its settings, of which policies are explained.
+        experiments: experiment or regressor → its settings, of which methods are explained.
     """
     explained = Table(
         ("Method", "What it does"),

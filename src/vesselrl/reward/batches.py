@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vesselrl.reward.network import SILENT
+
 Example = Mapping[str, npt.NDArray[Any]]
 """What `vesselrl.reward.examples.reward_examples` returns."""
 
@@ -123,7 +125,7 @@ def _stack(example: Resident, rng: np.random.Generator) -> Tensor:
 def _candidate(example: Resident, rng: np.random.Generator) -> Tensor:
     kind = rng.random()
     if kind < UNSEEN:
-        return torch.full_like(example.mean, 127)
+        return torch.full_like(example.mean, SILENT)
     if kind < 0.5:
         count = int(rng.integers(1, min(FEW, len(example.own)) + 1))
         few = rng.choice(len(example.own), count, replace=False)

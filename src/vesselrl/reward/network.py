@@ -23,10 +23,13 @@ from vesselrl.metrics.masks import Scores
 from vesselrl.reward.calibration import Line, PlattScaling
 from vesselrl.reward.closed_form import Probability, expected_scores
 from vesselrl.reward.parameters import STRIDE
+from vesselrl.segmenters.levels import from_levels
 from vesselrl.threads import one_thread
 
 SCORES = ("dice", "recall", "precision")
 Aggregation = Literal["lower_bound", "min"]
+SILENT = 127
+"""The level of a candidate that says nothing: one half, near enough."""
 
 
 def mean_candidate(probabilities: Probability) -> Probability:
@@ -117,6 +120,15 @@ def reduced(array: npt.NDArray[np.float32], max_side: int) -> npt.NDArray[np.flo
     return shrunk.reshape(*array.shape[:-2], *size)
 
 
+def _bottleneck(member: nn.Module, seen: Tensor) -> Tensor:
+    """The encoder's last map, float (B, C, h, w), of what `Architecture.build` built."""
+    unshuffle, unet, _ = member.children()
+    hidden = unshuffle(seen)
+    for part in (unet.conv_0, unet.down_1, unet.down_2, unet.down_3, unet.down_4):
+        hidden = part(hidden)  # type: ignore[operator]
+    return hidden
+
+
 class RewardNetwork:
     """An ensemble of dense judges, calibrated.
 
@@ -179,16 +191,44 @@ class RewardNetwork:
         self, image: npt.NDArray[np.uint8], candidate: Probability, scaling: PlattScaling
     ) -> Probability:
         height, width = candidate.shape
-        pair = torch.from_numpy(reduced(np.stack([grey(image), candidate]), self.max_side))
-        pair = network_input(pair[:1], pair[1:]).to(self.device)
-        padding = [-side % self.architecture.stride for side in (pair.shape[3], pair.shape[2])]
-        padded = functional.pad(pair, (0, padding[0], 0, padding[1]), mode="replicate")
+        pair = self._pair(image, candidate)
+        padded = self._padded(pair)
         odds = torch.cat([member(padded) for member in self.members])
         q = (scaling.slope * odds + scaling.intercept).sigmoid()
         q = q[..., : pair.shape[2], : pair.shape[3]]
         if q.shape[2:] != (height, width):
             q = functional.interpolate(q, (height, width), mode="bilinear", align_corners=False)
         return q[:, 0].cpu().numpy()
+
+    def _pair(self, image: npt.NDArray[np.uint8], candidate: Probability) -> Tensor:
+        """What the members see, at their resolution: float (1, 2, h, w) on their device."""
+        pair = torch.from_numpy(reduced(np.stack([grey(image), candidate]), self.max_side))
+        return network_input(pair[:1], pair[1:]).to(self.device)
+
+    def _padded(self, pair: Tensor) -> Tensor:
+        """The same with sides that are multiples of the architecture's stride."""
+        padding = [-side % self.architecture.stride for side in (pair.shape[3], pair.shape[2])]
+        return functional.pad(pair, (0, padding[0], 0, padding[1]), mode="replicate")
+
+    @one_thread()
+    @torch.inference_mode()
+    def image_features(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """What the members make of an image alone, before any segmenter has been asked about it.
+
+        Beside the image they see a candidate that says nothing, as in a share of their training
+        (`vesselrl.reward.batches.UNSEEN`); each channel where the encoder is narrowest is averaged
+        over the image.
+
+        Args:
+            image: uint8 (H, W) or (H, W, 3).
+
+        Returns:
+            float32 (M · C,), the C channels of each member in turn.
+        """
+        silent = from_levels(np.full(image.shape[:2], SILENT, np.uint8))
+        seen = self._padded(self._pair(image, silent))
+        pooled = [_bottleneck(member, seen).mean((2, 3))[0] for member in self.members]
+        return torch.cat(pooled).cpu().numpy()
 
     def raw_scores(self, masks: npt.NDArray[np.bool_], opinions: Probability) -> dict[str, Scores]:
         """Conservative expected scores of masks, as `aggregation` says.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +11,15 @@ from skimage.filters import sato
 from skimage.morphology import skeletonize
 from skimage.transform import resize
 
+from vesselrl.errors import VesselrlError
 from vesselrl.rl.operations import Mask, Probability
+from vesselrl.rl.parameters import Observations
+
+if TYPE_CHECKING:
+    from vesselrl.reward.network import RewardNetwork
 
 Features = npt.NDArray[np.float32]
+FeatureFunction = Callable[[npt.NDArray[np.uint8]], Features]
 
 SIDE = 256
 """Images are reduced to this side before their features are taken, so that those compare."""
@@ -29,6 +36,15 @@ MASK_FEATURES = (
     "area", "regions", "largest_region", "length", "width", "confidence_inside",
     "confidence_around", "captured",
 )  # fmt: skip
+
+
+def feature_function(observations: Observations, network: "RewardNetwork") -> FeatureFunction:
+    """What is seen of an image before the segmenter is asked: image → float32 (F,).
+
+    ``handmade`` are `image_features`, F = 16; ``reward_network`` are what the network makes of the
+    image alone, `RewardNetwork.image_features`.
+    """
+    return network.image_features if observations == "reward_network" else image_features
 
 
 def image_features(image: npt.NDArray[np.uint8]) -> Features:
@@ -116,20 +132,24 @@ class Observer:
     Experiments of a single step see the image alone: before it nothing has been done to the mask.
 
     Attributes:
-        mean: float32 (16,), of the training images' features.
-        scale: float32 (16,), their standard deviation, 1 where they do not vary.
+        mean: float32 (F,), of the training images' features.
+        scale: float32 (F,), their standard deviation, 1 where they do not vary.
         length: steps of an episode.
+        observations: which features of the image these are, see `feature_function`.
     """
 
     mean: Features
     scale: Features
     length: int
+    observations: Observations = "handmade"
 
     @classmethod
-    def fit(cls, features: Features, length: int) -> "Observer":
-        """Standardise by the training images, float32 (N, 16)."""
-        scale = features.std(0)
-        return cls(features.mean(0), np.where(scale > 1e-6, scale, 1).astype(np.float32), length)
+    def fit(
+        cls, features: Features, length: int, observations: Observations = "handmade"
+    ) -> "Observer":
+        """Standardise by the training images, float32 (N, F)."""
+        scale = np.where((scale := features.std(0)) > 1e-6, scale, 1).astype(np.float32)
+        return cls(features.mean(0), scale, length, observations)
 
     @property
     def size(self) -> int:
@@ -142,7 +162,17 @@ class Observer:
         return self.length > 1
 
     def __call__(self, of_image: Features, of_mask: Callable[[], Features], step: int) -> Features:
-        """The observation before a step (counted from 0), float32 (size,)."""
+        """The observation before a step (counted from 0), float32 (size,).
+
+        Raises:
+            VesselrlError: these are not the features it was fitted to.
+        """
+        if of_image.shape != self.mean.shape:
+            raise VesselrlError(
+                f"The policy was trained on {self.mean.size} features of an image "
+                f"(rl.observations: {self.observations}) and is shown {of_image.size}: it belongs "
+                "to another reward network. Train it again: kedro run --pipeline experiments."
+            )
         # Clipped: an image unlike all training images must not send the policy far off.
         standardised = np.clip((of_image - self.mean) / self.scale, -5, 5)
         if not self.sees_masks:

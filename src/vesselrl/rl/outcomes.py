@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vesselrl.rl.actions import Rules, State
-from vesselrl.rl.observations import Features, image_features, mask_features
+from vesselrl.rl.observations import FeatureFunction, Features, image_features, mask_features
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.rl.scenes import Scene
 
@@ -45,10 +45,11 @@ class Outcomes:
         load: gives the scene of an image.
         rules: how choices become masks.
         objective: names of the scores whose mean a mask is worth.
+        see: image → its features, see `vesselrl.rl.observations.feature_function`.
 
     Attributes:
         of: (sample, state) → `Outcome`.
-        image_features: sample → float32 (16,), see `vesselrl.rl.observations`.
+        image_features: sample → float32 (F,), what `see` gives.
     """
 
     def __init__(
@@ -57,12 +58,13 @@ class Outcomes:
         load: Callable[[str], Scene],
         rules: Rules,
         objective: Sequence[str],
+        see: FeatureFunction = image_features,
     ) -> None:
         self.samples = tuple(samples)
         self.rules = rules
         self.objective = tuple(objective)
         self._load = load
-        self.image_features = cache(lambda sample: image_features(load(sample).image))
+        self.image_features = cache(lambda sample: see(load(sample).image))
         self.of = cache(self._of)
         self._operated = lru_cache(MASKS)(self._operate)
 

@@ -8,9 +8,11 @@ from vesselrl.parameters import ParameterModel
 
 EXPERIMENTS = ("prompt_rl", "postprocess_rl", "reward_rl")
 """One pipeline each, a namespace of its own; ``experiments`` in conf says what each does."""
-
+REGRESSORS = ("regressor", "regressor_true")
+"""The plain rivals of ``reward_rl``; ``regressors`` in conf says who pays each."""
 
 Judge = Literal["ground_truth", "reward_network"]
+Observations = Literal["handmade", "reward_network"]
 
 
 class Operation(ParameterModel):
@@ -64,6 +66,11 @@ class RLParameters(ParameterModel):
     allow_unfit_reward: bool = Field(
         description="train also where the report card calls the reward network unfit"
     )
+    observations: Observations = Field(
+        "handmade",
+        description="what is seen of an image: features made by hand, or the reward network's own, "
+        "which is then needed wherever the policy is used",
+    )
     ppo: PPOParameters
 
     @field_validator("seeds")
@@ -79,4 +86,10 @@ class ExperimentParameters(ParameterModel):
 
     chooses: Literal["prompts", "operations", "setting"]
     episode_length: PositiveInt
+    reward: Judge
+
+
+class RegressorParameters(ParameterModel):
+    """One of ``regressors``: whose judgement of the training images' masks it learns to predict."""
+
     reward: Judge

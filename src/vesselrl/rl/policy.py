@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,16 +22,21 @@ Arrays = Mapping[str, npt.NDArray[np.float32]]
 class Policy:
     """A multi-layer perceptron with tanh units that chooses greedily.
 
+    Where its observer sees the reward network's features, it is used together with that network.
+
     Attributes:
         rules: what its choices mean.
         observer: what it sees.
         weights: ``mean`` and ``scale`` of the observer; ``layer.<i>.weight`` float32 (out, in) and
-            ``layer.<i>.bias`` (out,), the last layer giving one logit an option.
+            ``layer.<i>.bias`` (out,), the last layer giving one score an option.
+        joint: whether an option is a whole action, all its parts at once (in the order of
+            `ActionSet.settings`), and not each part for itself.
     """
 
     rules: Rules
     observer: Observer
     weights: Arrays
+    joint: bool = False
 
     @classmethod
     def of(cls, model: "PPO", rules: Rules, observer: Observer) -> "Policy":
@@ -47,7 +53,7 @@ class Policy:
         return cls(rules, observer, weights)
 
     def choose(self, observation: Features) -> Choice:
-        """The most probable option of each part of the action."""
+        """The action with the highest score, or of each part of it the option with the highest."""
         depth = sum(name.endswith(".bias") for name in self.weights)
         hidden = observation
         for number in range(depth):
@@ -55,6 +61,8 @@ class Policy:
             hidden = weight @ hidden + bias
             if number < depth - 1:
                 hidden = np.tanh(hidden)
+        if self.joint:
+            return tuple(map(int, np.unravel_index(hidden.argmax(), self.rules.choices)))
         ends = np.cumsum(self.rules.choices)[:-1]
         return tuple(int(part.argmax()) for part in np.split(hidden, ends))
 
@@ -64,7 +72,7 @@ class Policy:
         """Play one episode greedily.
 
         Args:
-            image_features: of the image, see `vesselrl.rl.observations`.
+            image_features: of the image, see `vesselrl.rl.observations.feature_function`.
             mask_features: of the mask that a state stands for.
 
         Returns:
@@ -88,6 +96,8 @@ class Policy:
             "operations": {
                 name: operation.model_dump() for name, operation in actions.operations.items()
             },
+            "observations": self.observer.observations,
+            "joint": self.joint,
         }
 
     @classmethod
@@ -97,16 +107,19 @@ class Policy:
         Raises:
             ValueError: they do not belong together.
         """
+        from pydantic import TypeAdapter
+
         from vesselrl.rl.actions import ActionSet
-        from vesselrl.rl.parameters import ActionParameters
+        from vesselrl.rl.parameters import ActionParameters, Observations
 
         parameters = ActionParameters(
             thresholds=settings["thresholds"], operations=settings["operations"]
         )
         actions = ActionSet.of(settings["prompts"], settings["default_prompt"], parameters)
         rules = Rules(actions, settings["chooses"], settings["episode_length"])
-        observer = Observer(weights["mean"], weights["scale"], rules.length)
-        policy = cls(rules, observer, weights)
+        seen = TypeAdapter[Observations](Observations).validate_python(settings["observations"])
+        observer = Observer(weights["mean"], weights["scale"], rules.length, seen)
+        policy = cls(rules, observer, weights, settings["joint"])
         policy._check_shapes()
         return policy
 
@@ -121,8 +134,9 @@ class Policy:
                     "policy.json and policy.safetensors do not belong together."
                 )
             size = weight.shape[0]
-        if size != sum(self.rules.choices):
+        options = prod(self.rules.choices) if self.joint else sum(self.rules.choices)
+        if size != options:
             raise ValueError(
-                f"The policy answers with {size} logits, but policy.json lists "
-                f"{sum(self.rules.choices)} options: they do not belong together."
+                f"The policy answers with {size} scores, but policy.json lists {options} options: "
+                "they do not belong together."
             )

@@ -14,7 +14,13 @@ from gymnasium import Env, spaces
 from vesselrl.metrics.masks import overlap_scores
 from vesselrl.reward.network import RewardNetwork, mean_candidate
 from vesselrl.rl.actions import Rules, State
-from vesselrl.rl.observations import Features, Observer, image_features, mask_features
+from vesselrl.rl.observations import (
+    FeatureFunction,
+    Features,
+    Observer,
+    image_features,
+    mask_features,
+)
 from vesselrl.rl.operations import Mask
 from vesselrl.rl.parameters import Judge
 from vesselrl.segmenters.base import Segmenter
@@ -43,6 +49,7 @@ class SegmentationEnv(Env[Features, Any]):
         objective: names of the scores whose mean a mask is worth.
         observer: makes observations of features.
         paid_by: who judges the masks that are paid for.
+        see: image → its features, see `vesselrl.rl.observations.feature_function`.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class SegmentationEnv(Env[Features, Any]):
         objective: Sequence[str],
         observer: Observer,
         paid_by: Judge,
+        see: FeatureFunction = image_features,
     ) -> None:
         choices = rules.choices
         self.observation_space = spaces.Box(-np.inf, np.inf, (observer.size,), np.float32)
@@ -69,6 +77,7 @@ class SegmentationEnv(Env[Features, Any]):
         self._objective = tuple(objective)
         self._observer = observer
         self._paid_by = paid_by
+        self._see = see
         self._ahead: list[str] = []
 
     def reset(
@@ -86,7 +95,7 @@ class SegmentationEnv(Env[Features, Any]):
         self._sample = self._ahead.pop()
         self._image = self._images[self._sample]()
         self._truth = self._truths[self._sample]()
-        self._features = image_features(self._image)
+        self._features = self._see(self._image)
         prompts = len(self._rules.actions.prompts)
         self._maps = np.full((prompts, *self._image.shape[:2]), np.nan, np.float32)
         self._asked: set[int] = set()

@@ -62,7 +62,7 @@ def train_policy(
     """
     ppo = parameters.ppo
     features = np.stack([training.image_features(sample) for sample in training.samples])
-    observer = Observer.fit(features, training.rules.length)
+    observer = Observer.fit(features, training.rules.length, parameters.observations)
     environment = CandidateVecEnv(training, observer, paid_by, ppo.n_envs, seed)
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()

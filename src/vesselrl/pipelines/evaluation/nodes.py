@@ -47,10 +47,15 @@ def choose_static_setting(
     import numpy as np
 
     from vesselrl.rl.actions import ActionSet
+    from vesselrl.rl.setting_scores import objective_by
 
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
     scores = np.mean(
-        [_objective(action_scores[i](), "true", objective) for i in ids_of(samples, "val")], axis=0
+        [
+            objective_by("ground_truth", action_scores[sample](), objective)
+            for sample in ids_of(samples, "val")
+        ],
+        axis=0,
     )
     best = int(scores.argmax())
     return {
@@ -65,6 +70,7 @@ def decide(
     candidates: Partitions,
     action_scores: Partitions,
     static_setting: dict[str, Any],
+    reward_network: dict[str, Any],
     samples: Any,
     evaluation: EvaluationParameters,
     segmenter: SegmenterParameters,
@@ -80,19 +86,20 @@ def decide(
         candidates: sample id → loader of the stored maps.
         action_scores: sample id → loader of the scores of every setting.
         static_setting: see `choose_static_setting`.
+        reward_network: state of the `RewardNetwork`.
         samples: the table of samples.
         evaluation: the methods.
         segmenter: the prompts.
         actions: thresholds and operations.
         objective: the scores whose mean decides.
         seed: of the random choices.
-        policies: experiment → seed → policy; without seeds where the experiment was not run.
+        policies: experiment or regressor → seed → policy; without seeds where it was not trained.
 
     Returns:
         The choices, a table with the columns `CHOICE_COLUMNS` (``prediction`` is the mask's name
         among the predictions, ``state`` JSON, ``seconds`` from image to mask, the segmenter's time
-        for all prompts being shared equally among them); and the methods that could not run, rows
-        ``method``, ``command``.
+        for all prompts being shared equally among them, and what a policy needs to see the image
+        included); and the methods that could not run, rows ``method``, ``command``.
 
     Raises:
         VesselrlError: there are no test images.
@@ -101,7 +108,9 @@ def decide(
     from tqdm import tqdm
 
     from vesselrl.evaluation.methods import Case, deciders
+    from vesselrl.reward.network import RewardNetwork
     from vesselrl.rl.actions import ActionSet
+    from vesselrl.rl.setting_scores import objective_by
     from vesselrl.segmenters.levels import from_levels
 
     test = ids_of(samples, "test")
@@ -111,6 +120,7 @@ def decide(
             "name test images in splits.json."
         )
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
+    judge = RewardNetwork.from_state(reward_network)
     methods: dict[str, Any] = {}
     not_run: list[dict[str, str]] = []
     for name, method in evaluation.methods.items():
@@ -126,8 +136,9 @@ def decide(
             sample,
             images[sample](),
             from_levels(stored["levels"]),
-            predicted=_objective(scores, "predicted", objective),
-            true=_objective(scores, "true", objective),
+            predicted=objective_by("reward_network", scores, objective),
+            true=objective_by("ground_truth", scores, objective),
+            network=judge,
         )
         a_call = float(stored["seconds"]) / len(stored["prompts"])
         opinion, judging = (float(scores[f"{part}_seconds"]) for part in ("opinion", "judging"))
@@ -233,8 +244,3 @@ def score_predictions(
         for row in tqdm(choices.itertuples(), "Scoring masks", len(choices), unit="mask")
     ]
     return pd.DataFrame(rows, columns=METRIC_COLUMNS)
-
-
-def _objective(scores: Mapping[str, Any], source: str, objective: list[str]) -> Any:
-    """The mean of the objective's scores, ``true`` or ``predicted``, float64 (A,)."""
-    return sum(scores[f"{source}_{name}"] for name in objective) / len(objective)

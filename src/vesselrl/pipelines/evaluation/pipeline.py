@@ -3,7 +3,7 @@
 from kedro.pipeline import Pipeline, node
 
 from vesselrl.pipelines.evaluation import nodes
-from vesselrl.rl.parameters import EXPERIMENTS
+from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 
 def create_pipeline() -> Pipeline:
@@ -29,13 +29,14 @@ def create_pipeline() -> Pipeline:
                     "candidates": "candidates",
                     "action_scores": "action_scores",
                     "static_setting": "static_setting",
+                    "reward_network": "reward_network",
                     "samples": "samples",
                     "evaluation": "params:evaluation",
                     "segmenter": "params:segmenter",
                     "actions": "params:actions",
                     "objective": "params:report.objective",
                     "seed": "params:seed",
-                    **{name: f"{name}.policies" for name in EXPERIMENTS},
+                    **{name: f"{name}.policies" for name in (*EXPERIMENTS, *REGRESSORS)},
                 },
                 ["choices", "methods_not_run"],
                 name="decide",

@@ -2,10 +2,19 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from vesselrl.errors import VesselrlError
-from vesselrl.rl.parameters import ActionParameters, ExperimentParameters, RLParameters
+from vesselrl.progress import with_progress
+from vesselrl.rl.parameters import (
+    ActionParameters,
+    ExperimentParameters,
+    Judge,
+    Observations,
+    RegressorParameters,
+    RLParameters,
+)
 from vesselrl.rl.run_folder import RunFolder
 from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
@@ -61,6 +70,7 @@ def train_policies(
     from vesselrl.provenance import digest
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.rl.actions import ActionSet, Rules
+    from vesselrl.rl.observations import feature_function
     from vesselrl.rl.outcomes import Outcomes
     from vesselrl.rl.scenes import SceneLoader
     from vesselrl.rl.training import train_policy
@@ -69,9 +79,11 @@ def train_policies(
         _check_fit(reward_net_report, rl.allow_unfit_reward)
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
     rules = Rules.of(action_set, experiment)
-    load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
-    training = Outcomes(ids_of(samples, "train"), load, rules, objective)
-    validation = Outcomes(ids_of(samples, "val"), load, rules, objective)
+    network = RewardNetwork.from_state(reward_network)
+    load = SceneLoader(images, masks, candidates, network)
+    see = feature_function(rl.observations, network)
+    training = Outcomes(ids_of(samples, "train"), load, rules, objective, see)
+    validation = Outcomes(ids_of(samples, "val"), load, rules, objective, see)
     config = {
         "experiment": experiment.model_dump(),
         "rl": rl.model_dump(),
@@ -145,3 +157,106 @@ def draw_training(histories: dict[int, Any], experiment: ExperimentParameters) -
     name = f"{experiment.chooses}, {experiment.reward.replace('_', ' ')}"
     curves = [frame.assign(seed=seed, experiment=name) for seed, frame in histories.items()]
     return draw_learning_curves(pd.concat(curves, ignore_index=True))
+
+
+def score_training_actions(
+    images: Partitions,
+    masks: Partitions,
+    candidates: Partitions,
+    reward_network: dict[str, Any],
+    samples: Any,
+    segmenter: SegmenterParameters,
+    actions: ActionParameters,
+) -> Partitions:
+    """True and predicted scores of every mask of training images that could be chosen.
+
+    Returns:
+        Sample id → maker of `vesselrl.rl.setting_scores.setting_scores`, float64 arrays (A,).
+    """
+    from vesselrl.reward.network import RewardNetwork
+    from vesselrl.rl.actions import ActionSet
+    from vesselrl.rl.scenes import SceneLoader
+    from vesselrl.rl.setting_scores import setting_scores
+
+    action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
+    load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
+
+    def score(sample: str) -> dict[str, Any]:
+        return setting_scores(load(sample), action_set)
+
+    makers: Partitions = {sample: partial(score, sample) for sample in ids_of(samples, "train")}
+    return with_progress(makers, "Scoring masks of training images")
+
+
+def fit_regressor(
+    images: Partitions,
+    training_scores: Partitions,
+    action_scores: Partitions,
+    reward_network: dict[str, Any],
+    reward_net_report: Mapping[str, Any],
+    samples: Any,
+    regressor: RegressorParameters,
+    observations: Observations,
+    allow_unfit_reward: bool,
+    segmenter: SegmenterParameters,
+    actions: ActionParameters,
+    objective: list[str],
+    seed: int,
+) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Learn by regression what ``reward_rl`` learns by trial: which setting an image deserves.
+
+    Args:
+        images: sample id → loader of uint8 (H, W) or (H, W, 3).
+        training_scores: sample id → loader of the scores of every setting, training images.
+        action_scores: the same of validation images.
+        reward_network: state of the `RewardNetwork`.
+        reward_net_report: its report card, with the verdict.
+        samples: the table of samples.
+        regressor: who pays.
+        observations: what is seen of an image.
+        allow_unfit_reward: whether a reward network that is not fit to may pay.
+        segmenter: the prompts.
+        actions: thresholds and operations.
+        objective: the scores whose mean is paid.
+        seed: under which the policy is filed; there is no chance in it.
+
+    Returns:
+        Two mappings from the seed: the policy, and the facts of its making.
+
+    Raises:
+        VesselrlError: the reward network pays and is not fit to, or there are no images.
+    """
+    import numpy as np
+
+    from vesselrl.reward.network import RewardNetwork
+    from vesselrl.rl.actions import ActionSet
+    from vesselrl.rl.observations import feature_function
+    from vesselrl.rl.regressor import Images, ridge_regression
+    from vesselrl.rl.setting_scores import objective_by
+
+    if regressor.reward == "reward_network":
+        _check_fit(reward_net_report, allow_unfit_reward)
+    see = feature_function(observations, RewardNetwork.from_state(reward_network))
+
+    def seen(split: str, scores: Partitions, judge: Judge) -> Images:
+        ids = ids_of(samples, split)
+        return Images(
+            np.array([see(images[sample]()) for sample in ids]),
+            np.array([objective_by(judge, scores[sample](), objective) for sample in ids]),
+        )
+
+    fitted = ridge_regression(
+        seen("train", training_scores, regressor.reward),
+        seen("val", action_scores, "ground_truth"),
+        ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions),
+        observations,
+    )
+    facts = {
+        "reward": regressor.reward,
+        "observations": observations,
+        "penalty": fitted.penalty,
+        "val_objective": round(fitted.validation, 6),
+        "training_images": len(ids_of(samples, "train")),
+        "validation_images": len(ids_of(samples, "val")),
+    }
+    return {seed: fitted.policy}, {seed: facts}

@@ -5,14 +5,35 @@ from collections.abc import Sequence
 from kedro.pipeline import Pipeline, node
 
 from vesselrl.pipelines.experiments import nodes
-from vesselrl.rl.parameters import EXPERIMENTS
+from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 SHARED = {"images", "masks", "candidates", "reward_network", "reward_net_report", "samples"}
+SETTINGS = ("params:segmenter", "params:actions", "params:report.objective")
 
 
 def create_pipeline(names: Sequence[str] = EXPERIMENTS) -> Pipeline:
     """Candidates and reward network → a policy a seed, for each of the named experiments."""
     return sum((_create_experiment(name) for name in names), Pipeline([]))
+
+
+def create_regressors() -> Pipeline:
+    """The rewards of all settings of the training images → the plain rivals of ``reward_rl``."""
+    score = node(
+        nodes.score_training_actions,
+        [
+            "images",
+            "masks",
+            "candidates",
+            "reward_network",
+            "samples",
+            "params:segmenter",
+            "params:actions",
+        ],
+        "training_scores",
+        name="score_training_actions",
+    )
+    stage = Pipeline([score], namespace="training_scores", prefix_datasets_with_namespace=False)
+    return sum((_create_regressor(name) for name in REGRESSORS), stage)
 
 
 def _create_experiment(name: str) -> Pipeline:
@@ -47,9 +68,39 @@ def _create_experiment(name: str) -> Pipeline:
         inputs=SHARED,
         parameters={
             "params:experiment": f"params:experiments.{name}",
-            "params:rl": "params:rl",
-            "params:segmenter": "params:segmenter",
-            "params:actions": "params:actions",
-            "params:report.objective": "params:report.objective",
+            **{setting: setting for setting in ("params:rl", *SETTINGS)},
+        },
+    )
+
+
+def _create_regressor(name: str) -> Pipeline:
+    own = ("params:rl.observations", "params:rl.allow_unfit_reward", "params:seed")
+    fit = node(
+        nodes.fit_regressor,
+        [
+            "images",
+            "training_scores",
+            "action_scores",
+            "reward_network",
+            "reward_net_report",
+            "samples",
+            "params:regressor",
+            "params:rl.observations",
+            "params:rl.allow_unfit_reward",
+            "params:segmenter",
+            "params:actions",
+            "params:report.objective",
+            "params:seed",
+        ],
+        ["policies", "training_infos"],
+        name="fit_regressor",
+    )
+    return Pipeline(
+        [fit],
+        namespace=name,
+        inputs=(SHARED - {"masks", "candidates"}) | {"training_scores", "action_scores"},
+        parameters={
+            "params:regressor": f"params:regressors.{name}",
+            **{setting: setting for setting in own + SETTINGS},
         },
     )

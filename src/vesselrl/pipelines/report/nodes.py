@@ -167,15 +167,18 @@ def write_report(
         f"{counted(verdict['groups'], 'group')}"
     )
     settings = to_jsonable_python(parameters)
+    seen = {"observations": settings["rl"]["observations"]}
+    trained = {
+        name: specification | seen
+        for name, specification in (settings["experiments"] | settings["regressors"]).items()
+    }
     document = Document(
         title="Vessel segmentation: which method to use",
         subtitle=f"Technical report. {tested}.",
         sections=(
             findings.summary(verdict, leaderboard, report),
             background.data(samples, ingest_report, quarantine, ingest_overview),
-            findings.methods(
-                leaderboard, choices, _specifications(evaluation), settings["experiments"]
-            ),
+            findings.methods(leaderboard, choices, _specifications(evaluation), trained),
             findings.scores(leaderboard, recommended, leaderboard_figure, report),
             findings.paired(leaderboard, verdict, paired_figure, report),
             background.training(learning_curves, training_infos, curves_figure),
