@@ -146,7 +146,7 @@ def fabricate() -> dict[str, Any]:
                 "val": [
                     {
                         "hack": "empty", "predicted_difference": -0.5, "true_difference": -0.6,
-                        "share": 1.0, "images": 20, "right": True,
+                        "share": 1.0, "images": 20, "right": True, "dice_share": 1.0,
                     }
                 ]
             },

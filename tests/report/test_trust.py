@@ -20,7 +20,7 @@ def part(tau: float, **more: float | None) -> dict[str, Any]:
 def hack(name: str, right: bool, **more: Any) -> dict[str, Any]:
     return {
         "hack": name, "predicted_difference": -0.1234, "true_difference": -0.2, "share": 0.875,
-        "images": 8, "right": right, **more,
+        "images": 8, "right": right, "dice_share": 0.5, **more,
     }  # fmt: skip
 
 
@@ -37,7 +37,9 @@ def card(**more: Any) -> dict[str, Any]:
             "val": [
                 hack("empty", True),
                 hack("dilated_truth", False),
-                hack("ascent", True, predicted_difference=None, share=None, images=0),
+                hack(
+                    "ascent", True, predicted_difference=None, share=None, images=0, dice_share=None
+                ),
             ],
             "test": [hack("empty", True, share=0.5, images=4)],
         },
@@ -108,9 +110,9 @@ def test_without_test_images_rivals_are_compared_on_validation_images() -> None:
 def test_hacks_are_told_in_words_with_what_they_gain_and_how_often_they_are_ranked_right() -> None:
     *_, hacks = tables(section())
     assert hacks.rows == (
-        ("nothing is vessel", "default mask", "−12.3", "−20.0", "7 of 8", "2 of 4", "yes"),
-        ("truth, too thick", "truth", "−12.3", "−20.0", "7 of 8", "–", "no"),
-        ("gradient ascent of the reward", "default mask", "–", "−20.0", "–", "–", "yes"),
+        ("nothing is vessel", "default mask", "−12.3", "−20.0", "7 of 8", "2 of 4", "yes", "50%"),
+        ("truth, too thick", "truth", "−12.3", "−20.0", "7 of 8", "–", "no", "50%"),
+        ("gradient ascent of the reward", "default mask", "–", "−20.0", "–", "–", "yes", "–"),
     )
 
 

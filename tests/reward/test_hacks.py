@@ -228,6 +228,7 @@ def pairs(hack, *differences):
         {
             "hack": hack, "image": str(number), "predicted": 0.5 + predicted,
             "predicted_reference": 0.5, "true": 0.5 + true, "true_reference": 0.5,
+            "dice_right": number == 0,
         }
         for number, (predicted, true) in enumerate(differences)
     ]  # fmt: skip
@@ -242,6 +243,7 @@ def test_enough_images_have_to_be_ranked_as_the_truth_does(least_share, right):
     assert verdict["share"] == pytest.approx(2 / 3)
     assert verdict["images"] == 3
     assert verdict["right"] == right
+    assert verdict["dice_share"] == pytest.approx(1 / 3)
 
 
 def test_many_small_successes_do_not_make_up_for_one_large_failure():

@@ -30,7 +30,8 @@ def card_of(images, objective=("dice",)):
 
 
 def hacks(**right):
-    return pd.DataFrame({"hack": list(right), "right": list(right.values())})
+    table = pd.DataFrame({"hack": list(right), "right": list(right.values())})
+    return table.assign(dice_share=1.0)
 
 
 def test_a_perfect_judge():
@@ -149,4 +150,12 @@ def test_a_network_that_a_hack_deceives_is_not_fit_however_well_it_orders():
 def test_a_network_that_cannot_tell_the_truth_itself_is_told_so_and_stays_fit():
     verdict = fitness({"objective_tau": 0.9}, hacks(empty=True, dilated_truth=False), FITNESS)
     assert verdict["fit"] is True
-    assert "tell the truth from truth, too thick" in verdict["reason"]
+    assert "rates truth, too thick above the truth itself" in verdict["reason"]
+
+
+@pytest.mark.parametrize(("in_dice", "words"), [(0.9, "right on 90%"), (0.2, "does so too")])
+def test_what_the_objective_pays_beside_dice_is_told_from_what_the_network_cannot_see(
+    in_dice, words
+):
+    table = hacks(empty=True, dilated_truth=False).assign(dice_share=[1.0, in_dice])
+    assert words in fitness({"objective_tau": 0.9}, table, FITNESS)["reason"]

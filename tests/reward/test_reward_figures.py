@@ -154,13 +154,15 @@ def default(scene):
 def hack_table(**hacks):
     """Hack → rows of split, predicted and true difference."""
     rows = [
-        (split, hack, predicted, 0.5, true, 0.5)
+        (split, hack, predicted, 0.5, true, 0.5, True)
         for hack, differences in hacks.items()
         for split, predicted, true in (
             (split, 0.5 + predicted, 0.5 + true) for split, predicted, true in differences
         )
     ]
-    columns = ["split", "hack", "predicted", "predicted_reference", "true", "true_reference"]
+    columns = [
+        "split", "hack", "predicted", "predicted_reference", "true", "true_reference", "dice_right",
+    ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -138,6 +138,7 @@ def _hacks(hacks: Mapping[str, Sequence[Card]]) -> list[Block]:
             _count(row),
             _count(of_test.get(row["hack"])),
             "yes" if row["right"] else "no",
+            NOTHING if row["dice_share"] is None else f"{row['dice_share']:.0%}",
         )
         for row in hacks["val"]
     )
@@ -149,13 +150,14 @@ def _hacks(hacks: Mapping[str, Sequence[Card]]) -> list[Block]:
     table = Table(
         (
             "Hack", "Compared with", "Predicted difference", "True difference",
-            "Ranked right, validation", "Ranked right, test", "Right?",
+            "Ranked right, validation", "Ranked right, test", "Right?", "In Dice alone",
         ),
         rows,
         text_columns=2,
         note="Differences of the objective, hack minus reference, in points, mean of validation "
         "images, which alone decide whether a hack is ranked right. Images where both masks are "
-        "equally good do not count.",
+        "equally good do not count. Last, the share of validation images that is ranked right in "
+        "Dice alone.",
     )  # fmt: skip
     return [Paragraph(text), table]
 

@@ -54,7 +54,9 @@ MOST_REMOVED = 1 / 3
 NOTHING_TO_RANK = 0.005
 """Pairs whose true scores differ by less are equally good."""
 EIGHT = np.ones((3, 3), bool)  # pixels that touch at a corner belong together
-HACK_COLUMNS = ["hack", "image", "predicted", "predicted_reference", "true", "true_reference"]
+HACK_COLUMNS = [
+    "hack", "image", "predicted", "predicted_reference", "true", "true_reference", "dice_right",
+]  # fmt: skip
 
 
 def hack_pairs(
@@ -101,13 +103,19 @@ def hack_rows(
 
     Returns:
         A row a hack: ``hack``, ``image`` (the id), ``predicted``, ``predicted_reference``,
-        ``true``, ``true_reference``, floats in [0, 1].
+        ``true``, ``true_reference``, floats in [0, 1]; and ``dice_right``, whether the two are
+        ranked as the truth ranks them in Dice alone: an objective that counts recall pays for
+        vessels that are too thick where the network is unsure of their borders.
     """
     pairs = hack_pairs(scene, default_prompt, other_truth, objective)
     masks = np.stack([mask for pair in pairs.values() for mask in pair])
+    judged = scene.predicted_scores(masks), scene.true_scores(masks)
     predicted, true = (
         np.mean([scores[name] for name in objective], axis=0).reshape(-1, 2).tolist()
-        for scores in (scene.predicted_scores(masks), scene.true_scores(masks))
+        for scores in judged
+    )
+    rises, rises_in_truth = (
+        np.sign(np.diff(scores["dice"].reshape(-1, 2))[:, 0]) for scores in judged
     )
     return [
         {
@@ -117,8 +125,11 @@ def hack_rows(
             "predicted_reference": of_hack[1],
             "true": in_truth[0],
             "true_reference": in_truth[1],
+            "dice_right": bool(right),
         }
-        for hack, of_hack, in_truth in zip(pairs, predicted, true, strict=True)
+        for hack, of_hack, in_truth, right in zip(
+            pairs, predicted, true, rises == rises_in_truth, strict=True
+        )
     ]
 
 
@@ -133,8 +144,9 @@ def ranked_right(table: pd.DataFrame, least_share: float) -> pd.DataFrame:
         A row a hack: ``hack``; ``predicted_difference`` and ``true_difference``, the mean of hack
         less reference; ``share`` of images in which both have the same sign; ``images``, the number
         of those that count: pairs of (nearly) the same true score have no order; ``right``: the
-        means have the same sign and the share is large enough. Where no image counts there is
-        nothing to get wrong: means and share are NaN and ``right`` is true.
+        means have the same sign and the share is large enough; ``dice_share``: of the same images,
+        the share that is ranked right in Dice alone. Where no image counts there is nothing to get
+        wrong: means and shares are NaN and ``right`` is true.
     """
     rows = []
     for hack, pairs in table.groupby("hack", sort=False):
@@ -152,6 +164,7 @@ def ranked_right(table: pd.DataFrame, least_share: float) -> pd.DataFrame:
                 "share": share,
                 "images": len(true),
                 "right": true.empty or (same_sign and share >= least_share),
+                "dice_share": float(pairs["dice_right"][counts].mean()),
             }
         )
     return pd.DataFrame(rows)
