@@ -2,10 +2,10 @@ import json
 
 import numpy as np
 import pytest
+from drawn_world import rl_parameters
 from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vesselrl.rl.parameters import RLParameters
 from vesselrl.rl.training import train_policy
 
 TAGS = {
@@ -15,29 +15,16 @@ TAGS = {
 }  # fmt: skip
 
 
-def parameters(**ppo) -> RLParameters:
-    return RLParameters(
-        seeds=[1],
-        save_freq=100,
-        validate_every=2,
-        allow_unfit_reward=False,
-        ppo={
-            "total_timesteps": 500, "n_envs": 2, "n_steps": 64, "batch_size": 64, "n_epochs": 10,
-            "learning_rate": 3e-3, "gamma": 0.99, "gae_lambda": 0.95, "clip_range": 0.2,
-            "ent_coef": 0.0, "net_arch": [32],
-        } | ppo,
-    )  # fmt: skip
-
-
 def train(outcomes_of, folder, chooses="setting", length=1, seed=1, paid_by="ground_truth", **ppo):
     return train_policy(
         "tried",
         outcomes_of(chooses, length),
         outcomes_of(chooses, length, samples=("i4", "i5")),
         paid_by,
-        parameters(**ppo),
+        rl_parameters(ppo),
         seed,
         folder,
+        "fingerprint",
     )
 
 
@@ -75,7 +62,7 @@ def test_every_tag_has_one_value_an_update_at_its_own_step(outcomes_of, tmp_path
 
 def test_checkpoints_come_as_their_steps_are_reached(outcomes_of, tmp_path):
     train(outcomes_of, tmp_path, n_envs=3)
-    names = {file.name for file in (tmp_path / "checkpoints").iterdir()}
+    names = {file.name for file in (tmp_path / "checkpoints").glob("*.zip")}
     assert names == {f"sa2va_rl_{steps}_steps.zip" for steps in (100, 200, 300, 400, 500)}
     assert PPO.load(tmp_path / "checkpoints" / "sa2va_rl_100_steps.zip").num_timesteps == 102
 
@@ -110,7 +97,8 @@ def test_a_policy_that_treats_all_images_alike_is_called_collapsed(outcomes_of, 
     bright = [f"i{number}" for number in range(0, 20, 2)]
     run = train_policy(
         "tried", outcomes_of("prompts", 1, bright[:8]), outcomes_of("prompts", 1, bright[8:]),
-        "ground_truth", parameters(total_timesteps=1500), seed=1, folder=tmp_path,
+        "ground_truth", rl_parameters({"total_timesteps": 1500}), seed=1, folder=tmp_path,
+        fingerprint="",
     )  # fmt: skip
     assert run.result["collapsed"], run.result
     assert run.result["choices"] == {"top | 0.5 | keep": 1.0}
@@ -120,7 +108,8 @@ def test_a_policy_that_treats_all_images_alike_is_called_collapsed(outcomes_of, 
 def test_without_validation_images_the_last_policy_is_kept(outcomes_of, tmp_path):
     run = train_policy(
         "tried", outcomes_of("setting", 1), outcomes_of("setting", 1, samples=()),
-        "ground_truth", parameters(), seed=1, folder=tmp_path,
+        "ground_truth", rl_parameters(), seed=1, folder=tmp_path,
+        fingerprint="",
     )  # fmt: skip
     assert run.result["kept_step"] == run.result["steps"] == 512
     assert run.result["val_dice"] is None

@@ -1,6 +1,6 @@
 """The environment a policy learns in: table look-ups in place of segmenter calls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,51 @@ class CandidateVecEnv(VecEnv):
         results = [self._advance(index) for index in range(self.num_envs)]
         observations, rewards, dones, infos = zip(*results, strict=True)
         return np.stack(observations), np.float32(rewards), np.array(dones), list(infos)
+
+    def state(self) -> dict[str, Any]:
+        """All that decides what comes next, of plain values only.
+
+        To be taken between two steps; `load_state` goes on from there. Each entry has one value an
+        environment: ``generators`` (of the order of images), ``ahead`` (images still to come, the
+        next one last), ``sample``, ``choices`` (the state of the episode), ``step``, ``return``.
+        """
+        return {
+            "generators": [generator.bit_generator.state for generator in self._generators],
+            "ahead": [list(samples) for samples in self._ahead],
+            "sample": list(self._sample),
+            "choices": [[list(choice) for choice in state] for state in self._state],
+            "step": list(self._step),
+            "return": list(self._return),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> VecEnvObs:
+        """Go on where `state` was taken, in place of a reset.
+
+        Returns:
+            The observations that the next actions answer, float32 (n_envs, size).
+
+        Raises:
+            ValueError: it is of another number of environments, or of other images.
+        """
+        if len(state["sample"]) != self.num_envs:
+            raise ValueError(
+                f"The state is of {len(state['sample'])} environments, here are {self.num_envs}: "
+                "n_envs must be what it was."
+            )
+        named = {*state["sample"]}.union(*state["ahead"])
+        if unknown := sorted(named.difference(self._outcomes.samples)):
+            raise ValueError(
+                f"The state is of other images: '{unknown[0]}' is not among the "
+                f"{len(self._outcomes.samples)} here."
+            )
+        for generator, words in zip(self._generators, state["generators"], strict=True):
+            generator.bit_generator.state = words
+        self._ahead = [list(samples) for samples in state["ahead"]]
+        self._sample = list(state["sample"])
+        self._state = [tuple(tuple(choice) for choice in choices) for choices in state["choices"]]
+        self._step = list(state["step"])
+        self._return = list(state["return"])
+        return np.stack([self._observe(index) for index in range(self.num_envs)])
 
     def _begin(self, index: int) -> npt.NDArray[np.float32]:
         if not self._ahead[index]:
