@@ -76,7 +76,7 @@ class SteppedPPO(PPO):
         self._last_obs = self.env.load_state(state["environment"])
         self._last_episode_starts = np.array(state["episode_starts"])
         self.ep_info_buffer = deque(state["episodes"], maxlen=self._stats_window_size)
-        self.ep_success_buffer = deque(maxlen=self._stats_window_size)  # nothing reports success
+        self.ep_success_buffer: deque[Any] = deque(maxlen=self._stats_window_size)  # none is told
         _set_random_state(state["random"])
 
 

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.rl.environments import CandidateVecEnv
-from vesselrl.rl.guard import GoldGuard, greedy_states, kept, over_optimisation
+from vesselrl.rl.guard import GoldGuard, greedy_states
+from vesselrl.rl.looks import ALL_STEPS, is_exhausted, kept, over_optimisation
 from vesselrl.rl.monitoring import Monitor, entropy
 from vesselrl.rl.observations import Observer
 from vesselrl.rl.outcomes import Outcomes
@@ -82,7 +83,7 @@ def train_policy(
     states, log = Checkpoints(folder / RESUME), folder / LOG
     saved = states.load(STATE, fingerprint)
     _cut(log, saved["log"] if saved else {})
-    guard = GoldGuard(observer, validation, parameters.patience)
+    guard = GoldGuard(observer, validation)
     started = time.perf_counter()
     with (
         one_thread(),
@@ -99,7 +100,7 @@ def train_policy(
             logger.info("%s, seed %d: goes on after step %d.", name, seed, model.num_timesteps)
         monitor = Monitor(folder / CHECKPOINTS, parameters.save_freq, progress)
         model.begin(ppo.total_timesteps, monitor)
-        while not (ended := _reason_to_end(model, guard, parameters)):
+        while not (ended := _reason_to_end(model, parameters)):
             model.update(monitor)
             updates, is_last = len(model.history), model.num_timesteps >= ppo.total_timesteps
             if is_last or updates % parameters.validate_every == 0:
@@ -161,10 +162,10 @@ def _whole_rollouts(ppo: PPOParameters) -> int:
     return -(-ppo.total_timesteps // rollout) * rollout
 
 
-def _reason_to_end(model: SteppedPPO, guard: GoldGuard, parameters: RLParameters) -> str:
+def _reason_to_end(model: SteppedPPO, parameters: RLParameters) -> str:
     if model.num_timesteps >= parameters.ppo.total_timesteps:
-        return "all steps"
-    if guard.is_exhausted(model.history):
+        return ALL_STEPS
+    if is_exhausted(model.history, parameters.patience):
         return f"no better validation score for {parameters.patience} looks"
     return ""
 
