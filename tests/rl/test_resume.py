@@ -27,7 +27,7 @@ def train(folder, fingerprint="fingerprint", **changes):
         drawn_outcomes("prompts", 3, ("i4", "i5")),
         "ground_truth",
         rl_parameters(PPO_SETTINGS, **changes),
-        seed=1,
+        seed=3,  # whose best look is not its last
         folder=folder,
         fingerprint=fingerprint,
     )
