@@ -83,6 +83,8 @@ def train_policy(
     states, log = Checkpoints(folder / RESUME), folder / LOG
     saved = states.load(STATE, fingerprint)
     _cut(log, saved["log"] if saved else {})
+    if saved:
+        logger.info("%s, seed %d: goes on after step %d.", name, seed, saved["model"]["steps"])
     guard = GoldGuard(observer, validation)
     started = time.perf_counter()
     with (
@@ -97,7 +99,6 @@ def train_policy(
             guard.best = saved["best"]
             started -= saved["seconds"]
             progress.update(model.num_timesteps)
-            logger.info("%s, seed %d: goes on after step %d.", name, seed, model.num_timesteps)
         monitor = Monitor(folder / CHECKPOINTS, parameters.save_freq, progress)
         model.begin(ppo.total_timesteps, monitor)
         while not (ended := _reason_to_end(model, parameters)):
