@@ -4,23 +4,29 @@ import time
 import pytest
 from kedro.io import DatasetError
 
+from vesselrl.checkpoints import Checkpoints
 from vesselrl.datasets.run_folder import RunFolderDataset
 
+PARTS = ("checkpoints/sa2va_rl_1000_steps.zip", "logs/PPO_1/events", "seeds/43/history.csv")
+FINAL = ("final_model.zip", "training_info.json")
+STATE = "checkpoints/resume/state.pth"
+ENDED = time.mktime((2025, 3, 4, 5, 6, 7, 0, 0, -1))
+KEPT = "previous/2025-03-04T05-06-07"
 
-def fill(folder, *names, ended=None):
+
+def fill(folder, *names, state_of=""):
+    """Write files and, if a fingerprint is given, the state of an interrupted training."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(f"content of {name}")
-    if ended:
-        os.utime(folder / "final_model.zip", (ended, ended))
+        if name == "final_model.zip":
+            os.utime(folder / name, (ENDED, ENDED))
+    if state_of:
+        Checkpoints(folder / "checkpoints" / "resume").save("state", state_of, {"steps": 1})
 
 
 def files(folder):
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-
-
-PARTS = ("checkpoints/sa2va_rl_1000_steps.zip", "logs/PPO_1/events", "seeds/43/history.csv")
-ENDED = time.mktime((2025, 3, 4, 5, 6, 7, 0, 0, -1))
 
 
 @pytest.fixture
@@ -33,35 +39,65 @@ def folder(tmp_path):
     return tmp_path / "models" / "reward_rl"
 
 
-def test_a_first_run_finds_nothing_and_makes_nothing(run_folder, tmp_path):
-    run_folder.begin()
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_first_run_finds_nothing_and_makes_nothing(run_folder, tmp_path, resume):
+    run_folder.begin("this", resume)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_finished_run_moves_to_previous_under_the_time_it_ended(run_folder, folder):
-    fill(folder, "final_model.zip", *PARTS, ended=ENDED)
-    run_folder.begin()
-    kept = "previous/2025-03-04T05-06-07"
-    assert files(folder) == {f"{kept}/{part}" for part in ("final_model.zip", *PARTS)}
-    assert (folder / kept / PARTS[0]).read_text() == f"content of {PARTS[0]}"
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_finished_run_moves_to_previous_under_the_time_it_ended(run_folder, folder, resume):
+    fill(folder, *FINAL, *PARTS, state_of="this")
+    run_folder.begin("this", resume)
+    assert files(folder) == {f"{KEPT}/{part}" for part in (*FINAL, *PARTS, STATE)}
+    assert (folder / KEPT / PARTS[0]).read_text() == f"content of {PARTS[0]}"
 
 
-def test_an_unfinished_torso_is_removed(run_folder, folder):
-    fill(folder, *PARTS, "training_info.json")
-    run_folder.begin()
+def test_an_interrupted_run_stays_to_be_gone_on_with(run_folder, folder):
+    fill(folder, *PARTS, "checkpoints/.sa2va_rl_2000_steps.zip.x1y2", state_of="this")
+    run_folder.begin("this", resume=True)
+    assert files(folder) == {*PARTS, STATE}
+
+
+def test_a_run_interrupted_while_it_was_saved_stays_too(run_folder, folder):
+    fill(folder, "final_model.zip", *PARTS, state_of="this")
+    run_folder.begin("this", resume=True)
+    assert files(folder) == {"final_model.zip", *PARTS, STATE}
+
+
+@pytest.mark.parametrize(
+    ("state_of", "resume"), [("other", True), ("this", False), ("", True)],
+    ids=["other data", "never resume", "no state yet"],
+)  # fmt: skip
+def test_what_cannot_be_gone_on_with_is_removed(run_folder, folder, state_of, resume):
+    fill(folder, *PARTS, state_of=state_of)
+    run_folder.begin("this", resume)
     assert list(folder.iterdir()) == []
+
+
+def test_a_model_of_other_data_is_moved_even_if_its_run_was_interrupted(run_folder, folder):
+    fill(folder, "final_model.zip", *PARTS, state_of="other")
+    run_folder.begin("this", resume=True)
+    assert files(folder) == {f"{KEPT}/{part}" for part in ("final_model.zip", *PARTS, STATE)}
+
+
+def test_a_move_that_was_interrupted_is_completed(run_folder, folder):
+    fill(folder, *FINAL, PARTS[0])
+    fill(folder / KEPT, *PARTS[1:])
+    run_folder.begin("this", resume=True)
+    assert files(folder) == {f"{KEPT}/{part}" for part in (*FINAL, *PARTS)}
 
 
 def test_earlier_runs_and_other_experiments_stay_untouched(run_folder, folder):
     earlier = "previous/2024-01-01T00-00-00/final_model.zip"
     fill(folder, earlier, *PARTS)
-    fill(folder.parent / "prompt_rl", "final_model.zip", *PARTS)
-    run_folder.begin()
+    fill(folder.parent / "prompt_rl", *FINAL, *PARTS)
+    run_folder.begin("this", resume=True)
     assert files(folder) == {earlier}
-    fill(folder, "final_model.zip", ended=ENDED)
-    run_folder.begin()
-    assert files(folder) == {earlier, "previous/2025-03-04T05-06-07/final_model.zip"}
-    assert files(folder.parent / "prompt_rl") == {"final_model.zip", *PARTS}
+    fill(folder, *FINAL)
+    run_folder.begin("this", resume=True)
+    assert files(folder) == {earlier, *(f"{KEPT}/{part}" for part in FINAL)}
+    assert files(folder.parent / "prompt_rl") == {*FINAL, *PARTS}
 
 
 def test_the_first_seed_writes_to_the_top_and_others_below(run_folder, folder):

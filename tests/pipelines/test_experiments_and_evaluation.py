@@ -1,6 +1,7 @@
 """Experiments and evaluation on drawn images, from candidates to scores per image."""
 
 import json
+import shutil
 from functools import cache
 
 import numpy as np
@@ -11,6 +12,7 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 from scipy import ndimage
 
+from vesselrl.checkpoints import Checkpoints
 from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.parameters import EvaluationParameters
 from vesselrl.metrics.masks import mask_metrics
@@ -50,7 +52,8 @@ ACTIONS = ActionParameters(
     thresholds=[0.3, 0.5], operations={"erode": {"kind": "erode"}, "dilate": {"kind": "dilate"}}
 )
 RL = RLParameters(
-    seeds=[1, 2], save_freq=64, validate_every=1, allow_unfit_reward=False,
+    seeds=[1, 2], save_freq=64, validate_every=1, resume="auto", patience=9,
+    allow_unfit_reward=False,
     ppo={
         "total_timesteps": 128, "n_envs": 2, "n_steps": 32, "batch_size": 32, "n_epochs": 4,
         "learning_rate": 3e-3, "gamma": 0.99, "gae_lambda": 0.95, "clip_range": 0.2,
@@ -308,3 +311,43 @@ def test_where_the_truth_pays_the_network_need_not_be_fit(train, caplog):
     models, *_ = train("prompt_rl")
     assert list(models) == [1]
     assert "not fit" not in caplog.text
+
+
+def test_an_interrupted_experiment_goes_on_and_trains_no_finished_seed_again(
+    train, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    at_end = Checkpoints.save
+    models, _, histories, infos = train("prompt_rl", seeds=[1, 2])
+    shutil.rmtree(tmp_path / "prompt_rl")
+
+    def dies_in_the_second_seed(states, name, fingerprint, state):
+        at_end(states, name, fingerprint, state)
+        if "seeds" in str(states._folder):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", dies_in_the_second_seed)
+        with pytest.raises(KeyboardInterrupt):
+            train("prompt_rl", seeds=[1, 2])
+    resumed, _, same_histories, same_infos = train("prompt_rl", seeds=[1, 2])
+    assert "seed 1: goes on after step 128" in caplog.text
+    assert "seed 2: goes on after step 64" in caplog.text
+    for seed, model in models.items():
+        pd.testing.assert_frame_equal(same_histories[seed], histories[seed])
+        for key in set(infos[seed]) - {"seconds", "steps_per_second"}:
+            assert same_infos[seed][key] == infos[seed][key], key
+        for name, weight in model.policy.state_dict().items():
+            assert weight.equal(resumed[seed].policy.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("change", ["candidates", "settings", "never"])
+def test_what_is_not_the_same_experiment_starts_anew(train, monkeypatch, caplog, change):
+    caplog.set_level("INFO")
+    train("prompt_rl")
+    if change == "candidates":
+        levels = {"levels": WORLD["000"][2]["levels"][::-1]}
+        monkeypatch.setitem(WORLD, "000", (*WORLD["000"][:2], WORLD["000"][2] | levels))
+    changes = {"settings": {"validate_every": 2}, "never": {"resume": "never"}}
+    train("prompt_rl", **changes.get(change, {}))
+    assert "goes on" not in caplog.text

@@ -155,7 +155,12 @@ def fabricate() -> dict[str, Any]:
         },
         "prompt_rl.histories": {seed: history(seed, hacked=seed == 2) for seed in (1, 2)},
         "prompt_rl.training_infos": {
-            seed: {"seconds": 81.5, "steps_per_second": 25.1, "collapsed": False} for seed in (1, 2)
+            seed: {
+                "seconds": 81.5, "steps_per_second": 25.1, "collapsed": False, "kept_step": 1024,
+                "overoptimised": seed == 2, "gold_best": 0.77, "gold_last": 0.74,
+                "proxy_at_best": 0.80, "proxy_last": 0.83,
+            }
+            for seed in (1, 2)
         },
         "postprocess_rl.histories": {1: history(1, hacked=False)},
         "postprocess_rl.training_infos": {1: {"seconds": 60.0, "collapsed": True}},
@@ -325,11 +330,12 @@ def test_page_needs_no_network(outputs: Outputs) -> None:
     assert not re.search(r"url\(|@import|https?://", outputs.html)
 
 
-def test_collapsed_policies_and_diverging_proxies_are_named(outputs: Outputs) -> None:
+def test_collapsed_policies_and_hacked_rewards_are_named(outputs: Outputs) -> None:
     text = Page(outputs.html).text
     assert "policy of postprocess_rl (seed 1) collapsed" in text
-    assert "prompt_rl, seed 2: after step 1,024 the proxy rose" in text
-    assert "prompt_rl, seed 1: after step" not in text
+    assert "prompt_rl, seed 2: the policy learned to please the reward network" in text
+    assert "from step 1,024 to the end of training, the proxy rose from 0.800 to 0.830" in text
+    assert "prompt_rl, seed 1: the policy" not in text
 
 
 def test_refused_entries_failures_and_methods_not_run_are_listed(outputs: Outputs) -> None:

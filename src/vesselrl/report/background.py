@@ -15,7 +15,8 @@ from vesselrl.report.document import (
     Section,
     Table,
 )
-from vesselrl.report.words import counted, decimal, listed
+from vesselrl.report.words import NOTHING, counted, decimal, listed
+from vesselrl.rl.looks import ALL_STEPS
 
 Infos = Mapping[Any, Mapping[Any, Mapping[str, Any]]]
 """Experiment → seed → facts of its training."""
@@ -23,8 +24,6 @@ Infos = Mapping[Any, Mapping[Any, Mapping[str, Any]]]
 SPLITS = ("train", "val", "test")
 LONGEST_LIST = 30
 """Rows of a list shown in the report; the file beside it has all."""
-DIVERGENCE = 0.01
-"""Gold objective lost from its peak, while the proxy rises, that is worth a warning."""
 
 
 def data(
@@ -87,7 +86,7 @@ def training(curves: pd.DataFrame, infos: Infos, figure: bytes) -> Section:
     if curves.empty:
         text = "No reinforcement-learning experiment was run, so there is no training history."
         return Section("training", "Learning curves", (Paragraph(text),))
-    rows = []
+    rows, early = [], []
     for (experiment, seed), history in curves.groupby(["experiment", "seed"], sort=False):
         info = infos.get(experiment, {}).get(seed, {})
         gold = history["val_dice"].dropna()
@@ -96,30 +95,38 @@ def training(curves: pd.DataFrame, infos: Infos, figure: bytes) -> Section:
                 str(experiment),
                 str(seed),
                 f"{int(history['steps'].max()):,}",
+                f"{int(info['kept_step']):,}" if "kept_step" in info else NOTHING,
                 decimal(info.get("seconds", float("nan")) / 60, 1),
                 decimal(info.get("steps_per_second", float("nan")), 0),
                 decimal(gold.iloc[-1] if len(gold) else float("nan")),
                 decimal(info["val_dice"] if info.get("val_dice") is not None else float("nan")),
-                "yes" if info.get("collapsed") else "no",
+                f"{info['most_frequent_choice']:.0%}"
+                if "most_frequent_choice" in info
+                else NOTHING,
             )
         )
+        if info.get("ended", ALL_STEPS) != ALL_STEPS:
+            early.append(f"{experiment}, seed {seed}: {info['ended']}")
     picture = Picture(
         figure,
         "learning_curves.png",
         "Learning curves of every experiment and seed.",
         "Thin: a seed; thick: the mean of the seeds. Training curves are of exploring policies, "
         "validation curves of the greedy one. Where the proxy (dashed) rises and gold does not "
-        "follow, the policy is learning to please the reward network.",
+        "follow, the policy is learning to please the reward network. A ring marks the policy of "
+        "each seed that was kept, a cross the end of its training.",
     )
     table = Table(
         (
-            "Experiment", "Seed", "Steps", "Minutes", "Steps/s",
-            "Validation Dice, last", "kept", "Collapsed",
+            "Experiment", "Seed", "Steps", "Kept step", "Minutes", "Steps/s",
+            "Validation Dice, last", "kept", "Most frequent choice",
         ),
         tuple(rows),
         text_columns=1,
+        note="The most frequent choice: the share of the training and validation images that get "
+        "it." + (f" Ended early: {'; '.join(early)}." if early else ""),
     )  # fmt: skip
-    notes = [*_collapses(infos), *_divergences(curves)]
+    notes = [*_collapses(infos), *_over_optimised(infos)]
     text = (
         "Experiments are paid by the ground truth of the training images or by the reward network "
         "(proxy), as their configuration says. Whether a policy really got better shows only on "
@@ -143,23 +150,20 @@ def _collapses(infos: Infos) -> list[str]:
     return notes
 
 
-def _divergences(curves: pd.DataFrame) -> list[str]:
+def _over_optimised(infos: Infos) -> list[str]:
     notes = []
-    for (experiment, seed), history in curves.groupby(["experiment", "seed"], sort=False):
-        both = history.dropna(subset=["proxy", "val_gold"]).sort_values("steps")
-        if both.empty:
-            continue
-        peak = int(both["val_gold"].to_numpy().argmax())
-        proxy_and_gold = both[["proxy", "val_gold"]]
-        since = proxy_and_gold.iloc[-1] - proxy_and_gold.iloc[peak]
-        if since["proxy"] > 0 and since["val_gold"] < -DIVERGENCE:
-            rise, fall = 100 * since["proxy"], -100 * since["val_gold"]
-            notes.append(
-                f"{experiment}, seed {seed}: after step {both['steps'].iloc[peak]:,} the proxy "
-                f"rose by {rise:.1f} points while the objective on validation images fell by "
-                f"{fall:.1f}: from there on it fitted the training images or the reward network's "
-                "errors. The policy of the better step was kept."
-            )
+    for experiment, of_experiment in infos.items():
+        for seed, info in of_experiment.items():
+            if info.get("overoptimised"):
+                values = ("proxy_at_best", "proxy_last", "gold_best", "gold_last")
+                proxy, risen, gold, fallen = (decimal(info[name]) for name in values)
+                notes.append(
+                    f"{experiment}, seed {seed}: the policy learned to please the reward network, "
+                    "not to segment better (reward hacking). On the validation images, from step "
+                    f"{info['kept_step']:,} to the end of training, the proxy rose from {proxy} to "
+                    f"{risen} while gold fell from {gold} to {fallen}. The policy of step "
+                    f"{info['kept_step']:,} was kept."
+                )
     return notes
 
 

@@ -62,7 +62,13 @@ class RLParameters(ParameterModel):
         min_length=1, description="one run each; the first owns the folder's top level"
     )
     save_freq: PositiveInt = Field(description="steps between checkpoints")
+    resume: Literal["auto", "never"] = Field(
+        description="auto: an interrupted training goes on; never: it starts again"
+    )
     validate_every: PositiveInt = Field(description="updates between looks at validation images")
+    patience: PositiveInt = Field(
+        description="looks without a better gold objective after which training ends"
+    )
     allow_unfit_reward: bool = Field(
         description="train also where the report card calls the reward network unfit"
     )

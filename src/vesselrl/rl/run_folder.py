@@ -4,8 +4,16 @@ import shutil
 import time
 from pathlib import Path
 
+from vesselrl.checkpoints import Checkpoints
+
+CHECKPOINTS = "checkpoints"
+RESUME = f"{CHECKPOINTS}/resume"
+STATE = "state"
+"""Name of what is kept in `RESUME`."""
+LOG = "logs/PPO_1"
 KEPT = "previous"
-FINAL = "final_model.zip"
+FINAL, INFO = "final_model.zip", "training_info.json"
+"""The first and the last of the files that are saved when all seeds are trained."""
 
 
 class RunFolder:
@@ -19,12 +27,22 @@ class RunFolder:
         """The experiment's name."""
         return self._path.name
 
-    def begin(self) -> None:
-        """Make room for a new run: a finished one moves to ``previous/<time>``, a torso is removed.
+    def begin(self, fingerprint: str, resume: bool) -> None:
+        """Make room for a run, or leave an interrupted one in place to go on with.
 
-        The time is that at which the earlier run ended.
+        A finished run moves to ``previous/<time>``, where the time is that at which it ended. An
+        interrupted one stays if it is to be resumed and is of the same data and parameters; else it
+        is removed.
+
+        Args:
+            fingerprint: of the data and the parameters of the run that begins.
+            resume: whether an interrupted run is gone on with.
         """
         if not self._path.exists():
+            return
+        if resume and not (self._path / INFO).exists() and self._is_begun(fingerprint):
+            for half_written in self._path.rglob(f"{CHECKPOINTS}/**/.*"):
+                half_written.unlink()
             return
         final = self._path / FINAL
         parts = [part for part in self._path.iterdir() if part.name != KEPT]
@@ -32,7 +50,8 @@ class RunFolder:
             ended = time.strftime("%Y-%m-%dT%H-%M-%S", time.localtime(final.stat().st_mtime))
             archive = self._path / KEPT / ended
             archive.mkdir(parents=True, exist_ok=True)
-            for part in parts:
+            # What tells that the run was finished goes last: until then it may be moved once more.
+            for part in sorted(parts, key=lambda p: (p.name == INFO) + 2 * (p.name == FINAL)):
                 shutil.move(part, archive / part.name)
         else:
             for part in parts:
@@ -41,3 +60,7 @@ class RunFolder:
     def of_seed(self, seed: int, first: int) -> Path:
         """Where a seed writes, given which seed is the first listed."""
         return self._path if seed == first else self._path / "seeds" / str(seed)
+
+    def _is_begun(self, fingerprint: str) -> bool:
+        """Whether a training of the first seed, the one that comes first, can be gone on with."""
+        return Checkpoints(self._path / RESUME).load(STATE, fingerprint) is not None

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+from zlib import crc32
 
 from vesselrl.errors import VesselrlError
 from vesselrl.progress import with_progress
@@ -49,7 +50,8 @@ def train_policies(
         reward_network: state of the `RewardNetwork`.
         reward_net_report: its report card, with the verdict.
         samples: the table of samples.
-        run_folder: receives checkpoints and logs while training runs.
+        run_folder: receives checkpoints and logs while training runs; an interrupted training of
+            the same data and parameters is gone on with.
         experiment: what is chosen, how often, and who pays.
         rl: seeds, PPO, checkpoints.
         segmenter: the prompts.
@@ -86,13 +88,22 @@ def train_policies(
     validation = Outcomes(ids_of(samples, "val"), load, rules, objective, see)
     config = {
         "experiment": experiment.model_dump(),
-        "rl": rl.model_dump(),
+        "rl": rl.model_dump(exclude={"resume"}),  # it changes nothing in the result
         "actions": actions.model_dump(),
         "segmenter": segmenter.model_dump(),
         "objective": list(objective),
     }
-    fingerprint = digest([config, _data(samples), _weights(reward_network)])
-    run_folder.begin()
+    packages = {package: version(package) for package in PACKAGES}
+    data = [
+        [
+            [sample, *_checksums(images[sample](), masks[sample](), candidates[sample]()["levels"])]
+            for sample in outcomes.samples
+        ]
+        for outcomes in (training, validation)
+    ]
+    judge = {**reward_network, "members": _weights(reward_network)}
+    fingerprint = digest([config, packages, data, judge])
+    run_folder.begin(fingerprint, rl.resume == "auto")
     runs = {
         seed: train_policy(
             run_folder.name,
@@ -102,12 +113,13 @@ def train_policies(
             rl,
             seed,
             run_folder.of_seed(seed, rl.seeds[0]),
+            fingerprint,
         )
         for seed in rl.seeds
     }
     facts = {
         "fingerprint": fingerprint,
-        "packages": {package: version(package) for package in PACKAGES},
+        "packages": packages,
         "training_images": len(training.samples),
         "validation_images": len(validation.samples),
         "config": config,
@@ -134,11 +146,8 @@ def _check_fit(reward_net_report: Mapping[str, Any], allow_unfit: bool) -> None:
     logger.warning("%s Training goes on, as rl.allow_unfit_reward says.", verdict)
 
 
-def _data(samples: Any) -> list[list[str]]:
-    return [
-        list(map(str, row))
-        for row in samples[["id", "sha256", "vessel_fraction", "split"]].to_numpy()
-    ]
+def _checksums(*arrays: Any) -> list[int]:
+    return [crc32(array.tobytes()) for array in arrays]
 
 
 def _weights(state: Mapping[str, Any]) -> list[list[float]]:

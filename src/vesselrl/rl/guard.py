@@ -1,0 +1,74 @@
+"""The guard against over-optimisation: now and then a look at the truth of validation images."""
+
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from vesselrl.rl.actions import State
+from vesselrl.rl.looks import kept
+from vesselrl.rl.observations import Observer
+from vesselrl.rl.outcomes import Outcomes
+from vesselrl.rl.policy import Policy
+from vesselrl.rl.ppo import SteppedPPO
+
+TAGS = {
+    "custom/val_dice": "val_dice",
+    "custom/val_objective": "val_gold",
+    "custom/val_proxy_objective": "val_proxy",
+}
+"""TensorBoard tag → column of the history, filled at the updates after which there was a look."""
+
+
+def greedy_states(policy: Policy, outcomes: Outcomes) -> dict[str, State]:
+    """Sample → the state at the end of its greedy episode."""
+    return {
+        sample: policy.decide(
+            outcomes.image_features(sample), partial(outcomes.mask_features, sample)
+        )[-1]
+        for sample in outcomes.samples
+    }
+
+
+class GoldGuard:
+    """Scores the greedy policy on validation images, and keeps the best policy so far.
+
+    What a policy is paid for, the proxy, goes on rising when the truth, gold, has begun to fall
+    (Gao, Schulman and Hilton, "Scaling laws for reward model overoptimization", ICML 2023). So gold
+    decides which policy is kept and when there is no use in going on.
+
+    Args:
+        observer: what the policy sees.
+        validation: images of other patients than those learnt from; may be none.
+
+    Attributes:
+        best: weights of the policy with the best gold objective, None before the first look.
+    """
+
+    def __init__(self, observer: Observer, validation: Outcomes) -> None:
+        self._observer = observer
+        self._validation = validation
+        self.best: dict[str, Any] | None = None
+
+    def look(self, model: SteppedPPO) -> None:
+        """Add gold and proxy of validation images to the last row of the model's history."""
+        if not self._validation.samples:
+            return
+        policy = Policy.of(model, self._validation.rules, self._observer)
+        found = [
+            self._validation.of(sample, state)
+            for sample, state in greedy_states(policy, self._validation).items()
+        ]
+        objective = self._validation.objective_of
+        row = {
+            "val_dice": float(np.mean([outcome.true["dice"] for outcome in found])),
+            "val_gold": float(np.mean([objective(outcome.true) for outcome in found])),
+            "val_proxy": float(np.mean([objective(outcome.predicted) for outcome in found])),
+        }
+        model.history[-1].update(row)
+        for tag, column in TAGS.items():
+            model.logger.record(tag, row[column])
+        model.logger.dump(model.num_timesteps)
+        if kept(model.history) is model.history[-1]:
+            self.best = deepcopy(model.policy.state_dict())
