@@ -33,6 +33,14 @@ class Network:
     def image_features(self, image):
         return np.float32([image.mean() / 255])
 
+    def opinions(self, image, candidate):
+        self.asked = candidate
+        return candidate[None]
+
+    def scores(self, masks, opinions):
+        """The larger a mask, the more it is taken to find."""
+        return {"recall": masks.mean((1, 2)), "dice": -masks.mean((1, 2))}
+
 
 @pytest.fixture
 def case() -> Case:
@@ -48,7 +56,7 @@ def decide(kind, case, policies=None, **settings):
     return {
         seed: choose(case)
         for seed, choose in deciders(
-            Method(kind=kind, **settings), ACTIONS, STATIC, policies or {}, seed=9
+            Method(kind=kind, **settings), ACTIONS, STATIC, policies or {}, ["recall"], seed=9
         ).items()
     }
 
@@ -154,6 +162,18 @@ def test_a_policy_that_sees_by_hand_asks_nothing_of_the_reward_network(case):
 def test_an_experiment_that_was_not_run_decides_nothing(case):
     assert decide("policy", case, {}, experiment="reward_rl") == {}
     assert decide("regressor", case, {}, experiment="regressor_true") == {}
+
+
+def test_best_of_one_asks_one_prompt_and_judges_its_masks_by_the_objective(case):
+    decision = decide("best_of_one", case)[9]
+    prompt = SETTINGS[STATIC].prompt
+    assert decision.calls == 1
+    assert np.array_equal(case.network.asked, case.probabilities[prompt])
+    largest = max(
+        (setting for setting in SETTINGS if setting.prompt == prompt),
+        key=lambda setting: ACTIONS.setting_mask(case.probabilities, setting).sum(),
+    )
+    assert decision.state == (tuple(largest),)
 
 
 @pytest.mark.parametrize("kind", ["default", "static", "random", "best_of_n", "oracle"])

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +62,12 @@ def decode_state(text: str) -> State:
 
 
 def deciders(
-    method: Method, actions: ActionSet, static: int, policies: Mapping[int, Policy], seed: int
+    method: Method,
+    actions: ActionSet,
+    static: int,
+    policies: Mapping[int, Policy],
+    objective: Sequence[str],
+    seed: int,
 ) -> dict[int, Decide]:
     """Seed → how a method decides; a method without chance or training has one seed.
 
@@ -71,6 +76,7 @@ def deciders(
         actions: prompts, thresholds, operations.
         static: number of the best static setting in ``actions.settings``.
         policies: of the method's experiment or regressor, by seed; none for methods without.
+        objective: the scores whose mean decides.
         seed: of the random choices.
     """
     settings = actions.settings
@@ -95,11 +101,30 @@ def deciders(
         seed: {
             "default": lambda _: Decision("setting", (), 1),
             "static": fixed(lambda _: static, 1),
+            "best_of_one": fixed(_best_of_one(settings[static].prompt, actions, objective), 1),
             "best_of_n": fixed(lambda case: int(case.predicted.argmax()), everything),
             "oracle": fixed(lambda case: int(case.true.argmax()), everything),
             "posterior": lambda _: Decision(POSTERIOR, (), everything),
         }[method.kind]
     }
+
+
+def _best_of_one(
+    prompt: int, actions: ActionSet, objective: Sequence[str]
+) -> Callable[[Case], int]:
+    """Number of the setting of one prompt that the reward network rates highest.
+
+    The network sees that prompt's map alone: no other is asked for.
+    """
+    of_prompt = [n for n, setting in enumerate(actions.settings) if setting.prompt == prompt]
+
+    def choose(case: Case) -> int:
+        opinions = case.network.opinions(case.image, case.probabilities[prompt])
+        masks = [actions.setting_mask(case.probabilities, actions.settings[n]) for n in of_prompt]
+        scores = case.network.scores(np.stack(masks), opinions)
+        return of_prompt[int(np.mean([scores[name] for name in objective], axis=0).argmax())]
+
+    return choose
 
 
 def _by_policy(policy: Policy) -> Decide:

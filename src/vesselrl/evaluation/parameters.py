@@ -19,8 +19,9 @@ class Method(ParameterModel):
     """
 
     kind: Literal[
-        "default", "static", "random", "best_of_n", "policy", "regressor", "posterior", "oracle"
-    ]
+        "default", "static", "random", "best_of_one", "best_of_n", "policy", "regressor",
+        "posterior", "oracle",
+    ]  # fmt: skip
     experiment: str | None = None
     repeats: PositiveInt = 1
 

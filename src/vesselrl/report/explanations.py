@@ -7,6 +7,8 @@ EXPLANATIONS = {
     "default": "The segmenter with its default prompt, cut at a probability of 0.5: what is free.",
     "static": "One prompt, threshold and clean-up for all images: the best on validation images.",
     "random": "A setting drawn at random for each image: a control, not an offer.",
+    "best_of_one": "The best static setting's prompt alone is asked; the reward network picks the "
+    "threshold and clean-up it rates highest.",
     "best_of_n": "Every prompt is tried; the reward network picks the mask it rates highest.",
     "posterior": "The reward network's own vessel map: a supervised segmenter on the same labels.",
     "oracle": "The best single setting for each image, chosen with the ground truth by the "

@@ -125,7 +125,9 @@ def decide(
     not_run: list[dict[str, str]] = []
     for name, method in evaluation.methods.items():
         of_experiment = policies.get(method.experiment or "", {})
-        methods[name] = deciders(method, action_set, static_setting["index"], of_experiment, seed)
+        methods[name] = deciders(
+            method, action_set, static_setting["index"], of_experiment, objective, seed
+        )
         if not methods[name]:
             command = "rl_finetune" if method.experiment == "reward_rl" else "experiments"
             not_run.append({"method": name, "command": COMMAND.format(command)})
