@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from vesselrl.errors import VesselrlError
-from vesselrl.report.comparison import SCORES, leaderboard, verdict
-from vesselrl.report.findings import what_the_test_can_show
+from vesselrl.report.comparison import SCORES, leaderboard
+from vesselrl.report.limits import what_the_test_can_show
 from vesselrl.report.parameters import ReportParameters
+from vesselrl.report.verdict import verdict
 
 SETTINGS = ReportParameters(bootstrap_resamples=500)
 KINDS = {
