@@ -50,12 +50,8 @@ def test_intervals_of_a_mean_cover_it_whatever_the_correlation_of_images():
 @pytest.mark.parametrize("groups", [10, 17, 40])
 def test_a_difference_as_large_as_detectable_is_found_in_four_of_five_tests(groups):
     random = np.random.default_rng(groups)
-    error = np.mean(
-        [
-            paired_difference(*grouped(random, groups), resamples=9).standard_error
-            for _ in range(300)
-        ]
-    )
+    pilots = [paired_difference(*grouped(random, groups), resamples=9) for _ in range(300)]
+    error = np.sqrt(np.mean([pilot.standard_error**2 for pilot in pilots]))
     truly = detectable_difference(error, groups, alpha=0.05, power=0.8)
     found = [
         paired_difference(*grouped(random, groups, truly), resamples=2000).p_value < 0.05

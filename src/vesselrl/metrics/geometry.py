@@ -37,7 +37,7 @@ class Geometry:
     @cached_property
     def outline(self) -> KDTree:
         """The mask's pixels with one of their four neighbours outside the mask or the image."""
-        return KDTree(np.argwhere(self.mask & ~ndimage.binary_erosion(self.mask)))
+        return KDTree(_places(self.mask & ~_inner(self.mask, beyond=False)))
 
     @cached_property
     def regions(self) -> int:
@@ -56,10 +56,24 @@ class Geometry:
             float64 (N,), N the mask's pixels in the order of ``mask.nonzero()``.
         """
         # The nearest pixel outside always touches the mask: one step nearer lies within it.
-        around = np.argwhere(ndimage.binary_dilation(self.mask) & ~self.mask)
+        around = _places(~self.mask & ~_inner(~self.mask, beyond=True))
+        vessel, centreline = _places(self.mask), _places(self.skeleton)
         if not len(around):
-            return np.full(np.count_nonzero(self.mask), np.inf)
-        centreline = np.argwhere(self.skeleton)
+            return np.full(len(vessel), np.inf)
         radius, _ = KDTree(around).query(centreline)
-        _, nearest = KDTree(centreline).query(np.argwhere(self.mask))
+        _, nearest = KDTree(centreline).query(vessel)
         return np.asarray(radius[nearest], np.float64)
+
+
+def _inner(mask: Mask, beyond: bool) -> Mask:
+    """The mask's pixels whose four neighbours are in it; beyond the image all are or none.
+
+    As ``scipy.ndimage.binary_erosion``, which is many times slower.
+    """
+    m = np.pad(mask, 1, constant_values=beyond)
+    return mask & m[:-2, 1:-1] & m[2:, 1:-1] & m[1:-1, :-2] & m[1:-1, 2:]
+
+
+def _places(mask: Mask) -> npt.NDArray[np.intp]:
+    """Row and column of each pixel of a mask, (N, 2): a faster ``numpy.argwhere``."""
+    return np.stack(np.divmod(np.flatnonzero(mask), mask.shape[1]), axis=1)

@@ -244,7 +244,7 @@ def paired(
         ),
         note=f"Objective of the best minus that of the method. The best, ‘{verdict['best']}’, was "
         "found on these same images, which flatters it a little. Detectable: the smallest true "
-        f"difference that such a test finds with a probability of {POWER:.0%}.",
+        f"difference that such a test finds with a probability of {100 * POWER:g} %.",
     )  # fmt: skip
     picture = Picture(
         figure,

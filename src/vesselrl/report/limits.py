@@ -20,8 +20,8 @@ def what_the_test_can_show(verdict: Mapping[str, Any], alpha: float) -> str:
     if verdict["smallest_effect"] is not None:
         text += (
             f"A method that is truly {100 * verdict['smallest_effect']:.1f} points worse than the "
-            f"best would come out significantly worse in {POWER:.0%} of such tests (median of the "
-            "methods; smallest detectable difference by Bloom 1995). A smaller one would often "
+            f"best would come out significantly worse in {100 * POWER:g} % of such tests (median "
+            "of the methods; minimum detectable effect, Bloom 1995). A smaller one would often "
             "stay unseen, so “not significantly worse” is not “as good as”. All this tells of "
             "other patients, not of other training runs: see the SD over seeds. "
         )
