@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from vesselrl.report.comparison import smallest_p
+from vesselrl.metrics.masks import THIN_RADIUS
 from vesselrl.report.document import (
     Block,
     Callout,
@@ -17,11 +17,12 @@ from vesselrl.report.document import (
     Tiles,
 )
 from vesselrl.report.explanations import explanation
+from vesselrl.report.limits import what_the_test_can_show
 from vesselrl.report.parameters import ReportParameters
+from vesselrl.report.verdict import POWER
 from vesselrl.report.words import (
     NOTHING,
     SCORE_NAMES,
-    counted,
     decimal,
     listed,
     objective_name,
@@ -33,9 +34,6 @@ from vesselrl.report.words import (
 )
 
 Row = Mapping[Hashable, Any]
-
-FEW_GROUPS = 10
-"""With fewer groups a bootstrap interval comes out too narrow."""
 
 
 def summary(verdict: Mapping[str, Any], board: pd.DataFrame, settings: ReportParameters) -> Section:
@@ -51,7 +49,8 @@ def summary(verdict: Mapping[str, Any], board: pd.DataFrame, settings: ReportPar
     ]
     cost = f"{significant(chosen['seconds'])} s an image"
     tiles.append(Tile("Segmenter calls an image", significant(chosen["segmenter_calls"]), cost))
-    blocks: list[Block] = [Callout(verdict["sentence"], "verdict"), Tiles(tuple(tiles))]
+    blocks: list[Block] = [Callout(text, "warning") for text in verdict["warnings"].values()]
+    blocks += [Callout(verdict["sentence"], "verdict"), Tiles(tuple(tiles))]
     learning = verdict["reinforcement_learning"]
     if learning:
         order = f" Order of the policies: {listed(learning['ranking'])}."
@@ -86,47 +85,6 @@ def summary(verdict: Mapping[str, Any], board: pd.DataFrame, settings: ReportPar
         Paragraph(what_the_test_can_show(verdict, settings.alpha)),
     ]
     return Section("summary", "Summary", tuple(blocks))
-
-
-def what_the_test_can_show(verdict: Mapping[str, Any], alpha: float) -> str:
-    """How far these test images carry, in words."""
-    text = (
-        f"What this test can show: {counted(verdict['images'], 'image')} of "
-        f"{counted(verdict['groups'], 'group')} (patients). "
-    )
-    if verdict["smallest_effect"] is not None:
-        text += (
-            f"Differences between methods are known to ±{100 * verdict['smallest_effect']:.1f} "
-            "points or so (half-width of the paired intervals); a smaller effect would stay "
-            "unseen, so “not significantly worse” is not “as good as”. The intervals tell of "
-            "other patients, not of other training runs: see the SD over seeds. "
-        )
-    comparisons = len(verdict["compared_with_best"])
-    if comparisons and comparisons * smallest_p(verdict["groups"]) >= alpha:
-        text += (
-            f"With {counted(verdict['groups'], 'group')} and {comparisons} comparisons no "
-            "difference, however large, could come out significant: the choice rests on "
-            "the scores alone. "
-        )
-    if verdict["groups"] < FEW_GROUPS:
-        text += (
-            "With so few groups the intervals themselves are too narrow: they describe these "
-            "patients and prove little about the next. "
-        )
-    if verdict["room"] is not None:
-        text += (
-            "Choosing the best single setting for each image with the ground truth in hand would "
-            f"add {signed_points(verdict['room'])} points to the objective of "
-            f"‘{verdict['baseline']}’: no choice of one setting an image can win more. "
-        )
-    if foretold := verdict["foretold"]:
-        text += (
-            f"Against ‘{foretold['rival']}’, one setting for all images, that is "
-            f"{signed_points(foretold['room'])} points; ‘{foretold['method']}’, the best "
-            "regression on what can be seen of an image before the segmenter is asked, reaches "
-            f"{signed_points(foretold['gain'])}. "
-        )
-    return text.strip()
 
 
 def methods(
@@ -222,7 +180,27 @@ def scores(
         "Dice and recall of each method with confidence intervals.",
         "Mean over the test images and its confidence interval. Hollow: not for use.",
     )
-    return Section("leaderboard", "Leaderboard", (picture, table))
+    branches = ["thin_recall", "thick_recall", "components_error"]
+    of_branches = Table(
+        ("Method", *(SCORE_NAMES[name] for name in branches)),
+        tuple(
+            (
+                _marked(row),
+                *(decimal(row[n], 1 if n == "components_error" else 3) for n in branches),
+            )
+            for row in board.to_dict("records")
+        ),
+        marked_row=_place(board, recommended),
+        note=f"Vessels whose centreline is at most {THIN_RADIUS:g} pixels from the background are "
+        f"thin: on average {decimal(100 * board['thin_share'].iloc[0], 0)} % of the true pixels. "
+        "Regions are counted with diagonal neighbours; the difference in number, of either sign, "
+        "is averaged (Betti number 0 error; less is better).",
+    )
+    return Section(
+        "leaderboard",
+        "Leaderboard",
+        (picture, table, Paragraph("Are small branches found, and in one piece?"), of_branches),
+    )
 
 
 def paired(
@@ -231,35 +209,43 @@ def paired(
     """Each method against the baseline and against the best, image by image."""
     others = board[board["method"] != settings.baseline]
     against_baseline = Table(
-        ("Method", "Difference [points]", "CI", "p (Holm)", "Wins", "Ties", "Losses"),
+        ("Method", "Difference [points]", "CI", "p (Holm)", "Effect", "Wins", "Ties", "Losses"),
         tuple(
             (
                 row["method"],
                 signed_points(row["difference"]),
                 points_interval(row["difference_low"], row["difference_high"]),
                 p_value(row["difference_p"]),
+                decimal(row["effect_size"], 2),
                 *(str(row[name]) for name in ("wins", "ties", "losses")),
             )
             for row in others.to_dict("records")
         ),
         note=f"Dice minus that of ‘{settings.baseline}’ on the same image; wins, ties and losses "
-        "count images.",
+        "count images. Effect: matched-pairs rank-biserial correlation of groups, from −1 (worse "
+        "in every group) over 0 to 1 (better in every group).",
     )
     against_best = Table(
-        ("Method", "Behind the best by [points]", "CI", "p (Holm)", "Significantly worse"),
+        (
+            "Method", "Behind the best by [points]", "CI", "p (Holm)", "Effect",
+            "Detectable [points]", "Significantly worse",
+        ),
         tuple(
             (
                 row["method"],
                 decimal(100 * row["difference"], 1),
                 points_interval(row["low"], row["high"]),
                 p_value(row["p"]),
+                decimal(row["effect_size"], 2),
+                NOTHING if row["detectable"] is None else decimal(100 * row["detectable"], 1),
                 "yes" if row["method"] not in verdict["not_worse"] else "no",
             )
             for row in verdict["compared_with_best"]
         ),
         note=f"Objective of the best minus that of the method. The best, ‘{verdict['best']}’, was "
-        "found on these same images, which flatters it a little.",
-    )
+        "found on these same images, which flatters it a little. Detectable: the smallest true "
+        f"difference that such a test finds with a probability of {100 * POWER:g} %.",
+    )  # fmt: skip
     picture = Picture(
         figure,
         "paired_differences.png",
@@ -272,8 +258,9 @@ def paired(
         (
             Paragraph(
                 "All methods saw the same images, so they are compared on each image and then "
-                "averaged. Whole patient groups are resampled, and p-values are corrected for the "
-                "number of comparisons (Holm)."
+                "averaged. Intervals resample whole patient groups (bootstrap, expanded for few "
+                "groups); p-values flip the signs of whole groups and are corrected for the number "
+                "of comparisons (Holm)."
             ),
             picture,
             against_baseline,

@@ -13,6 +13,9 @@ SCORE_NAMES = {
     "iou": "IoU",
     "cldice": "clDice",
     "hd95": "HD95 [px]",
+    "thin_recall": "Recall, thin vessels",
+    "thick_recall": "Recall, thick vessels",
+    "components_error": "Regions too many or too few",
 }
 
 
