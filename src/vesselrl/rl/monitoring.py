@@ -37,10 +37,15 @@ class LoggedPPO(PPO):
 
     Stable-Baselines3 writes what an update measured one update late, and the last never; call
     ``learn`` with ``log_interval=None`` to leave the logging to this class.
+
+    Attributes:
+        history: one row an update.
+        deployment: what the policy sees and chooses from, kept in the model's file as plain JSON.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.history: list[dict[str, float]] = []
+        self.deployment: dict[str, Any] = {}
         super().__init__(*args, **kwargs)
 
     def train(self) -> None:

@@ -84,6 +84,10 @@ def train_policy(
             seed=seed,
             device="cpu",  # a network this small is slower on a GPU
         )
+        model.deployment = Policy.of(model, training.rules, observer).settings() | {
+            "mean": observer.mean.tolist(),
+            "scale": observer.scale.tolist(),
+        }
         monitor = Monitor(
             observer,
             validation,
