@@ -120,7 +120,8 @@ def refusal(file):
 
 
 def test_code_that_is_pickled_in_a_file_is_never_run(file, model, path, tmp_path):
-    crater, bomb = tmp_path / "crater", pickle.dumps(Bomb(tmp_path / "crater"), 2)
+    crater = tmp_path / "crater"
+    bomb = pickle.dumps(Bomb(crater), 2)
     file.save(model)
     serialized = {":type:": "x", ":serialized:": base64.b64encode(bomb).decode()}
     repack(path, data=json.dumps(data_of(path) | {"policy_class": serialized}))

@@ -7,7 +7,7 @@ from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 
 def create_pipeline() -> Pipeline:
-    """Best static setting → what each method decides → its masks → its scores, image by image."""
+    """Best static setting, imported masks → what each method decides → its masks → its scores."""
     return Pipeline(
         [
             node(
