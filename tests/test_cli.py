@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,8 +127,11 @@ def test_a_run_tells_its_log_its_results_and_nothing_that_alarms(finetuned, mode
         assert word not in finetuned.stdout + finetuned.stderr
 
 
-def test_evaluation_takes_the_policies_there_are_and_trains_no_other(kedro, models):
-    done = kedro("run", "--pipeline", "evaluation")
+def test_evaluation_takes_the_policies_there_are_and_a_given_one_and_trains_no_other(
+    kedro, models, tmp_path
+):
+    model = shutil.copy(models / "reward_rl/final_model.zip", tmp_path / "alone.zip")
+    done = kedro("run", "--pipeline", "evaluation", "--params", f"model_path={model}")
     assert done.returncode == 0, done.stderr
     assert stages(done) == ["evaluation"]
     reports = models.parent / "08_reporting"
@@ -137,9 +141,9 @@ def test_evaluation_takes_the_policies_there_are_and_trains_no_other(kedro, mode
         {"method": "regressor", "command": "kedro run --pipeline experiments"},
         {"method": "regressor_true", "command": "kedro run --pipeline experiments"},
     ]
-    methods = set(pd.read_csv(reports / "metrics_per_image.csv")["method"])
-    assert "reward_rl" in methods
-    assert not {"prompt_rl", "postprocess_rl"} & methods
+    dice = pd.read_csv(reports / "metrics_per_image.csv").groupby("method")["dice"].agg(list)
+    assert dice["given_policy"] == dice["reward_rl"]
+    assert not {"prompt_rl", "postprocess_rl"} & set(dice.index)
     assert not (models / "prompt_rl").exists()
 
 

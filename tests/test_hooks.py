@@ -1,11 +1,14 @@
 """Runs of real sessions: which stages run, which are left alone, what is told."""
 
+import json
 import logging
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from kedro.framework.hooks import hook_impl
@@ -14,10 +17,12 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 from kedro.validation.exceptions import ParameterValidationError
+from pydantic_core import to_jsonable_python
 
-from vesselrl import provenance, summary
+from vesselrl import hooks, provenance, summary
 from vesselrl.annotations.writing import MaskMaker
 from vesselrl.errors import VesselrlError
+from vesselrl.hashes import ContentHashes
 from vesselrl.runner import SparingRunner
 
 
@@ -420,3 +425,78 @@ def test_commands_that_run_nothing_import_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.fixture
+def given(run, tmp_path):
+    """The catalog of a run, finished work of others in some folder among its methods."""
+
+    def catalog_of(methods=None, **params):
+        local = run.project / "conf/local/parameters_given.yml"
+        local.write_text(json.dumps({"evaluation": {"methods": methods or {}}}))
+        try:
+            return run.catalog(tmp_path / "out", params)
+        finally:
+            local.unlink()
+
+    return catalog_of
+
+
+def fingerprint_of(catalog, dataset):
+    return hooks.fingerprint_of_source(catalog, dataset, ContentHashes(Path("/nowhere/hashes.tsv")))
+
+
+def test_a_policy_given_by_its_path_is_one_more_method_and_makes_another_run(run, given, tmp_path):
+    model = tmp_path / "final_model.zip"
+    model.write_bytes(b"one")
+    without, with_it = given(), given(model_path=str(model))
+    methods = with_it.load("params:evaluation").methods
+    assert set(methods) - set(without.load("params:evaluation").methods) == {"given_policy"}
+    assert with_it.get("finished_policies").paths == {"given_policy": model}
+    assert without.get("finished_policies").paths == {}
+    settings = [provenance.digest(c.load("params:evaluation")) for c in (without, with_it)]
+    assert settings[0] != settings[1]
+    assert str(model) not in json.dumps(to_jsonable_python(with_it.load("parameters")))
+    before = fingerprint_of(with_it, "finished_policies")
+    model.write_bytes(b"two")
+    assert fingerprint_of(with_it, "finished_policies") != before
+    relative = given(model_path="data/final_model.zip").get("finished_policies").paths
+    assert relative == {"given_policy": run.project / "data/final_model.zip"}
+
+
+def test_imported_results_are_read_where_conf_says_and_a_changed_mask_is_noticed(given, tmp_path):
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/p00_f0.png").write_bytes(b"one")
+    catalog = given({"mine": {"kind": "imported", "path": str(tmp_path / "masks")}})
+    (name, _), *_ = catalog.load("imported_results")["mine"]()
+    assert name == "p00_f0.png"
+    before = fingerprint_of(catalog, "imported_results")
+    (tmp_path / "masks/p00_f0.png").write_bytes(b"two")
+    assert fingerprint_of(catalog, "imported_results") != before
+
+
+def test_results_that_a_run_would_replace_are_not_imported(given, tmp_path):
+    path = str(tmp_path / "out/07_model_output/mine/masks")
+    with pytest.raises(VesselrlError, match=r"methods.mine.path is .* would replace: copy it"):
+        given({"mine": {"kind": "imported", "path": path}})
+
+
+def test_without_imported_methods_there_are_no_imported_masks(run, tmp_path):
+    catalog = run.catalog(tmp_path)
+    catalog.save("imported_masks", {})
+    assert catalog.load("imported_masks") == {}
+    mask = np.eye(3, dtype=bool)
+    catalog.save("imported_masks", {"mine/p00_f0": lambda: mask})
+    assert np.array_equal(catalog.load("imported_masks")["mine/p00_f0"](), mask)
+    catalog.save("imported_masks", {})
+    assert catalog.load("imported_masks") == {}
+
+
+def test_unknown_costs_survive_on_disk(run, tmp_path):
+    catalog = run.catalog(tmp_path)
+    for name in ("choices", "metrics_per_image"):
+        table = pd.DataFrame(
+            {"image": ["NA", "2"], "segmenter_calls": [1, np.nan], "seconds": np.nan}
+        )
+        catalog.save(name, table)
+        pd.testing.assert_frame_equal(catalog.load(name), table)

@@ -134,9 +134,9 @@ def test_quick_in_conf_counts_and_params_turn_it_off():
         ({"seed": "x"}, "'seed' is 'x'"),
         ({"seed": True}, "'seed' is True"),
         ({"seed": 1.5}, "'seed' is 1.5"),
-        ({"out_dir": None}, "'out_dir' is None; expected a folder"),
-        ({"raw_dir": 2024}, "'raw_dir' is 2024; expected a folder"),
-        ({"raw_dir": "s3://x?a=b"}, "'raw_dir' is 's3://x?a=b'; expected a folder of this machine"),
+        ({"out_dir": None}, "'out_dir' is None; expected a path"),
+        ({"raw_dir": 2024}, "'raw_dir' is 2024; expected a path"),
+        ({"raw_dir": "s3://x?a=b"}, "'raw_dir' is 's3://x?a=b'; expected a path on this machine"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_sentence_that_names_it(given, sentence):

@@ -7,13 +7,18 @@ import sys
 import zipfile
 
 import pytest
+from PIL import Image
 
+SIDE = 64
 NAME, GROUP = "Mustermann_Erika", "Zimmer-7"
 
 
 @pytest.fixture(scope="module")
 def ran(project, raw_dir, tmp_path_factory):
-    """A quick run on files that carry a patient's name, one of them not an image."""
+    """A quick run on files that carry a patient's name, one of them not an image.
+
+    Somebody's finished masks carry it too.
+    """
     named = tmp_path_factory.mktemp("named")
     (named / "images").mkdir()
     entries = json.loads((raw_dir / "annotations.json").read_text())
@@ -28,6 +33,13 @@ def ran(project, raw_dir, tmp_path_factory):
     entries.append({"image": f"{NAME}_gone.png", "mask": []})
     (named / "annotations.json").write_text(json.dumps(entries))
     (named / "groups.json").write_text(json.dumps(groups))
+    theirs = tmp_path_factory.mktemp(NAME)
+    for entry in entries[:-2]:
+        Image.new("1", (SIDE, SIDE)).save(theirs / entry["image"])
+    Image.new("1", (SIDE, SIDE)).save(theirs / f"{NAME}_other.png")
+    mine = {"kind": "imported", "path": str(theirs)}
+    settings = project / "conf/local/parameters_given.yml"
+    settings.write_text(json.dumps({"evaluation": {"methods": {"mine": mine}}}))
     out = tmp_path_factory.mktemp("out")
     done = subprocess.run(
         [
@@ -65,6 +77,14 @@ def test_no_file_holds_an_original_name_but_the_private_ones(ran):
                 leaking.append(str(path.relative_to(folder)))
     assert leaking
     assert all(name.startswith("00_private/") for name in leaking), leaking
+
+
+def test_masks_that_carry_the_names_are_imported_under_ids(ran):
+    folder, said = ran
+    masks = list((folder / "07_model_output/mine/masks").iterdir())
+    assert masks
+    assert all(mask.name.startswith("img-") for mask in masks)
+    assert "masks of no test image are ignored" in said
 
 
 def test_nothing_said_holds_an_original_name(ran):

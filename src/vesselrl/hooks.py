@@ -14,6 +14,7 @@ from kedro.runner import SequentialRunner
 
 from vesselrl import overrides, provenance, summary
 from vesselrl.errors import VesselrlError
+from vesselrl.evaluation.parameters import FILES, GIVEN_POLICY
 from vesselrl.hashes import ContentHashes
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class ParameterHooks:
 
     def __init__(self) -> None:
         self._paths: dict[str, str] = {}
+        self._project = Path()
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -36,11 +38,10 @@ class ParameterHooks:
         given = dict(loader.runtime_params or {})
         loader.runtime_params = {}  # conf alone first, to know which keys exist
         merged, paths = overrides.resolve(loader["parameters"], loader["globals"], given)
-        # Joining leaves absolute paths as they are and anchors relative ones at the project.
-        paths = {
-            key: str(context.project_path / Path(value).expanduser())
-            for key, value in paths.items()
-        }
+        self._project = Path(context.project_path)
+        paths = {key: str(self._anchored(value)) for key, value in paths.items()}
+        if model := paths.get("model_path"):
+            merged["evaluation"]["methods"][GIVEN_POLICY] = {"kind": "policy", "path": model}
         loader.runtime_params = self._paths = paths
         loader["parameters"] = {**merged, **paths}
 
@@ -61,6 +62,24 @@ class ParameterHooks:
         for name in whole.inputs():
             if name.startswith("params:"):
                 catalog[name] = _at(validated, name.removeprefix("params:"))
+        self._point_to_files(catalog)
+
+    def _point_to_files(self, catalog: Any) -> None:
+        """Tell the datasets of what the user gives to be compared where it is."""
+        replaced = [out_dir_of(catalog) / made for made in ("03_primary", "07_model_output")]
+        for name, method in catalog.load("params:evaluation").methods.items():
+            if method.path:
+                path = self._anchored(method.path)
+                if any(path.resolve().is_relative_to(made.resolve()) for made in replaced):
+                    raise VesselrlError(
+                        f"evaluation.methods.{name}.path is {path}, in a folder that this run "
+                        "would replace: copy it elsewhere."
+                    )
+                catalog.get(FILES[method.kind]).paths[name] = path
+
+    def _anchored(self, path: str) -> Path:
+        """Absolute paths as they are, relative ones within the project."""
+        return self._project / Path(path).expanduser()
 
 
 class RunLogHooks:

@@ -77,7 +77,7 @@ def resolve(
     Args:
         conf: parameters as ``conf/`` has them, with their ``quick_overrides`` block.
         paths: the paths of ``globals.yml`` (``raw_dir``, ``out_dir``, …), which ``--params`` may
-            replace.
+            replace; None where there is none unless it is given.
         given: what ``--params`` said, nested.
 
     Returns:
@@ -93,7 +93,11 @@ def resolve(
     _refuse_unknown(given, {**settings, **paths}, "")
     _refuse_unknown(overrides, settings, f"{QUICK_BLOCK}.")
     wanted = {key: value for key, value in given.items() if key not in paths}
-    run_paths = {key: _as_path(key, given.get(key, value)) for key, value in paths.items()}
+    run_paths = {
+        key: _as_path(key, given.get(key, value))
+        for key, value in paths.items()
+        if value is not None or given.get(key) is not None
+    }
     quick = _switch("quick", wanted.get("quick", settings.get("quick", False)))
     if quick:
         run_paths["out_dir"] += f"/{QUICK_FOLDER}"
@@ -108,12 +112,12 @@ def resolve(
 def _as_path(key: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise VesselrlError(
-            f"Parameter '{key}' is {value!r}; expected a folder, as in --params {key}=./folder."
+            f"Parameter '{key}' is {value!r}; expected a path, as in --params {key}=./folder."
         )
     if "://" in value:
         raise VesselrlError(
-            f"Parameter '{key}' is '{value}'; expected a folder of this machine: mount the remote "
-            "one, or copy it first."
+            f"Parameter '{key}' is '{value}'; expected a path on this machine: mount the remote "
+            "folder, or copy it first."
         )
     return value
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.methods import (
     POSTERIOR,
     Case,
+    check_choices,
     deciders,
     decode_state,
     describe,
@@ -189,3 +191,51 @@ def test_a_policy_needs_a_known_experiment():
         Method(kind="policy", experiment="alchemy")
     with pytest.raises(ValidationError, match="a regressor needs.*regressor, regressor_true"):
         Method(kind="regressor", experiment="reward_rl")
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"kind": "imported"}, "needs 'path'"),
+        ({"kind": "imported", "path": ""}, "at least 1 character"),
+        ({"kind": "static", "path": "/x"}, "only imported and policy methods have one"),
+        ({"kind": "policy", "path": "/x", "experiment": "reward_rl"}, "both 'experiment' and"),
+        ({"kind": "static", "seconds": 1}, "only those of imported methods"),
+        ({"kind": "imported", "path": "/x", "segmenter_calls": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_a_method_has_a_path_or_costs_only_where_they_mean_something(settings, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        Method(**settings)
+
+
+def test_a_path_is_not_written_where_settings_are():
+    method = Method(kind="imported", path="/data/Mustermann", segmenter_calls=1)
+    assert method.path == "/data/Mustermann"
+    assert "Mustermann" not in method.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("prompts", "default", "settings", "difference"),
+    [
+        (["a", "c", "b"], "b", {}, "prompt ‘b’ .the default. where this run has the prompt ‘c’"),
+        (["a", "b", "c"], "a", {}, "prompt ‘a’ where this run has the prompt ‘a’ .the default."),
+        (["a", "b", "c"], "b", {"thresholds": [0.25]}, "the threshold 0.5 where this run has the"),
+        (["a", "b", "c"], "b", {"operations": {}}, "‘dilate’ .* where this run has nothing"),
+        (
+            ["a", "b", "c"],
+            "b",
+            {"operations": {"dilate": {"kind": "dilate", "radius": 7}}},
+            "radius=1 .* where this run has .* radius=7",
+        ),
+    ],
+)
+def test_a_finished_policy_with_other_choices_is_refused_by_the_first_that_differs(
+    prompts, default, settings, difference
+):
+    policy = constant_policy("prompts", 1, 0)
+    check_choices("given", policy, ACTIONS)
+    parameters = {"thresholds": [0.25, 0.5], "operations": {"dilate": {"kind": "dilate"}}}
+    present = ActionSet.of(prompts, default, ActionParameters(**(parameters | settings)))
+    with pytest.raises(VesselrlError, match=f"‘given’ was trained .*{difference}"):
+        check_choices("given", policy, present)

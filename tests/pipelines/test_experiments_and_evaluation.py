@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,13 +14,17 @@ from kedro.runner import SequentialRunner
 from scipy import ndimage
 
 from vesselrl.checkpoints import Checkpoints
+from vesselrl.datasets.images import MaskDataset
+from vesselrl.datasets.sb3 import Sb3ModelDataset
 from vesselrl.errors import VesselrlError
+from vesselrl.evaluation.imports import open_results
 from vesselrl.evaluation.parameters import EvaluationParameters
 from vesselrl.metrics.masks import mask_metrics
 from vesselrl.pipelines import evaluation, experiments
 from vesselrl.pipelines.experiments.nodes import train_policies
 from vesselrl.pipelines.reward_net.nodes import score_actions
 from vesselrl.reward.network import Architecture, RewardNetwork
+from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.parameters import (
     EXPERIMENTS,
     REGRESSORS,
@@ -37,6 +42,9 @@ SPLITS = ["train"] * 4 + ["val"] * 2 + ["test"] * 3
 SAMPLES = pd.DataFrame(
     {
         "id": [f"00{number}" for number in range(len(SPLITS))],
+        "file": [f"00{number}.jpg" for number in range(len(SPLITS))],
+        "width": SIZE,
+        "height": SIZE,
         "group": [f"g{number}" for number in range(len(SPLITS))],
         "split": SPLITS,
         "vessel_fraction": 0.1,
@@ -119,7 +127,8 @@ def run(folder, names=EXPERIMENTS, without=(), observations="handmade"):
         "params:rl": RL.model_copy(update={"observations": observations}),
         "params:rl.observations": observations, "params:rl.allow_unfit_reward": False,
         "params:actions": ACTIONS, "params:report.objective": OBJECTIVE, "params:seed": 5,
-        "params:evaluation": METHODS,
+        "params:evaluation": METHODS, "params:ingest.max_pixels": 10**6, "file_names": {},
+        "imported_results": {}, "finished_policies": {},
     }  # fmt: skip
     for name in EXPERIMENTS:
         chooses, length = {
@@ -252,22 +261,111 @@ def test_policies_may_see_images_through_the_reward_network_and_pay_for_it(tmp_p
     assert table["seconds"].mean()["reward_rl"] > table["seconds"].mean()["static"]
 
 
+def decide(methods=METHODS, samples=SAMPLES, policies=None, imported_masks=None):
+    """Let methods decide about the test images, none of which was looked at before."""
+    network = untrained_network()
+    images, masks, candidates = (partitions(part) for part in range(3))
+    scores = score_actions(images, masks, candidates, network, {}, samples, SEGMENTER, ACTIONS)
+    return evaluation.nodes.decide(
+        images, candidates, scores, {"index": 0}, network, policies or {}, imported_masks or {},
+        samples, methods, SEGMENTER, ACTIONS, OBJECTIVE, 1,
+    )  # fmt: skip
+
+
 def test_without_test_images_the_comparison_says_what_to_do():
     samples = SAMPLES.assign(split="train")
     with pytest.raises(VesselrlError, match=r"no test images.*split.fractions.test"):
-        evaluation.nodes.decide(
-            {},
-            {},
-            {},
-            {"index": 0},
-            untrained_network(),
-            samples,
-            METHODS,
-            SEGMENTER,
-            ACTIONS,
-            OBJECTIVE,
-            1,
-        )
+        decide(samples=samples)
+
+
+def test_a_patient_in_the_training_and_the_test_split_stops_the_comparison():
+    tampered = SAMPLES.assign(group=["g0"] * len(SAMPLES))
+    with pytest.raises(VesselrlError, match=r"share their group with images of train and val"):
+        decide(samples=tampered)
+
+
+def with_imported(**settings):
+    mine = {"kind": "imported", "path": "/data/theirs"} | settings
+    return EvaluationParameters(methods={"default": {"kind": "default"}, "mine": mine})
+
+
+TRUTH = {f"mine/{sample}": (lambda s=sample: WORLD[s][1]) for sample in TEST}
+
+
+def test_imported_masks_are_scored_like_any_other_and_their_unknown_cost_stays_unknown():
+    choices, not_run = decide(with_imported(), imported_masks=TRUTH)
+    assert not_run == []
+    images, masks, candidates = (partitions(part) for part in range(3))
+    predictions = evaluation.nodes.draw_predictions(
+        choices, images, candidates, untrained_network(), TRUTH, SEGMENTER, ACTIONS
+    )
+    assert {f"mine/masks/{sample}" for sample in TEST} < set(predictions)
+    scores = evaluation.nodes.score_predictions(choices, predictions, masks, SAMPLES)
+    of_mine = scores[scores["method"] == "mine"]
+    assert list(of_mine["image"]) == TEST
+    assert set(of_mine["dice"]) == {1.0}
+    assert of_mine[["segmenter_calls", "seconds"]].isna().all(axis=None)
+    assert scores.loc[scores["method"] == "default", "seconds"].notna().all()
+
+
+def test_the_cost_of_an_imported_method_can_be_told():
+    choices, _ = decide(with_imported(segmenter_calls=2, seconds=0.25), imported_masks=TRUTH)
+    of_mine = choices[choices["method"] == "mine"]
+    assert set(of_mine["segmenter_calls"]) == {2}
+    assert set(of_mine["seconds"]) == {0.25}
+
+
+def test_an_imported_method_without_the_mask_of_every_test_image_is_left_out_in_words(caplog):
+    choices, not_run = decide(with_imported(), imported_masks=dict(list(TRUTH.items())[:1]))
+    assert set(choices["method"]) == {"default"}
+    assert not_run == [
+        {
+            "method": "mine",
+            "command": f"add the masks of 2 of 3 test images ({TEST[1]}, {TEST[2]}) where "
+            "evaluation.methods.mine.path says",
+        }
+    ]
+    assert "‘mine’ is left out: add the masks of 2 of 3" in caplog.text
+
+
+def test_masks_are_imported_by_the_names_behind_the_pseudonyms(tmp_path):
+    hidden = SAMPLES.assign(file=[f"img-{sample}.jpg" for sample in SAMPLES["id"]])
+    names = {"files": {file: f"Mustermann {file[4:]}" for file in hidden["file"]}}
+    for sample in TEST:
+        MaskDataset(filepath=str(tmp_path / f"Mustermann {sample}.png")).save(WORLD[sample][1])
+    opener = {"mine": lambda: open_results(tmp_path)}
+    imported = evaluation.nodes.import_masks(opener, names, hidden, 10**6)
+    assert list(imported) == list(TRUTH)
+    for name, make in imported.items():
+        assert np.array_equal(make(), TRUTH[name]())
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_finished_policy_decides_as_the_method_it_was_trained_for(catalog, tmp_path, name):
+    file = Sb3ModelDataset(filepath=str(tmp_path / "final_model.zip"))
+    file.save(catalog.load(f"{name}.models")[1])
+    methods = EvaluationParameters(methods={"given": {"kind": "policy", "path": "final_model.zip"}})
+    choices, _ = decide(methods, policies={"given": file.load()})
+    trained = catalog.load("choices").query(f"method == '{name}' and seed == 1")
+    columns = ["image", "chooses", "state", "segmenter_calls"]
+    assert choices[columns].values.tolist() == trained[columns].values.tolist()
+
+
+def test_a_checkpoint_is_a_finished_policy_too(catalog, tmp_path_factory):
+    files = list(tmp_path_factory.getbasetemp().rglob("reward_rl/checkpoints/*_64_steps.zip"))
+    assert files
+    for file in files:
+        policy = Sb3ModelDataset(filepath=str(file)).load()
+        assert policy.rules == catalog.load("reward_rl.policies")[1].rules
+
+
+def test_a_finished_policy_of_other_prompts_stops_the_comparison(catalog):
+    methods = EvaluationParameters(methods={"given": {"kind": "policy", "path": "final_model.zip"}})
+    policy = catalog.load("prompt_rl.policies")[1]
+    others = ActionSet.of(["good", "thin"], "thin", ACTIONS)
+    policy = replace(policy, rules=replace(policy.rules, actions=others))
+    with pytest.raises(VesselrlError, match=r"‘given’ .*‘thin’ .the default. where .* ‘thick’"):
+        decide(methods, policies={"given": policy})
 
 
 UNFIT = {"fit": False, "reason": "It is deceived by empty."}

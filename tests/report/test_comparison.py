@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from vesselrl.errors import VesselrlError
+from vesselrl.report.charts import draw_cost
 from vesselrl.report.comparison import SCORES, leaderboard
 from vesselrl.report.findings import summary
 from vesselrl.report.limits import what_the_test_can_show
@@ -17,7 +18,7 @@ SETTINGS = ReportParameters(bootstrap_resamples=500)
 KINDS = {
     "default": "default", "static": "static", "rl": "policy", "oracle": "oracle",
     "regressor": "regressor", "upper_bound": "oracle", "dice_thrown": "random",
-    "posterior": "posterior",
+    "posterior": "posterior", "mine": "imported",
 }  # fmt: skip
 
 
@@ -75,6 +76,33 @@ def test_cheaper_of_two_equals_is_recommended() -> None:
     assert result["best"] == "rl"
     assert result["recommended"] == "static"
     assert "11 segmenter calls an image against 1" in result["sentence"]
+
+
+def test_an_unknown_cost_is_never_the_cheapest() -> None:
+    table = scores(
+        {"default": 0.6, "static": 0.8 + noise(0.02, 1), "mine": 0.803 + noise(0.02, 2)},
+        calls={"static": 11, "mine": np.nan},
+    )
+    _, result = judge(table)
+    assert result["best"] == "mine"
+    assert result["recommended"] == "static"
+    assert "‘mine’ scores" in result["sentence"]
+    assert result["sentence"].endswith("what it costs is unknown.")
+    assert "unknown ones count as more than any" in result["rule"]
+
+
+def test_what_is_clearly_best_is_recommended_though_its_cost_is_unknown() -> None:
+    table = scores({"default": 0.6, "mine": 0.8 + noise(0.02, 1)}, calls={"mine": np.nan})
+    board, result = judge(table)
+    assert result["recommended"] == "mine"
+    figure = draw_cost(board.reset_index(), "mine", SETTINGS)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["default"]
+
+
+def test_imported_masks_are_no_rival_without_reinforcement_learning() -> None:
+    dice = {"default": 0.6, "mine": 0.9, "rl": 0.7 + noise(0.01, 1)}
+    _, result = judge(scores(dice))
+    assert result["reinforcement_learning"]["rival"] == "default"
 
 
 def test_of_equals_what_needs_no_training_is_preferred_to_policies_of_either_kind() -> None:

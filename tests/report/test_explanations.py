@@ -26,3 +26,10 @@ def test_it_is_told_where_a_policy_needs_the_reward_network_to_see(kind):
     assert through.startswith(by_hand)
     assert "whose weights it needs wherever it is used" in through
     assert "weights" not in by_hand
+
+
+@pytest.mark.parametrize("kind", ["policy", "imported"])
+def test_of_finished_work_it_is_told_what_is_taken_on_trust(kind):
+    assert "no test image had a part in it" in explanation(kind, {}, {}).replace(
+        "its training", "it"
+    )

@@ -40,7 +40,7 @@ def entries_of_masks(images: Iterable[str], masks: Iterable[str]) -> Iterator[di
             yield refused(mask, "mask_file", reason, "expected masks/x.png for images/x.jpg")
 
 
-def decode_mask(data: bytes, max_pixels: int) -> Mask:
+def decode_mask(data: bytes, max_pixels: int, may_be_full: bool = False) -> Mask:
     """Decode a mask file of any format, depth and mode.
 
     Vessel is whatever is not 0 (grey) or not black (colour, palette); what is fully transparent is
@@ -50,6 +50,7 @@ def decode_mask(data: bytes, max_pixels: int) -> Mask:
     Args:
         data: the bytes of the file.
         max_pixels: more pixels than this are refused before they are decoded.
+        may_be_full: whether one value everywhere, not 0, is a mask: everything is vessel.
 
     Returns:
         bool (H, W), in the orientation in which the file is displayed.
@@ -74,7 +75,7 @@ def decode_mask(data: bytes, max_pixels: int) -> Mask:
             f"a soft mask: {len(levels)} different values",
             f"expected 0 and 255, or at most {MOST_LEVELS} labels: threshold it first",
         )
-    if 0 not in levels:
+    if 0 not in levels and not (may_be_full and len(levels) == 1):
         raise Refusal("mask_file", "no pixel is background", "expected background of 0, black")
     return np.asarray(values != 0)
 

@@ -4,10 +4,12 @@ import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
 
+from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.parameters import TRAINED, Method
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.actions import ActionSet, Rules, State
@@ -17,6 +19,8 @@ from vesselrl.rl.policy import Policy
 
 POSTERIOR = "posterior"
 """In place of what is chosen: the mask is the reward network's own, nothing is chosen."""
+IMPORTED = "imported"
+"""In place of what is chosen: the mask was given."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,19 @@ class Case:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a method does to an image: the state it ends in, and how many prompts it had to ask."""
+    """What a method does to an image.
+
+    Attributes:
+        chooses: what is chosen, or `POSTERIOR` or `IMPORTED`.
+        state: the choices.
+        calls: how many prompts had to be asked; NaN if that is unknown.
+        seconds: from image to mask; None where they are to be measured, NaN if they are unknown.
+    """
 
     chooses: str
     state: State
-    calls: int
+    calls: float
+    seconds: float | None = None
 
     def encoded(self) -> str:
         """The state as JSON."""
@@ -75,7 +87,7 @@ def deciders(
         method: which one.
         actions: prompts, thresholds, operations.
         static: number of the best static setting in ``actions.settings``.
-        policies: of the method's experiment or regressor, by seed; none for methods without.
+        policies: of the method's path, experiment or regressor, by seed; none for methods without.
         objective: the scores whose mean decides.
         seed: of the random choices.
     """
@@ -105,6 +117,9 @@ def deciders(
             "best_of_n": fixed(lambda case: int(case.predicted.argmax()), everything),
             "oracle": fixed(lambda case: int(case.true.argmax()), everything),
             "posterior": lambda _: Decision(POSTERIOR, (), everything),
+            "imported": lambda _: Decision(
+                IMPORTED, (), _or_unknown(method.segmenter_calls), _or_unknown(method.seconds)
+            ),
         }[method.kind]
     }
 
@@ -125,6 +140,43 @@ def _best_of_one(
         return of_prompt[int(np.mean([scores[name] for name in objective], axis=0).argmax())]
 
     return choose
+
+
+def _or_unknown(cost: float | None) -> float:
+    return float("nan") if cost is None else cost
+
+
+def check_choices(name: str, policy: Policy, actions: ActionSet) -> None:
+    """Check that a finished policy chooses among what there is to choose from.
+
+    Args:
+        name: of its method.
+        policy: the policy.
+        actions: prompts, thresholds, operations of this run.
+
+    Raises:
+        VesselrlError: it was trained to choose among others.
+    """
+    for own, present in zip_longest(
+        _options(policy.rules.actions), _options(actions), fillvalue="nothing"
+    ):
+        if own != present:
+            raise VesselrlError(
+                f"The policy of ‘{name}’ was trained to choose among other options: {own} where "
+                f"this run has {present}. Give this run those it was trained with, or train it "
+                "again."
+            )
+
+
+def _options(actions: ActionSet) -> list[str]:
+    """All there is to choose from, in words and in its order: a choice is a position."""
+    prompts = [
+        f"the prompt ‘{prompt}’{' (the default)' if number == actions.default_prompt else ''}"
+        for number, prompt in enumerate(actions.prompts)
+    ]
+    thresholds = [f"the threshold {threshold:g}" for threshold in actions.thresholds]
+    operations = [f"the operation ‘{k}’ ({v})" for k, v in actions.operations.items()]
+    return prompts + thresholds + operations
 
 
 def _by_policy(policy: Policy) -> Decide:
@@ -171,5 +223,7 @@ def describe(decision: Decision, actions: ActionSet) -> dict[str, object]:
     """The decision in names: prompt, threshold, operations."""
     if decision.chooses == POSTERIOR:
         return {"prompt": "all", "threshold": 0.5, "operations": "none"}
+    if decision.chooses == IMPORTED:
+        return {"prompt": "unknown", "threshold": float("nan"), "operations": "unknown"}
     rules = Rules(actions, decision.chooses, max(len(decision.state), 1))  # type: ignore[arg-type]
     return rules.describe(decision.state)

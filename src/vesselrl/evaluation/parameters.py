@@ -2,37 +2,60 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from vesselrl.parameters import ParameterModel
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 TRAINED = {"policy": EXPERIMENTS, "regressor": REGRESSORS}
 """Kind → the names under which its policies are trained."""
+FILES = {"imported": "imported_results", "policy": "finished_policies"}
+"""Kind of the methods that may have a ``path`` → the dataset that reads what is there."""
+GIVEN_POLICY = "given_policy"
+"""The method that ``--params model_path=…`` adds: a policy with that path."""
 
 
 class Method(ParameterModel):
     """One method of the comparison.
 
-    ``experiment`` is needed by policies and regressors alone; ``repeats``, the number of draws, is
+    Policies and regressors need an ``experiment``, or a policy a ``path`` in its place: the
+    ``final_model.zip``, or a checkpoint, of an experiment that is finished. Imported methods need a
+    ``path``: a folder of masks, or an ``annotations.json``. ``repeats``, the number of draws, is
     used by random.
     """
 
     kind: Literal[
         "default", "static", "random", "best_of_one", "best_of_n", "policy", "regressor",
-        "posterior", "oracle",
+        "posterior", "imported", "oracle",
     ]  # fmt: skip
     experiment: str | None = None
     repeats: PositiveInt = 1
+    path: str | None = Field(
+        None,
+        min_length=1,
+        exclude=True,  # paths may hold names; the content of what is there is fingerprinted instead
+    )
+    segmenter_calls: NonNegativeFloat | None = Field(
+        None, description="what an imported method costs an image, if known"
+    )
+    seconds: NonNegativeFloat | None = Field(None, description="the same in seconds")
 
     @model_validator(mode="after")
-    def _trained_method_has_experiment(self) -> "Method":
+    def _has_what_its_kind_needs(self) -> "Method":
         known = TRAINED.get(self.kind)
-        if known and self.experiment not in known:
+        if self.path and self.kind not in FILES:
+            raise ValueError(f"a path was given; only {' and '.join(FILES)} methods have one")
+        if self.path and self.experiment:
+            raise ValueError("both 'experiment' and 'path' were given; expected one of them")
+        if known and not self.path and self.experiment not in known:
             raise ValueError(
                 f"a {self.kind} needs 'experiment', one of {', '.join(known)}; "
                 f"found {self.experiment!r}"
             )
+        if self.kind == "imported" and not self.path:
+            raise ValueError("an imported method needs 'path': its masks or annotations.json")
+        if self.kind != "imported" and {"segmenter_calls", "seconds"} & self.model_fields_set:
+            raise ValueError("costs are measured; only those of imported methods can be given")
         return self
 
 

@@ -184,8 +184,8 @@ def failures(segment_failures: pd.DataFrame, not_run: Sequence[Mapping[str, str]
     if not_run:
         rows = tuple((str(m["method"]), str(m["command"])) for m in not_run)
         blocks += [
-            Paragraph("Methods that were not run, and the command that makes what they need:"),
-            Table(("Method", "Command"), rows, text_columns=2),
+            Paragraph("Methods that were not run, and what to do for them to be:"),
+            Table(("Method", "What to do"), rows, text_columns=2),
         ]
     return Section("failures", "Failures, and what was not run", tuple(blocks))
 

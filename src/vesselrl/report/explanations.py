@@ -11,6 +11,10 @@ EXPLANATIONS = {
     "threshold and clean-up it rates highest.",
     "best_of_n": "Every prompt is tried; the reward network picks the mask it rates highest.",
     "posterior": "The reward network's own vessel map: a supervised segmenter on the same labels.",
+    "policy": "A finished policy, read from its file, chooses for each image; that no test image "
+    "had a part in its training is taken on trust.",
+    "imported": "Finished masks that were given. How they were made is not known here; that no "
+    "test image had a part in it is taken on trust.",
     "oracle": "The best single setting for each image, chosen with the ground truth by the "
     "objective: what no choice of one setting can beat.",
 }

@@ -20,14 +20,14 @@ from vesselrl.report.words import counted, objective_name, p_of
 
 LEARNED_BY_RL = "policy"
 """The kind of the methods that reinforcement learning made (``evaluation.methods`` in conf)."""
-TRAINED_POLICIES = (LEARNED_BY_RL, "regressor")
-"""Kinds that choose for each image by what they learned, however they learned it."""
+NETWORK_NEEDED = (LEARNED_BY_RL, "regressor", "best_of_one", "best_of_n", "posterior")
+"""Kinds that do not run without a trained policy or the reward network."""
 POWER = 0.8
 """A difference counts as detectable if it would be found with this probability (Cohen, 1988)."""
 RULE = (
     "Among the methods not significantly worse than the best (sign-flip test over groups, "
-    "Holm-corrected), the cheapest to deploy: fewest segmenter calls an image, then without a "
-    "trained policy, then the highest objective."
+    "Holm-corrected), the cheapest to deploy: fewest segmenter calls an image (unknown ones count "
+    "as more than any), then without a trained policy or network, then the highest objective."
 )
 
 
@@ -98,8 +98,8 @@ def verdict(
     recommended = min(
         not_worse,
         key=lambda m: (
-            rows[m]["segmenter_calls"],
-            rows[m]["kind"] in TRAINED_POLICIES,
+            _known_or_most(rows[m]["segmenter_calls"]),
+            rows[m]["kind"] in NETWORK_NEEDED,
             -rows[m]["objective"],
         ),
     )
@@ -121,7 +121,8 @@ def verdict(
         "room": None,
     }
     learned = candidates.loc[candidates["kind"] == LEARNED_BY_RL, "method"].tolist()
-    plain = candidates.loc[candidates["kind"] != LEARNED_BY_RL, "method"].tolist()
+    # How imported masks were made is unknown, so they are no rival without reinforcement learning.
+    plain = candidates.loc[~candidates["kind"].isin((LEARNED_BY_RL, "imported")), "method"].tolist()
     if learned and plain:
         # Which policy and which rival are best was found here too: every pair counts.
         pairs = {(policy, rival): lead(policy, rival) for policy in learned for rival in plain}
@@ -226,11 +227,18 @@ def _sentence(result: dict[str, Any], rows: Mapping[Hashable, Any], alpha: float
         return f"{sentence}, and no other method scores higher."
     calls, of_best = own["segmenter_calls"], rows[best]["segmenter_calls"]
     price = (
-        "needs a trained policy"
+        "what it costs is unknown"
+        if np.isnan(of_best)
+        else "needs a trained policy or network"
         if of_best == calls
         else f"costs more ({of_best:.2g} segmenter calls an image against {calls:.2g})"
     )
     return f"{sentence}. ‘{best}’ scores {_higher(gap)}, and {price}."
+
+
+def _known_or_most(calls: float) -> float:
+    """A method of unknown cost is never the cheapest of several."""
+    return float("inf") if np.isnan(calls) else calls
 
 
 def _row_of(result: dict[str, Any], method: str) -> dict[str, Any]:

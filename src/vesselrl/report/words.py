@@ -55,7 +55,9 @@ def p_of(p: float) -> str:
 
 
 def significant(value: float) -> str:
-    """A cost in two significant digits."""
+    """A cost in two significant digits; a dash where it is unknown."""
+    if np.isnan(value):
+        return NOTHING
     return f"{value:.2g}" if abs(value) < 100 else f"{value:,.0f}"
 
 

@@ -131,12 +131,12 @@ class Policy:
             if weight.shape[1] != size:
                 raise ValueError(
                     f"layer.{number}.weight takes {weight.shape[1]} values, but gets {size}: "
-                    "policy.json and policy.safetensors do not belong together."
+                    "settings and weights do not belong together."
                 )
             size = weight.shape[0]
         options = prod(self.rules.choices) if self.joint else sum(self.rules.choices)
         if size != options:
             raise ValueError(
-                f"The policy answers with {size} scores, but policy.json lists {options} options: "
-                "they do not belong together."
+                f"The policy answers with {size} scores, but its settings list {options} "
+                "options: they do not belong together."
             )

@@ -23,10 +23,12 @@ class SteppedPPO(PPO):
 
     Attributes:
         history: one row an update, see `vesselrl.rl.monitoring.TAGS`.
+        deployment: what the policy sees and chooses from, kept in the model's file as plain JSON.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.history: list[dict[str, float]] = []
+        self.deployment: dict[str, Any] = {}
         super().__init__(*args, **kwargs)
 
     def begin(self, total_timesteps: int, callback: BaseCallback) -> None:

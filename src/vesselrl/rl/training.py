@@ -93,6 +93,10 @@ def train_policy(
         closing(configure(str(log), ["tensorboard"])) as writer,
     ):
         model = _new_model(ppo, environment, seed)
+        model.deployment = Policy.of(model, training.rules, observer).settings() | {
+            "mean": observer.mean.tolist(),
+            "scale": observer.scale.tolist(),
+        }
         model.set_logger(writer)
         if saved:
             model.load_state(saved["model"])

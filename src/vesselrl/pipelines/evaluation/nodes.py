@@ -1,16 +1,18 @@
 """Nodes of the pipeline ``evaluation``: candidates and policies in, masks and scores out."""
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import groupby
 from typing import Any
 
-from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.parameters import EvaluationParameters
 from vesselrl.progress import with_progress
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
+
+logger = logging.getLogger(__name__)
 
 Partitions = dict[str, Callable[[], Any]]
 
@@ -67,12 +69,51 @@ def choose_static_setting(
     }
 
 
+def import_masks(
+    imported_results: Mapping[str, Callable[[], Any]],
+    file_names: dict[str, Any],
+    samples: Any,
+    max_pixels: int,
+) -> Partitions:
+    """Bring the finished masks of imported methods to the ids of the test images.
+
+    It alone sees the names under which their makers know the images.
+
+    Args:
+        imported_results: method → opener of its masks.
+        file_names: what the pseudonyms of files stand for.
+        samples: the table of samples.
+        max_pixels: larger mask files are refused.
+
+    Returns:
+        ``<method>/<id>`` → maker of a mask, bool (H, W); images that a method has no mask of are
+        left out.
+
+    Raises:
+        VesselrlError: two masks are of the same image; a maker raises it for a mask that is
+            damaged, no mask or of another size than its image.
+    """
+    from vesselrl.evaluation.imports import match_results
+
+    original = file_names.get("files", {})
+    makers: Partitions = {
+        f"{method}/{sample}": make
+        for method, open_results in imported_results.items()
+        for sample, make in match_results(
+            method, open_results(), samples, original, max_pixels
+        ).items()
+    }
+    return with_progress(makers, "Importing masks", unit="mask") if makers else {}
+
+
 def decide(
     images: Partitions,
     candidates: Partitions,
     action_scores: Partitions,
     static_setting: dict[str, Any],
     reward_network: dict[str, Any],
+    finished_policies: Mapping[str, Any],
+    imported_masks: Partitions,
     samples: Any,
     evaluation: EvaluationParameters,
     segmenter: SegmenterParameters,
@@ -89,6 +130,8 @@ def decide(
         action_scores: sample id → loader of the scores of every setting.
         static_setting: see `choose_static_setting`.
         reward_network: state of the `RewardNetwork`.
+        finished_policies: method → the policy its path leads to.
+        imported_masks: see `import_masks`.
         samples: the table of samples.
         evaluation: the methods.
         segmenter: the prompts.
@@ -101,35 +144,42 @@ def decide(
         The choices, a table with the columns `CHOICE_COLUMNS` (``prediction`` is the mask's name
         among the predictions, ``state`` JSON, ``seconds`` from image to mask, the segmenter's time
         for all prompts being shared equally among them, and what a policy needs to see the image
-        included); and the methods that could not run, rows ``method``, ``command``.
+        included); and the methods that could not run, rows ``method``, ``command`` (what to do).
 
     Raises:
-        VesselrlError: there are no test images.
+        VesselrlError: there are no test images, one of a test image's group is in another split,
+            or a finished policy chooses among other options than this run has.
     """
     import pandas as pd
     from tqdm import tqdm
 
-    from vesselrl.evaluation.methods import Case, deciders
+    from vesselrl.evaluation.held_out import held_out
+    from vesselrl.evaluation.methods import Case, check_choices, deciders
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.rl.actions import ActionSet
     from vesselrl.rl.setting_scores import objective_by
     from vesselrl.segmenters.levels import from_levels
 
-    test = ids_of(samples, "test")
-    if not test:
-        raise VesselrlError(
-            "There are no test images to compare methods on: give split.fractions.test a share, or "
-            "name test images in splits.json."
-        )
+    test = held_out(samples)
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
     judge = RewardNetwork.from_state(reward_network)
+    for name, policy in finished_policies.items():
+        check_choices(name, policy, action_set)
     methods: dict[str, Any] = {}
     not_run: list[dict[str, str]] = []
     for name, method in evaluation.methods.items():
-        of_experiment = policies.get(method.experiment or "", {})
-        methods[name] = deciders(
-            method, action_set, static_setting["index"], of_experiment, objective, seed
-        )
+        own = policies.get(method.experiment or "", {})
+        own = {seed: finished_policies[name]} if name in finished_policies else own
+        missing = [
+            sample
+            for sample in test
+            if method.kind == "imported" and f"{name}/{sample}" not in imported_masks
+        ]
+        if missing:
+            not_run.append({"method": name, "command": _complete(name, missing, len(test))})
+            logger.warning("Method ‘%s’ is left out: %s", name, not_run[-1]["command"])
+            continue
+        methods[name] = deciders(method, action_set, static_setting["index"], own, objective, seed)
         if not methods[name]:
             command = "rl_finetune" if method.experiment == "reward_rl" else "experiments"
             not_run.append({"method": name, "command": COMMAND.format(command)})
@@ -156,6 +206,15 @@ def decide(
     return pd.DataFrame(rows, columns=CHOICE_COLUMNS), not_run
 
 
+def _complete(name: str, missing: list[str], images: int) -> str:
+    """What to do about missing masks: methods are compared on the same images only."""
+    more = ", …" if len(missing) > len(missing[:3]) else ""
+    return (
+        f"add the masks of {len(missing)} of {images} test images "
+        f"({', '.join(missing[:3])}{more}) where evaluation.methods.{name}.path says"
+    )
+
+
 def _decision_row(
     case: Any, choose: Callable[[Any], Any], actions: Any, a_call: float, network: float
 ) -> Any:
@@ -165,13 +224,16 @@ def _decision_row(
     """
     import time
 
-    from vesselrl.evaluation.methods import POSTERIOR, describe, draw
+    from vesselrl.evaluation.methods import IMPORTED, POSTERIOR, describe, draw
 
     started = time.perf_counter()
     decision = choose(case)
-    if decision.chooses != POSTERIOR:  # which is drawn within the time of the network
+    # The reward network's own map is drawn within its time, an imported mask is there.
+    if decision.chooses not in (POSTERIOR, IMPORTED):
         draw(decision.chooses, decision.state, case.probabilities, actions, posterior=None)
     seconds = a_call * decision.calls + network + time.perf_counter() - started
+    if decision.seconds is not None:
+        seconds = decision.seconds
     words = describe(decision, actions)
     return [
         decision.chooses,
@@ -189,16 +251,17 @@ def draw_predictions(
     images: Partitions,
     candidates: Partitions,
     reward_network: dict[str, Any],
+    imported_masks: Partitions,
     segmenter: SegmenterParameters,
     actions: ActionParameters,
 ) -> Partitions:
-    """Draw the mask of every choice.
+    """Draw the mask of every choice; imported masks are taken as they are.
 
     Returns:
         ``<method>/masks/<id>`` → maker of a mask, bool (H, W); those of a method's further seeds
         are ``<method>/seeds/<n>/masks/<id>``.
     """
-    from vesselrl.evaluation.methods import decode_state, draw
+    from vesselrl.evaluation.methods import IMPORTED, decode_state, draw
     from vesselrl.reward.network import RewardNetwork, mean_candidate
     from vesselrl.rl.actions import ActionSet
     from vesselrl.segmenters.levels import from_levels
@@ -215,7 +278,9 @@ def draw_predictions(
         return draw(chooses, decode_state(state), probabilities, action_set, posterior)
 
     makers: Partitions = {
-        row.prediction: partial(make, row.image, row.chooses, row.state)
+        row.prediction: imported_masks[f"{row.method}/{row.image}"]
+        if row.chooses == IMPORTED
+        else partial(make, row.image, row.chooses, row.state)
         for row in choices.itertuples()
     }
     return with_progress(makers, "Drawing masks", unit="mask")

@@ -7,7 +7,7 @@ from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 
 def create_pipeline() -> Pipeline:
-    """Best static setting → what each method decides → its masks → its scores, image by image."""
+    """Best static setting, imported masks → what each method decides → its masks → its scores."""
     return Pipeline(
         [
             node(
@@ -23,6 +23,12 @@ def create_pipeline() -> Pipeline:
                 name="choose_static_setting",
             ),
             node(
+                nodes.import_masks,
+                ["imported_results", "file_names", "samples", "params:ingest.max_pixels"],
+                "imported_masks",
+                name="import_masks",
+            ),
+            node(
                 nodes.decide,
                 {
                     "images": "images",
@@ -30,6 +36,8 @@ def create_pipeline() -> Pipeline:
                     "action_scores": "action_scores",
                     "static_setting": "static_setting",
                     "reward_network": "reward_network",
+                    "finished_policies": "finished_policies",
+                    "imported_masks": "imported_masks",
                     "samples": "samples",
                     "evaluation": "params:evaluation",
                     "segmenter": "params:segmenter",
@@ -48,6 +56,7 @@ def create_pipeline() -> Pipeline:
                     "images",
                     "candidates",
                     "reward_network",
+                    "imported_masks",
                     "params:segmenter",
                     "params:actions",
                 ],

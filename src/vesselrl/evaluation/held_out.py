@@ -1,0 +1,34 @@
+"""The images that methods are compared on: test images, of groups that nothing was learned from."""
+
+from typing import Any
+
+from vesselrl.errors import VesselrlError
+from vesselrl.samples import ids_of
+
+
+def held_out(samples: Any) -> list[str]:
+    """Ids of the test images.
+
+    Args:
+        samples: DataFrame with the columns ``id``, ``group`` and ``split``.
+
+    Raises:
+        VesselrlError: there are none, or a group of theirs is in another split too.
+    """
+    test = ids_of(samples, "test")
+    if not test:
+        raise VesselrlError(
+            "There are no test images to compare methods on: give split.fractions.test a share, or "
+            "name test images in splits.json."
+        )
+    is_test = samples["split"] == "test"
+    leaking = samples[~is_test & samples["group"].isin(samples.loc[is_test, "group"])]
+    if len(leaking):
+        groups = sorted(set(leaking["group"].astype(str)))
+        raise VesselrlError(
+            "Methods are not compared: test images share their group with images of "
+            f"{' and '.join(sorted(set(leaking['split'])))} ({', '.join(groups[:3])}"
+            f"{', …' if len(groups) > len(groups[:3]) else ''}; {len(groups)} in all). samples.csv "
+            "is not as ingest made it: delete it and run again."
+        )
+    return test
