@@ -110,9 +110,12 @@ class RunLogHooks:
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Say which stage or experiment begins, as its first node does."""
+        """Say which stage or experiment begins, as its first node does.
+
+        Nodes tagged ``early`` run long before the rest of their stage and do not begin it.
+        """
         stage = node.namespace or node.name
-        if stage not in self._begun:
+        if stage not in self._begun and "early" not in node.tags:
             self._begun.add(stage)
             logger.info("▸ %s", stage)
 

@@ -18,7 +18,7 @@ SETTINGS = ReportParameters(bootstrap_resamples=500)
 KINDS = {
     "default": "default", "static": "static", "rl": "policy", "oracle": "oracle",
     "regressor": "regressor", "upper_bound": "oracle", "dice_thrown": "random",
-    "posterior": "posterior", "mine": "imported",
+    "posterior": "posterior", "mine": "imported", "best_of_one": "best_of_one",
 }  # fmt: skip
 
 
@@ -109,6 +109,13 @@ def test_of_equals_what_needs_no_training_is_preferred_to_policies_of_either_kin
     equal = {method: 0.8 + noise(0.02, seed) for seed, method in enumerate(("static", "regressor"))}
     _, result = judge(scores({"default": 0.6, **equal, "rl": 0.803 + noise(0.02, 2)}))
     assert result["recommended"] == "static"
+
+
+def test_of_equals_what_needs_no_network_is_preferred_to_what_the_reward_network_picks() -> None:
+    static, best_of_one = 0.8 + noise(0.02, 1), 0.803 + noise(0.02, 2)
+    _, result = judge(scores({"default": 0.6, "static": static, "best_of_one": best_of_one}))
+    assert result["recommended"] == "static"
+    assert "trained policy or network" in result["sentence"]
 
 
 def test_reinforcement_learning_must_beat_plain_regression_to_be_called_a_gain() -> None:

@@ -21,12 +21,14 @@ def create_pipeline() -> Pipeline:
                 ],
                 "static_setting",
                 name="choose_static_setting",
+                tags="early",
             ),
             node(
                 nodes.import_masks,
                 ["imported_results", "file_names", "samples", "params:ingest.max_pixels"],
                 "imported_masks",
                 name="import_masks",
+                tags="early",
             ),
             node(
                 nodes.decide,
