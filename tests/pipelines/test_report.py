@@ -20,6 +20,12 @@ from vesselrl.datasets.text import HtmlDataset, TextDataset
 from vesselrl.pipelines.report import create_pipeline
 from vesselrl.report.background import data
 from vesselrl.report.parameters import ReportParameters
+from vesselrl.reward.network import Architecture, RewardNetwork
+from vesselrl.rl.actions import ActionSet, Rules
+from vesselrl.rl.observations import Observer
+from vesselrl.rl.parameters import REGRESSORS
+from vesselrl.rl.policy import Policy
+from vesselrl.segmenters.parameters import SegmenterParameters
 
 SIZE, IMAGES, GROUPS = 96, 24, 12
 METHODS: dict[str, dict[str, Any]] = {
@@ -52,6 +58,18 @@ REWARD_SCORES = {
     "pooled_r": 0.86, "across_image_r": 0.71, "within_image_tau": 0.62, "top1_regret": 0.019,
     "mae": 0.041, "mae_raw": 0.08, "n_images": 20,
 }  # fmt: skip
+PROMPT = {"scales": [1.0], "fraction": 0.1, "min_size": 0}
+SEGMENTER = SegmenterParameters(
+    kind="ridge", default_prompt="thin", max_side=96, prompts={"thin": PROMPT, "main": PROMPT}
+)
+ACTIONS = ActionSet(("thin", "main"), 0, (0.5,), {})
+POLICY = Policy(
+    Rules(ACTIONS, "prompts", 3),
+    Observer(np.zeros(2, np.float32), np.ones(2, np.float32), 3, "handmade"),
+    {"layer.0.weight": np.zeros((2, 10), np.float32), "layer.0.bias": np.zeros(2, np.float32)},
+)
+ARCHITECTURE = Architecture((4,) * 6, 1)
+NETWORK = RewardNetwork([ARCHITECTURE.build()], ARCHITECTURE, SIZE, "min", kappa=0)
 HOSTILE = "<img src=x onerror=alert(1)>|*$x_1$.png"
 
 
@@ -99,14 +117,16 @@ def fabricate() -> dict[str, Any]:
                 predictions[key] = (masks[image] & (noise < recall)) | (noise > 0.99)
                 rows.append(
                     (method, seed, image, group[image], "test", dice, dice / (2 - dice), recall,
-                     min(dice + 0.01, 1), dice - 0.02, 5 + random.random(), calls, seconds)
+                     min(dice + 0.01, 1), dice - 0.02, 5 + random.random(), calls,
+                     seconds + seed / 1000)
                 )  # fmt: skip
                 prompt = (
                     "whole tree"
                     if method == "postprocess_rl"
                     else str(random.choice(["thin", "main"]))
                 )
-                chosen.append((method, seed, image, prompt, 0.5, "close, remove small"))
+                did = (prompt, 0.5, "close, remove small", calls, seconds + seed / 1000)
+                chosen.append((method, seed, image, *did))
     columns = [
         "method", "seed", "image", "group", "split", "dice", "iou", "recall", "precision", "cldice",
         "hd95", "segmenter_calls", "seconds",
@@ -133,7 +153,11 @@ def fabricate() -> dict[str, Any]:
         "predictions": {k: lambda v=v: v for k, v in predictions.items()},
         "metrics_per_image": pd.DataFrame(rows, columns=columns),
         "choices": pd.DataFrame(
-            chosen, columns=["method", "seed", "image", "prompt", "threshold", "operations"]
+            chosen,
+            columns=[
+                "method", "seed", "image", "prompt", "threshold", "operations", "segmenter_calls",
+                "seconds",
+            ],
         ),
         "methods_not_run": [
             {"method": "reward_rl", "command": "kedro run --pipeline rl_finetune"}
@@ -153,6 +177,20 @@ def fabricate() -> dict[str, Any]:
             "fit": True,
             "reason": "It orders the masks of one image (τ 0.62) well enough.",
         },
+        "candidates": {
+            image: lambda m=mask: {"levels": np.stack([200 * m, 90 + 100 * m]).astype(np.uint8)}
+            for image, mask in masks.items()
+        },
+        "static_setting": {"prompt": "main"},
+        "segment_timing": pd.DataFrame({"id": ids, "seconds": 0.22, "calls": 11}),
+        "action_scores": {
+            image: lambda: {"opinion_seconds": np.array(0.01), "judging_seconds": np.array(0.004)}
+            for image in ids
+        },
+        "reward_network": NETWORK.state(),
+        **{f"{name}.policies": {} for name in ("postprocess_rl", "reward_rl", *REGRESSORS)},
+        **{f"{name}.training_infos": {} for name in REGRESSORS},
+        "prompt_rl.policies": {1: POLICY, 2: POLICY},
         "prompt_rl.histories": {seed: history(seed, hacked=seed == 2) for seed in (1, 2)},
         "prompt_rl.training_infos": {
             seed: {
@@ -188,11 +226,12 @@ def history(seed: int, hacked: bool) -> pd.DataFrame:
 class Outputs:
     """What a run of the pipeline leaves."""
 
-    def __init__(self, inputs: dict[str, Any], folder: Path) -> None:
-        settings = ReportParameters(bootstrap_resamples=500)
+    def __init__(self, inputs: dict[str, Any], folder: Path, language: Any = "en") -> None:
+        settings = ReportParameters(bootstrap_resamples=500, language=language)
         parameters = {
             "params:evaluation": {"methods": METHODS},
             "params:report": settings,
+            "params:segmenter": SEGMENTER,
             "params:seed": 7,
             "parameters": {
                 "seed": 7,
@@ -201,9 +240,12 @@ class Outputs:
                 "experiments": EXPERIMENTS,
                 "regressors": {},
                 "rl": {"observations": "handmade"},
+                "segmenter": SEGMENTER,
+                "actions": {"thresholds": [0.5]},
+                "reward": {"training": {"members": 1}},
             },
         }
-        figures = ("leaderboard", "paired", "curves", "gallery", "cost")
+        figures = ("leaderboard", "paired", "curves", "thresholds", "gallery", "cost")
         catalog = DataCatalog(
             {
                 **{k: MemoryDataset(v, "assign") for k, v in (inputs | parameters).items()},
