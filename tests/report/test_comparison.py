@@ -8,7 +8,7 @@ import pytest
 
 from vesselrl.errors import VesselrlError
 from vesselrl.report.comparison import SCORES, leaderboard, verdict
-from vesselrl.report.findings import what_the_test_can_show
+from vesselrl.report.limits import what_the_test_can_show
 from vesselrl.report.parameters import ReportParameters
 
 SETTINGS = ReportParameters(bootstrap_resamples=500)

@@ -16,7 +16,7 @@ from vesselrl.report.document import (
     Table,
 )
 from vesselrl.report.failures import listing
-from vesselrl.report.language import mark, say, say_stored
+from vesselrl.report.language import mark, say, say_stored, sentences
 from vesselrl.report.words import NOTHING, counted, decimal, listed
 from vesselrl.rl.looks import ALL_STEPS
 
@@ -145,10 +145,13 @@ def training(curves: pd.DataFrame, infos: Infos, figure: bytes) -> Section:
         ),
         tuple(rows),
         text_columns=1,
-        note=say(
-            "The most frequent choice: the share of the training and validation images that get it."
-        )
-        + (say(" Ended early: {runs}.", runs="; ".join(early)) if early else ""),
+        note=sentences(
+            say(
+                "The most frequent choice: the share of the training and validation images that "
+                "get it."
+            ),
+            say("Ended early: {runs}.", runs="; ".join(early)) if early else "",
+        ),
     )  # fmt: skip
     notes = [*_collapses(infos), *_over_optimised(infos)]
     text = say(

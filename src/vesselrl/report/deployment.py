@@ -5,7 +5,7 @@ import pandas as pd
 
 from vesselrl.report.costs import IN_TRAINING, IN_USE, NOT_NEEDED
 from vesselrl.report.document import Paragraph, Picture, Section, Table
-from vesselrl.report.language import mark, say
+from vesselrl.report.language import mark, say, sentences
 from vesselrl.report.tables import marked_name, place, stars
 from vesselrl.report.words import NOTHING, decimal, significant
 
@@ -79,15 +79,14 @@ def _running(rows: pd.DataFrame, recommended: str) -> Table:
             for row in rows.to_dict("records")
         ),
         marked_row=place(rows, recommended),
-        note=say(
+        note=sentences(say(
             "Time on this machine, from image to mask, mean over seeds, then images. The "
             "segmenter's time for all prompts is shared equally among them; where prompts share an "
             "encoder, a single call takes longer. Prompts that are asked together take one pass "
             "of the encoder, if the segmenter has one; a policy that looks at each answer before "
             "the next question takes one a question. A dash: not measured apart, it is within the "
             "last column."
-        )
-        + stars(rows),
+        ), stars(rows)),
     )  # fmt: skip
 
 
@@ -114,13 +113,15 @@ def _having(rows: pd.DataFrame, recommended: str) -> Table:
         ),
         text_columns=3,
         marked_row=place(rows, recommended),
-        note=say(
-            "Beside the segmenter, which all need. Parameters are those of the files to deploy. "
-            "Training is of one seed, mean over seeds, without the reward network, whose training "
-            "time is not recorded; a dash: not recorded. Lines of YAML that shape the method, as "
-            "printed at the end of this report."
-        )
-        + stars(rows),
+        note=sentences(
+            say(
+                "Beside the segmenter, which all need. Parameters are those of the files to "
+                "deploy. Training is of one seed, mean over seeds, without the reward network, "
+                "whose training time is not recorded; a dash: not recorded. Lines of YAML that "
+                "shape the method, as printed at the end of this report."
+            ),
+            stars(rows),
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vesselrl.report.language import mark, say
+from vesselrl.report.language import mark, say, sentences
 
 EXPLANATIONS = {
     "default": mark(
@@ -47,19 +47,19 @@ REGRESSOR = mark(
     "image, and the highest is taken: the plain rival of reinforcement learning."
 )
 LEARNED_FROM = {
-    "ground_truth": mark(" It learned from the ground truth of the training images."),
+    "ground_truth": mark("It learned from the ground truth of the training images."),
     "reward_network": mark(
-        " It learned from the reward network's judgement of the training images' masks."
+        "It learned from the reward network's judgement of the training images' masks."
     ),
 }
 PAID_BY = {
-    "ground_truth": mark(" It was paid by the ground truth of the training images."),
-    "reward_network": mark(" It was paid by the reward network."),
+    "ground_truth": mark("It was paid by the ground truth of the training images."),
+    "reward_network": mark("It was paid by the reward network."),
 }
 SEES = {
     "handmade": "",
     "reward_network": mark(
-        " It sees the image through the reward network, whose weights it needs wherever it is used."
+        "It sees the image through the reward network, whose weights it needs wherever it is used."
     ),
 }
 
@@ -79,8 +79,10 @@ def explanation(
     if experiment is None:
         return say(EXPLANATIONS.get(kind, kind))
     if kind == "regressor":
-        text = say(REGRESSOR) + say(LEARNED_FROM[experiment["reward"]])
+        parts = [say(REGRESSOR), say(LEARNED_FROM[experiment["reward"]])]
     else:
-        text = say(POLICIES[experiment["chooses"]], length=experiment["episode_length"])
-        text += say(PAID_BY[experiment["reward"]])
-    return text + say(SEES[experiment["observations"]])
+        parts = [
+            say(POLICIES[experiment["chooses"]], length=experiment["episode_length"]),
+            say(PAID_BY[experiment["reward"]]),
+        ]
+    return sentences(*parts, say(SEES[experiment["observations"]]))

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from vesselrl.report.document import Paragraph, Picture, Section, Table
-from vesselrl.report.language import say
+from vesselrl.report.language import say, sentences
+from vesselrl.report.limits import what_the_test_can_show
 from vesselrl.report.parameters import ReportParameters
-from vesselrl.report.summary import what_the_test_can_show
 from vesselrl.report.tables import footnote, marked_name, place, yes
 from vesselrl.report.words import (
     SCORE_NAMES,
@@ -50,11 +50,13 @@ def scores(
             for row in board.to_dict("records")
         ),
         marked_row=place(board, recommended),
-        note=footnote(board, settings)
-        + say(
-            " Means over seeds, then images. HD95 is the 95th percentile of the distance between "
-            "the outlines, in pixels (less is better; the image's diagonal where one mask is "
-            "empty)."
+        note=sentences(
+            footnote(board, settings),
+            say(
+                "Means over seeds, then images. HD95 is the 95th percentile of the distance "
+                "between the outlines, in pixels (less is better; the image's diagonal where one "
+                "mask is empty)."
+            ),
         ),
     )
     picture = Picture(

@@ -37,15 +37,20 @@ def mark(message: str) -> str:
     return message
 
 
+def sentences(*parts: str) -> str:
+    """Sentences as running text; empty ones are left out."""
+    return say(" ").join(filter(None, parts))
+
+
 def say_stored(text: str) -> str:
     """Text that an earlier stage stored in English, in the present language.
 
     Each sentence is recognised by the message of the catalogue that it was made from; one that is
     not recognised stays English.
     """
-    sentences = re.split(r"(?<=\.) (?=[A-Z‘])", text)
-    translated = [_recognised(sentence, _current.get()) for sentence in sentences]
-    return ("" if _current.get() == "zh" else " ").join(translated)
+    language = _current.get()
+    parts = re.split(r"(?<=\.) (?=[A-Z‘])", text)
+    return sentences(*(_recognised(part, _sentence_patterns(language), language) for part in parts))
 
 
 @cache
@@ -59,23 +64,42 @@ def catalogue(language: Language) -> Mapping[str, str]:
     return cast(dict[str, str], yaml.safe_load(text))
 
 
-def _recognised(sentence: str, language: Language) -> str:
-    for pattern, translation in _patterns(language):
-        if found := pattern.fullmatch(sentence):
-            parts = {name: _recognised(part, language) for name, part in found.groupdict().items()}
-            return translation.format(**parts)
-    return sentence
+Patterns = tuple[tuple[re.Pattern[str], str], ...]
+
+
+def _recognised(text: str, patterns: Patterns, language: Language) -> str:
+    """The translation of the first message that text can have been made from, else the text."""
+    for pattern, translation in patterns:
+        if found := pattern.fullmatch(text):
+            parts = found.groupdict().items()
+            inner = {name: _recognised(p, _patterns(language), language) for name, p in parts}
+            return translation.format(**inner)
+    return text
 
 
 @cache
-def _patterns(language: Language) -> list[tuple[re.Pattern[str], str]]:
-    """Each message as the regular expression of the sentences it makes, the most exact first."""
-    messages = sorted(catalogue(language).items(), key=lambda item: -len(item[0]))
+def _sentence_patterns(language: Language) -> Patterns:
+    return tuple(pair for pair in _patterns(language) if pair[0].pattern.endswith(r"\."))
+
+
+@cache
+def _patterns(language: Language) -> Patterns:
+    """Each message as the regular expression of the texts it makes, the most exact first."""
+    exact_first = sorted(
+        ((re.split(r"\{(\w+)\}", message), said) for message, said in catalogue(language).items()),
+        key=lambda item: -sum(map(len, item[0][::2])),
+    )
     patterns = []
-    for message, translation in messages:
-        if re.fullmatch(r"(\{\w+\}\W*)+", message):
+    for parts, translation in exact_first:
+        if not any(re.search(r"\w", literal) for literal in parts[::2]):
             continue  # without words of its own it would match anything
-        parts = re.split(r"\{(\w+)\}", message)
-        named = [f"(?P<{p}>.+?)" if n % 2 else re.escape(p) for n, p in enumerate(parts)]
-        patterns.append((re.compile("".join(named)), translation))
-    return patterns
+        seen: set[str] = set()
+        expression = ""
+        for number, part in enumerate(parts):
+            if number % 2 == 0:
+                expression += re.escape(part)
+            else:
+                expression += f"(?P={part})" if part in seen else f"(?P<{part}>.+?)"
+                seen.add(part)
+        patterns.append((re.compile(expression), translation))
+    return tuple(patterns)

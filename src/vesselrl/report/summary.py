@@ -5,15 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from vesselrl.report.comparison import smallest_p
 from vesselrl.report.document import Block, Callout, Paragraph, Section, Table, Tile, Tiles
-from vesselrl.report.language import mark, say, say_stored
+from vesselrl.report.language import mark, say, say_stored, sentences
+from vesselrl.report.limits import what_the_test_can_show
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.tables import Row, footnote, marked_name, place
 from vesselrl.report.words import (
     NOTHING,
     SCORE_NAMES,
-    counted,
     decimal,
     listed,
     points_interval,
@@ -21,8 +20,6 @@ from vesselrl.report.words import (
     significant,
 )
 
-FEW_GROUPS = 10
-"""With fewer groups a bootstrap interval comes out too narrow."""
 STATUSES = (
     mark("met"),
     mark("not met"),
@@ -40,9 +37,11 @@ def summary(verdict: Mapping[str, Any], board: pd.DataFrame, settings: ReportPar
         Tiles(_tiles(verdict, board)),
     ]
     if learning:
-        order = say(" Order of the policies: {policies}.", policies=listed(learning["ranking"]))
-        sentence = say_stored(learning["sentence"])
-        blocks.append(Callout(sentence + (order if len(learning["ranking"]) > 1 else "")))
+        order = say("Order of the policies: {policies}.", policies=listed(learning["ranking"]))
+        several = len(learning["ranking"]) > 1
+        blocks.append(
+            Callout(sentences(say_stored(learning["sentence"]), order if several else ""))
+        )
     blocks += [
         Table(
             (
@@ -103,55 +102,6 @@ def _tiles(verdict: Mapping[str, Any], board: pd.DataFrame) -> tuple[Tile, ...]:
         say("{seconds} s an image", seconds=significant(chosen["seconds"])),
     )
     return (*tiles, calls)
-
-
-def what_the_test_can_show(verdict: Mapping[str, Any], alpha: float) -> str:
-    """How far these test images carry, in words."""
-    text = say(
-        "What this test can show: {images} of {groups} (patients). ",
-        images=counted(verdict["images"], "image"),
-        groups=counted(verdict["groups"], "group"),
-    )
-    if verdict["smallest_effect"] is not None:
-        text += say(
-            "Differences between methods are known to ±{points} points or so (half-width of the "
-            "paired intervals); a smaller effect would stay unseen, so “not significantly worse” "
-            "is not “as good as”. The intervals tell of other patients, not of other training "
-            "runs: see the SD over seeds. ",
-            points=decimal(100 * verdict["smallest_effect"], 1),
-        )
-    comparisons = len(verdict["compared_with_best"])
-    if comparisons and comparisons * smallest_p(verdict["groups"]) >= alpha:
-        text += say(
-            "With {groups} and {comparisons} comparisons no difference, however large, could come "
-            "out significant: the choice rests on the scores alone. ",
-            groups=counted(verdict["groups"], "group"),
-            comparisons=comparisons,
-        )
-    if verdict["groups"] < FEW_GROUPS:
-        text += say(
-            "With so few groups the intervals themselves are too narrow: they describe these "
-            "patients and prove little about the next. "
-        )
-    if verdict["room"] is not None:
-        text += say(
-            "Choosing the best single setting for each image with the ground truth in hand would "
-            "add {points} points to the objective of ‘{baseline}’: no choice of one setting an "
-            "image can win more. ",
-            points=signed_points(verdict["room"]),
-            baseline=verdict["baseline"],
-        )
-    if foretold := verdict["foretold"]:
-        text += say(
-            "Against ‘{rival}’, one setting for all images, that is {room} points; ‘{method}’, the "
-            "best regression on what can be seen of an image before the segmenter is asked, "
-            "reaches {gain}. ",
-            rival=foretold["rival"],
-            room=signed_points(foretold["room"]),
-            method=foretold["method"],
-            gain=signed_points(foretold["gain"]),
-        )
-    return text.strip()
 
 
 def _difference(row: Row, settings: ReportParameters) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from vesselrl.report.language import say
+from vesselrl.report.language import say, sentences
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.words import objective_name
 
@@ -24,17 +24,18 @@ def place(board: pd.DataFrame, method: str) -> int:
 
 def stars(board: pd.DataFrame) -> str:
     """What the stars of `marked_name` mean, where there are any."""
-    return "" if board["deployable"].all() else say(" * For comparison only, not for use.")
+    return "" if board["deployable"].all() else say("* For comparison only, not for use.")
 
 
 def footnote(board: pd.DataFrame, settings: ReportParameters) -> str:
     """How a leaderboard is sorted and what its intervals cover."""
-    return say(
+    text = say(
         "Sorted by the objective, the {objective}. CI: {percent} % confidence interval over "
         "groups; differences in points (hundredths).",
         objective=objective_name(settings.objective),
         percent=f"{100 * (1 - settings.alpha):g}",
-    ) + stars(board)
+    )
+    return sentences(text, stars(board))
 
 
 def yes(condition: bool) -> str:

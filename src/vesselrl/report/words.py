@@ -16,6 +16,8 @@ SCORE_NAMES = {
     "cldice": mark("clDice"),
     "hd95": mark("HD95 [px]"),
 }
+IN_TEXT = {"recall": mark("recall"), "precision": mark("precision")}
+"""Scores that running text calls otherwise."""
 
 
 def _minus(text: str) -> str:
@@ -75,8 +77,5 @@ def listed(names: Sequence[str]) -> str:
 
 def objective_name(objective: Sequence[str]) -> str:
     """The objective in words: ``mean of Dice and recall``."""
-    names = [
-        say(score if score in ("recall", "precision") else SCORE_NAMES[score])
-        for score in objective
-    ]
+    names = [say(IN_TEXT.get(score, SCORE_NAMES[score])) for score in objective]
     return names[0] if len(names) == 1 else say("mean of {scores}", scores=listed(names))
