@@ -178,7 +178,8 @@ def test_scores_have_the_columns_that_were_promised(quick):
     table = pd.read_csv(quick[0] / "08_reporting/metrics_per_image.csv")
     assert set(table.columns) == {
         "method", "seed", "image", "group", "split", "dice", "iou", "recall", "precision",
-        "cldice", "hd95", "segmenter_calls", "seconds",
+        "cldice", "hd95", "segmenter_calls", "seconds", "components_error", "thin_recall",
+        "thick_recall", "thin_share",
     }  # fmt: skip
     assert set(table["split"]) == {"test"}
 

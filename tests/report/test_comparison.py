@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 from vesselrl.errors import VesselrlError
-from vesselrl.report.comparison import SCORES, leaderboard, verdict
+from vesselrl.report.comparison import SCORES, leaderboard
 from vesselrl.report.limits import what_the_test_can_show
 from vesselrl.report.parameters import ReportParameters
+from vesselrl.report.summary import summary
+from vesselrl.report.verdict import verdict
 
 SETTINGS = ReportParameters(bootstrap_resamples=500)
 KINDS = {
@@ -153,12 +155,13 @@ def test_a_handful_of_groups_never_shows_significance() -> None:
 
 
 def test_seeds_are_averaged_before_images() -> None:
-    table = scores({"default": 0.5, "rl": 0.6})
-    again = table[(table["method"] == "rl") & (table["image"] < "i12")].assign(seed=2, dice=0.8)
+    table = scores({"default": 0.5, "rl": np.repeat([0.6, 0.7], 12)})
+    again = table[table["method"] == "rl"].assign(seed=2, dice=0.8)
     board, _ = judge(pd.concat([table, again]))
-    assert board.loc["rl", "dice"] == pytest.approx((0.7 + 0.6) / 2)
+    assert board.loc["rl", "dice"] == pytest.approx((0.7 + 0.75) / 2)
     assert board.loc["rl", "seeds"] == 2
-    assert board.loc["rl", "dice_sd_over_seeds"] == pytest.approx(np.std([0.6, 0.8], ddof=1))
+    assert board.loc["rl", "dice_sd_over_seeds"] == pytest.approx(np.std([0.65, 0.8], ddof=1))
+    assert board.loc["rl", "wins"] == 24
 
 
 def test_wins_ties_and_losses_count_all_images() -> None:
@@ -176,10 +179,99 @@ def test_target_inside_the_interval_is_called_within_chance() -> None:
     assert {target["status"] for target in result["targets"]} == {"met"}
 
 
-def test_method_lacking_images_is_refused_by_name() -> None:
+def test_images_without_thin_vessels_are_left_out_of_thin_recall() -> None:
     table = scores({"default": 0.5, "static": 0.6})
-    with pytest.raises(VesselrlError, match=r"‘static’ has no scores for 1 of 24 images \(i23"):
+    table.loc[table["image"] == "i00", "thin_recall"] = np.nan
+    table.loc[table["image"] == "i01", "thin_recall"] = 0.0
+    board, _ = judge(table)
+    assert board.loc["static", "thin_recall"] == pytest.approx(0.6 * 22 / 23)
+
+
+def test_method_or_seed_lacking_images_is_refused_by_name() -> None:
+    table = scores({"default": 0.5, "static": 0.6})
+    with pytest.raises(VesselrlError, match=r"‘static’ \(seed 1\).* for 1 of 24 images \(i23\)"):
         judge(table.iloc[:-1])
+    few = table[table["method"] == "static"].iloc[:10].assign(seed=2)
+    with pytest.raises(
+        VesselrlError, match=r"‘static’ \(seed 2\).*14 of 24 .*\(i10, i11, i12, …\)"
+    ):
+        judge(pd.concat([table, few]))
+
+
+def test_scores_of_an_earlier_version_are_refused_with_what_to_run() -> None:
+    table = scores({"default": 0.5, "static": 0.6}).drop(columns=["thin_share", "thin_recall"])
+    with pytest.raises(
+        VesselrlError, match=r"lacks the columns thin_recall, thin_share.*kedro run"
+    ):
+        judge(table)
+
+
+def summary_of(table: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
+    """The verdict, and the warnings at the head of the report's summary."""
+    board, result = judge(table)
+    blocks = summary(result, board.reset_index(), SETTINGS).blocks
+    return result, [b.text for b in blocks if b.kind == "callout" and b.tone == "warning"]
+
+
+def test_a_method_that_copies_the_truth_is_called_out_before_it_is_recommended() -> None:
+    result, warnings = summary_of(scores({"default": 0.7, "rl": 1.0}))
+    assert len(warnings) == 1
+    assert "‘rl’ (seed 1) is identical to the truth on every test image (24)" in warnings[0]
+    assert "is the truth leaking into it?" in warnings[0]
+    assert result["recommended"] == "rl"
+    assert result["sentence"].endswith(f"But {warnings[0]}")
+
+
+def test_one_seed_nearly_identical_to_the_truth_on_nearly_all_images_is_called_out() -> None:
+    near = np.where(np.arange(24) < 22, 0.995, 0.4)
+    table = scores({"default": 0.7, "static": near})
+    honest = table[table["method"] == "static"].assign(seed=2, dice=0.75)
+    _, warnings = summary_of(pd.concat([table, honest]))
+    assert len(warnings) == 1
+    assert (
+        "‘static’ (seed 1) is nearly identical to the truth (Dice of 0.99 or more) on 22 of 24"
+        in (warnings[0])
+    )
+
+
+def test_good_methods_and_those_right_about_empty_images_are_not_suspected() -> None:
+    good = np.where(np.arange(24) < 20, 0.995, 0.9)
+    assert summary_of(scores({"default": 0.7, "oracle": good}))[1] == []
+    table = scores({"default": 0.7, "static": 1.0})
+    table.loc[table["method"] == "default", "dice"] = 0.0
+    table["thin_share"] = np.nan
+    assert summary_of(table)[1] == []
+
+
+def test_an_oracle_that_equals_the_truth_is_called_out_too() -> None:
+    assert len(summary_of(scores({"default": 0.7, "oracle": 1.0}))[1]) == 1
+
+
+def test_what_is_detectable_is_told_in_words_and_tells_no_difference_from_too_few_patients() -> (
+    None
+):
+    few, many = (
+        judge(scores({"default": 0.7, "rl": 0.71 + noise(0.1, 1, 2 * n)}, n))[1] for n in (8, 80)
+    )
+    assert few["smallest_effect"] > 2 * many["smallest_effect"] > 0
+    assert few["smallest_effect"] == few["compared_with_best"][0]["detectable"]
+    text = what_the_test_can_show(few, 0.05)
+    assert f"truly {100 * few['smallest_effect']:.1f} points worse than the best" in text
+    assert "80 % of such tests" in text
+
+
+def test_where_no_difference_could_be_significant_none_is_called_detectable() -> None:
+    _, result = judge(scores({"default": 0.5, "rl": 0.9}, groups=4))
+    assert result["smallest_effect"] is None
+    assert result["compared_with_best"][0]["detectable"] is None
+    text = what_the_test_can_show(result, 0.05)
+    assert "no difference, however large, could come out significant" in text
+    assert "points worse than the best" not in text
+
+
+def test_the_effect_size_has_the_sign_of_the_difference() -> None:
+    board, _ = judge(scores({"default": 0.7, "static": 0.8, "rl": 0.6}))
+    assert list(board.loc[["static", "rl", "default"], "effect_size"]) == [1, -1, 0]
 
 
 def test_missing_baseline_is_an_error_that_lists_the_methods() -> None:

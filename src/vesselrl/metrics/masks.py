@@ -5,45 +5,54 @@ With TP, FP, FN the pixels in both, only in the prediction, only in the truth:
 ``precision = TP / (TP + FP)``.
 
 Empty masks: if both are empty every overlap score is 1 and HD95 is 0; if exactly one is empty every
-overlap score is 0 and HD95 is the image's diagonal, the largest distance there could be.
+overlap score is 0 and HD95 is the image's diagonal, the largest distance there could be. An empty
+mask has no regions. Scores of a part of the truth (thin, thick) are NaN where the truth has no such
+part: nothing was there to be found, so such an image says nothing and is left out of means.
 """
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from skimage.morphology import skeletonize
 
-Mask = npt.NDArray[np.bool_]
+from vesselrl.metrics.geometry import Geometry, Mask
+
 Scores = npt.NDArray[np.float64]
 
+THIN_RADIUS = 2.0
+"""Vessels of at most this local radius in pixels, some four pixels wide, are called thin."""
 
-def mask_metrics(prediction: Mask, truth: Mask) -> dict[str, float]:
+
+def mask_metrics(prediction: Mask, truth: Mask | Geometry) -> dict[str, float]:
     """All scores of one mask.
 
     Args:
         prediction: bool (H, W).
-        truth: bool (H, W).
+        truth: bool (H, W), or the geometry of it: many predictions of one image can share it.
 
     Returns:
-        ``dice``, ``iou``, ``recall``, ``precision``, ``cldice`` in [0, 1] and ``hd95`` in pixels.
+        ``dice``, ``iou``, ``recall``, ``precision``, ``cldice`` in [0, 1]; ``hd95`` in pixels;
+        ``components_error``, see `components_error`; ``thin_recall``, ``thick_recall``,
+        ``thin_share``, see `recall_by_width`.
 
     Raises:
         ValueError: the masks have different shapes.
     """
-    prediction, truth = np.asarray(prediction, bool), np.asarray(truth, bool)
-    if prediction.shape != truth.shape:
+    found = Geometry(prediction)
+    true = truth if isinstance(truth, Geometry) else Geometry(truth)
+    if found.mask.shape != true.mask.shape:
         raise ValueError(
-            f"The prediction has shape {prediction.shape}, the truth {truth.shape}; "
+            f"The prediction has shape {found.mask.shape}, the truth {true.mask.shape}; "
             "they must be masks of the same image."
         )
     overlaps = {
-        key: float(score[0]) for key, score in overlap_scores(prediction[None], truth).items()
+        key: float(score[0]) for key, score in overlap_scores(found.mask[None], true.mask).items()
     }
     return {
         **overlaps,
         "iou": overlaps["dice"] / (2 - overlaps["dice"]),
-        "cldice": cldice(prediction, truth),
-        "hd95": hd95(prediction, truth),
+        "cldice": cldice(found, true),
+        "hd95": hd95(found, true),
+        "components_error": components_error(found, true),
+        **recall_by_width(found.mask, true),
     }
 
 
@@ -91,46 +100,66 @@ def scores_of_sizes(
     }
 
 
-def cldice(prediction: Mask, truth: Mask) -> float:
+def cldice(prediction: Geometry, truth: Geometry) -> float:
     """Centreline Dice in [0, 1]: do the masks cover each other's centrelines?
 
     With S(·) the skeleton, the harmonic mean of topology precision ``|S(P) ∩ T| / |S(P)|`` and
     topology sensitivity ``|S(T) ∩ P| / |S(T)|`` (Shit et al., "clDice - a novel topology-preserving
     loss function for tubular structure segmentation", CVPR 2021).
-
-    Args:
-        prediction: bool (H, W).
-        truth: bool (H, W).
     """
-    if not prediction.any() or not truth.any():
-        return float(prediction.any() == truth.any())
-    covered = _covered(skeletonize(prediction), truth)
-    found = _covered(skeletonize(truth), prediction)
+    if prediction.empty or truth.empty:
+        return float(prediction.empty == truth.empty)
+    covered = float(truth.mask[prediction.skeleton].mean())
+    found = float(prediction.mask[truth.skeleton].mean())
     return 2 * covered * found / (covered + found) if covered + found else 0.0
 
 
-def hd95(prediction: Mask, truth: Mask) -> float:
+def hd95(prediction: Geometry, truth: Geometry) -> float:
     """The 95th percentile Hausdorff distance in pixels, symmetric.
 
     From each boundary pixel of one mask the distance to the nearest boundary pixel of the other; of
     these the 95th percentile; of the two directions the larger (as MONAI's
     ``compute_hausdorff_distance(percentile=95)``). A boundary pixel is a mask pixel with one of its
     four neighbours outside the mask or the image.
-
-    Args:
-        prediction: bool (H, W).
-        truth: bool (H, W).
     """
-    if not prediction.any() or not truth.any():
-        return 0.0 if prediction.any() == truth.any() else float(np.hypot(*truth.shape))
-    edges = [mask & ~ndimage.binary_erosion(mask) for mask in (prediction, truth)]
+    if prediction.empty or truth.empty:
+        return 0.0 if prediction.empty == truth.empty else float(np.hypot(*truth.mask.shape))
+    outlines = prediction.outline, truth.outline
     return max(
-        float(np.percentile(ndimage.distance_transform_edt(~edge_to)[edge_from], 95))
-        for edge_from, edge_to in (edges, edges[::-1])
+        float(np.percentile(to.query(start.data)[0], 95))
+        for start, to in (outlines, outlines[::-1])
     )
 
 
-def _covered(skeleton: Mask, mask: Mask) -> float:
-    """The fraction of a skeleton that lies in a mask."""
-    length = int(skeleton.sum())
-    return int((skeleton & mask).sum()) / length if length else 0.0
+def components_error(prediction: Geometry, truth: Geometry) -> float:
+    """By how many 8-connected regions the masks differ: the Betti number 0 error.
+
+    Broken vessels and specks raise it. It compares numbers alone, so that a break and a lost region
+    cancel out (Clough et al., "A topological loss function for deep-learning based image
+    segmentation using persistent homology", IEEE TPAMI 44, 2022, compare Betti numbers so).
+    """
+    return float(abs(prediction.regions - truth.regions))
+
+
+def recall_by_width(prediction: Mask, truth: Geometry) -> dict[str, float]:
+    """Recall of thin and of thick vessels: recall alone hides lost branches behind the trunk.
+
+    Args:
+        prediction: bool (H, W).
+        truth: whose local radius tells the two apart, see `THIN_RADIUS`.
+
+    Returns:
+        ``thin_recall``, ``thick_recall``: the share of the truth's thin and thick pixels that were
+        found; ``thin_share``: the share of the truth's pixels that are thin. In [0, 1], or NaN
+        where it would be a share of nothing.
+    """
+    found, thin = prediction[truth.mask], truth.local_radius <= THIN_RADIUS
+
+    def share(of: Mask) -> float:
+        return float(of.mean()) if of.size else float("nan")
+
+    return {
+        "thin_recall": share(found[thin]),
+        "thick_recall": share(found[~thin]),
+        "thin_share": share(thin),
+    }

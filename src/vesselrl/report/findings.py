@@ -5,12 +5,15 @@ from typing import Any
 
 import pandas as pd
 
+from vesselrl.metrics.masks import THIN_RADIUS
 from vesselrl.report.document import Paragraph, Picture, Section, Table
 from vesselrl.report.language import say, sentences
 from vesselrl.report.limits import what_the_test_can_show
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.tables import footnote, marked_name, place, yes
+from vesselrl.report.verdict import POWER
 from vesselrl.report.words import (
+    NOTHING,
     SCORE_NAMES,
     decimal,
     p_value,
@@ -65,7 +68,40 @@ def scores(
         say("Dice and recall of each method with confidence intervals."),
         say("Mean over the test images and its confidence interval. Hollow: not for use."),
     )
-    return Section("leaderboard", say("Leaderboard"), (picture, table))
+    return Section(
+        "leaderboard",
+        say("Leaderboard"),
+        (
+            picture,
+            table,
+            Paragraph(say("Are small branches found, and in one piece?")),
+            _branches(board, recommended),
+        ),
+    )
+
+
+def _branches(board: pd.DataFrame, recommended: str) -> Table:
+    """Scores of thin and of thick vessels, and of the number of regions."""
+    names = ["thin_recall", "thick_recall", "components_error"]
+    return Table(
+        (say("Method"), *(say(SCORE_NAMES[name]) for name in names)),
+        tuple(
+            (
+                marked_name(row),
+                *(decimal(row[n], 1 if n == "components_error" else 3) for n in names),
+            )
+            for row in board.to_dict("records")
+        ),
+        marked_row=place(board, recommended),
+        note=say(
+            "Vessels whose centreline is at most {radius} pixels from the background are thin: on "
+            "average {share} % of the true pixels. Regions are counted with diagonal neighbours; "
+            "the difference in number, of either sign, is averaged (Betti number 0 error; less is "
+            "better).",
+            radius=f"{THIN_RADIUS:g}",
+            share=decimal(100 * board["thin_share"].iloc[0], 0),
+        ),
+    )
 
 
 def paired(
@@ -79,6 +115,7 @@ def paired(
             say("Difference [points]"),
             say("CI"),
             say("p (Holm)"),
+            say("Effect"),
             say("Wins"),
             say("Ties"),
             say("Losses"),
@@ -89,13 +126,15 @@ def paired(
                 signed_points(row["difference"]),
                 points_interval(row["difference_low"], row["difference_high"]),
                 p_value(row["difference_p"]),
+                decimal(row["effect_size"], 2),
                 *(str(row[name]) for name in ("wins", "ties", "losses")),
             )
             for row in others.to_dict("records")
         ),
         note=say(
             "Dice minus that of ‘{baseline}’ on the same image; wins, ties and losses count "
-            "images.",
+            "images. Effect: matched-pairs rank-biserial correlation of groups, from −1 (worse in "
+            "every group) over 0 to 1 (better in every group).",
             baseline=settings.baseline,
         ),
     )
@@ -105,6 +144,8 @@ def paired(
             say("Behind the best by [points]"),
             say("CI"),
             say("p (Holm)"),
+            say("Effect"),
+            say("Detectable [points]"),
             say("Significantly worse"),
         ),
         tuple(
@@ -113,14 +154,18 @@ def paired(
                 decimal(100 * row["difference"], 1),
                 points_interval(row["low"], row["high"]),
                 p_value(row["p"]),
+                decimal(row["effect_size"], 2),
+                NOTHING if row["detectable"] is None else decimal(100 * row["detectable"], 1),
                 yes(row["method"] not in verdict["not_worse"]),
             )
             for row in verdict["compared_with_best"]
         ),
         note=say(
             "Objective of the best minus that of the method. The best, ‘{best}’, was found on "
-            "these same images, which flatters it a little.",
+            "these same images, which flatters it a little. Detectable: the smallest true "
+            "difference that such a test finds with a probability of {power} %.",
             best=verdict["best"],
+            power=f"{100 * POWER:g}",
         ),
     )
     picture = Picture(
@@ -133,8 +178,8 @@ def paired(
     )
     how = say(
         "All methods saw the same images, so they are compared on each image and then averaged. "
-        "Whole patient groups are resampled, and p-values are corrected for the number of "
-        "comparisons (Holm)."
+        "Intervals resample whole patient groups (bootstrap, expanded for few groups); p-values "
+        "flip the signs of whole groups and are corrected for the number of comparisons (Holm)."
     )
     return Section(
         "paired",

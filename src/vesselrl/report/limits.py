@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vesselrl.report.comparison import smallest_p
+from vesselrl.metrics.statistics import smallest_p
 from vesselrl.report.language import say, sentences
+from vesselrl.report.verdict import POWER
 from vesselrl.report.words import counted, decimal, signed_points
 
 FEW_GROUPS = 10
@@ -42,11 +43,13 @@ def what_the_test_can_show(verdict: Mapping[str, Any], alpha: float) -> str:
 
 def _what_stays_unseen(smallest_effect: float) -> str:
     return say(
-        "Differences between methods are known to ±{points} points or so (half-width of the "
-        "paired intervals); a smaller effect would stay unseen, so “not significantly worse” is "
-        "not “as good as”. The intervals tell of other patients, not of other training runs: see "
-        "the SD over seeds.",
+        "A method that is truly {points} points worse than the best would come out significantly "
+        "worse in {power} % of such tests (median of the methods; minimum detectable effect, Bloom "
+        "1995). A smaller one would often stay unseen, so “not significantly worse” is not “as "
+        "good as”. All this tells of other patients, not of other training runs: see the SD over "
+        "seeds.",
         points=decimal(100 * smallest_effect, 1),
+        power=f"{100 * POWER:g}",
     )
 
 

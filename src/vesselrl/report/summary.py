@@ -33,6 +33,7 @@ def summary(verdict: Mapping[str, Any], board: pd.DataFrame, settings: ReportPar
     """The verdict, the targets and a short leaderboard."""
     learning = verdict["reinforcement_learning"]
     blocks: list[Block] = [
+        *(Callout(say_stored(text), "warning") for text in verdict["warnings"].values()),
         Callout(say_stored(verdict["sentence"]), "verdict"),
         Tiles(_tiles(verdict, board)),
     ]

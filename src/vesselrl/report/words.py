@@ -15,6 +15,9 @@ SCORE_NAMES = {
     "iou": mark("IoU"),
     "cldice": mark("clDice"),
     "hd95": mark("HD95 [px]"),
+    "thin_recall": mark("Recall, thin vessels"),
+    "thick_recall": mark("Recall, thick vessels"),
+    "components_error": mark("Regions too many or too few"),
 }
 IN_TEXT = {"recall": mark("recall"), "precision": mark("precision")}
 """Scores that running text calls otherwise."""

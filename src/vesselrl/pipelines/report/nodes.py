@@ -51,8 +51,8 @@ def compare_methods(
 def give_verdict(
     metrics_per_image: Any, leaderboard: Any, report: ReportParameters, seed: int
 ) -> dict[str, Any]:
-    """The verdict; see ``vesselrl.report.comparison.verdict``."""
-    from vesselrl.report.comparison import verdict
+    """The verdict; see ``vesselrl.report.verdict.verdict``."""
+    from vesselrl.report.verdict import verdict
 
     return verdict(metrics_per_image, leaderboard, report, seed)
 

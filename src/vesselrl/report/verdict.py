@@ -1,0 +1,253 @@
+"""From the leaderboard to a verdict: which method to use, and what the test images can show."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from vesselrl.errors import VesselrlError
+from vesselrl.metrics.statistics import (
+    detectable_difference,
+    group_bootstrap_mean,
+    holm,
+    paired_difference,
+)
+from vesselrl.report.comparison import TIE, image_scores, suspicions
+from vesselrl.report.parameters import ReportParameters
+from vesselrl.report.words import counted, objective_name, p_of
+
+LEARNED_BY_RL = "policy"
+"""The kind of the methods that reinforcement learning made (``evaluation.methods`` in conf)."""
+TRAINED_POLICIES = (LEARNED_BY_RL, "regressor")
+"""Kinds that choose for each image by what they learned, however they learned it."""
+POWER = 0.8
+"""A difference counts as detectable if it would be found with this probability (Cohen, 1988)."""
+RULE = (
+    "Among the methods not significantly worse than the best (sign-flip test over groups, "
+    "Holm-corrected), the cheapest to deploy: fewest segmenter calls an image, then without a "
+    "trained policy, then the highest objective."
+)
+
+
+def verdict(
+    metrics_per_image: pd.DataFrame, board: pd.DataFrame, settings: ReportParameters, seed: int
+) -> dict[str, Any]:
+    """Which method to use, by ``RULE``, and what the test images can and cannot show.
+
+    Args:
+        metrics_per_image: columns method, seed, image, group and ``SCORES``.
+        board: the ``leaderboard`` of the same scores.
+        settings: objective, targets, baseline and statistics.
+        seed: of the resampling.
+
+    Returns:
+        JSON-like: recommended, best, sentence, rule, objective, baseline, images, groups;
+        not_worse (methods); gain (difference, low, high, p: objective of the recommended minus the
+        baseline's); compared_with_best (rows method, difference, low, high, p: objective of
+        the best minus the method's; effect_size, rank-biserial; detectable, the smallest true
+        difference that would be found with probability `POWER` at the strictest of Holm's levels,
+        None where none could); smallest_effect (the median of what is detectable, None without
+        rivals or where nothing is); warnings (method → sentence, see `suspicions`); targets (rows
+        metric, target, mean, low, high, status);
+        reinforcement_learning (ranking, best, rival, difference, low, high, p (Holm-corrected over
+        all pairs of a policy and a method without), gain, sentence; None without such methods);
+        room (what the oracle adds to the baseline's objective; None without an oracle);
+        foretold (method, rival, gain, room: what the best regressor and what the oracle add to the
+        best static setting's objective; None without the three).
+    """
+    scores = image_scores(metrics_per_image, settings.objective)
+    groups = scores.loc[settings.baseline]["group"].to_numpy()
+    rows = board.set_index("method").to_dict("index")
+    candidates = board[board["deployable"]]
+    resampling: dict[str, Any] = {
+        "resamples": settings.bootstrap_resamples,
+        "alpha": settings.alpha,
+        "seed": seed,
+    }
+    strictest = settings.alpha / max(len(candidates) - 1, 1)
+
+    def lead(method: str, over: str) -> dict[str, Any]:
+        """By how much one method's objective exceeds another's."""
+        gap = scores.loc[method]["objective"].to_numpy() - scores.loc[over]["objective"].to_numpy()
+        paired = paired_difference(gap, groups, **resampling)
+        return {
+            "difference": paired.mean,
+            "low": paired.low,
+            "high": paired.high,
+            "p": paired.p_value,
+            "effect_size": paired.effect_size,
+            "detectable": _finite(
+                detectable_difference(paired.standard_error, len(set(groups)), strictest, POWER)
+            ),
+        }
+
+    if candidates.empty:
+        raise VesselrlError(
+            "None of evaluation.methods can be recommended: the report needs one beside random and "
+            "oracle."
+        )
+    best = str(candidates["method"].iloc[0])
+    compared = [{"method": str(m), **lead(best, m)} for m in candidates["method"].iloc[1:]]
+    for row, p in zip(compared, holm([row["p"] for row in compared]), strict=True):
+        row["p"] = float(p)
+    not_worse = [best, *(r["method"] for r in compared if r["p"] >= settings.alpha)]
+    recommended = min(
+        not_worse,
+        key=lambda m: (
+            rows[m]["segmenter_calls"],
+            rows[m]["kind"] in TRAINED_POLICIES,
+            -rows[m]["objective"],
+        ),
+    )
+    result: dict[str, Any] = {
+        "recommended": recommended,
+        "best": best,
+        "rule": RULE,
+        "objective": list(settings.objective),
+        "baseline": settings.baseline,
+        "images": int(rows[best]["images"]),
+        "groups": int(rows[best]["groups"]),
+        "not_worse": not_worse,
+        "compared_with_best": compared,
+        "smallest_effect": _median([row["detectable"] for row in compared]),
+        "warnings": suspicions(metrics_per_image),
+        "gain": lead(recommended, settings.baseline),
+        "targets": _targets(scores.loc[recommended], groups, settings, resampling),
+        "reinforcement_learning": None,
+        "room": None,
+    }
+    learned = candidates.loc[candidates["kind"] == LEARNED_BY_RL, "method"].tolist()
+    plain = candidates.loc[candidates["kind"] != LEARNED_BY_RL, "method"].tolist()
+    if learned and plain:
+        # Which policy and which rival are best was found here too: every pair counts.
+        pairs = {(policy, rival): lead(policy, rival) for policy in learned for rival in plain}
+        corrected = holm([pair["p"] for pair in pairs.values()])
+        first = pairs[learned[0], plain[0]] | {"p": float(corrected[0])}
+        result["reinforcement_learning"] = _learning_gain(learned, plain[0], first, settings.alpha)
+    oracles = board.loc[board["kind"] == "oracle", "method"].tolist()
+    if oracles:
+        result["room"] = float(rows[oracles[0]]["objective"] - rows[settings.baseline]["objective"])
+    result["foretold"] = _foretold(board)
+    sentences = [_sentence(result, rows, settings.alpha), result["warnings"].get(recommended)]
+    result["sentence"] = " But ".join(filter(None, sentences))
+    return result
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if np.isfinite(value) else None
+
+
+def _median(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
+
+
+def _foretold(board: pd.DataFrame) -> dict[str, Any] | None:
+    """How much of what a choice by image can win is learned from the image by plain regression."""
+    first = board.drop_duplicates("kind").set_index("kind")
+    if not {"regressor", "static", "oracle"} <= set(first.index):
+        return None
+    objective = first["objective"]
+    return {
+        "method": first.at["regressor", "method"],
+        "rival": first.at["static", "method"],
+        "gain": float(objective["regressor"] - objective["static"]),
+        "room": float(objective["oracle"] - objective["static"]),
+    }
+
+
+def _targets(
+    own: pd.DataFrame,
+    groups: npt.NDArray[Any],
+    settings: ReportParameters,
+    resampling: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Whether the mean reaches each target, and whether the interval leaves that open."""
+    rows = []
+    for metric, target in settings.targets.items():
+        interval = group_bootstrap_mean(own[metric].to_numpy(), groups, **resampling)
+        status = "met" if interval.mean >= target else "not met"
+        if interval.low < target <= interval.high:
+            status += ", within chance"
+        row = {"metric": metric, "target": target, "mean": interval.mean}
+        rows.append(row | {"low": interval.low, "high": interval.high, "status": status})
+    return rows
+
+
+def _learning_gain(
+    learned: list[str], rival: str, lead: dict[str, Any], alpha: float
+) -> dict[str, Any]:
+    """Whether the best policy beats the best method that needs no reinforcement learning."""
+    gain = bool(lead["difference"] > 0 and lead["p"] < alpha)
+    measured = (
+        f"{points(lead['difference'])} against ‘{rival}’ "
+        f"({_interval(lead, alpha)}, {p_of(lead['p'])})"
+    )
+    sentence = (
+        f"Reinforcement learning brings a gain: ‘{learned[0]}’ reaches {measured}, the best method "
+        "without it."
+        if gain
+        else f"No gain from reinforcement learning: its best policy, ‘{learned[0]}’, reaches "
+        f"{measured}, the best method without it."
+    )
+    return {"ranking": learned, "best": learned[0], "rival": rival, **lead} | {
+        "gain": gain,
+        "sentence": sentence,
+    }
+
+
+def _sentence(result: dict[str, Any], rows: Mapping[Hashable, Any], alpha: float) -> str:
+    """The verdict in words."""
+    chosen, best, baseline = result["recommended"], result["best"], result["baseline"]
+    own = rows[chosen]
+    scored = f"mean Dice {own['dice']:.3f}, recall {own['recall']:.3f}"
+    on = f"{counted(result['images'], 'test image')} of {counted(result['groups'], 'group')}"
+    gap = None if chosen == best else _row_of(result, chosen)
+    if chosen == baseline and gap and gap["difference"] > TIE:
+        return (
+            f"Stay with ‘{chosen}’ ({scored} on {on}): the best method, ‘{best}’, scores only "
+            f"{_higher(gap)}."
+        )
+    if chosen == baseline:
+        return f"Stay with ‘{chosen}’ ({scored} on {on}): no other method scores higher."
+    of_baseline = rows[baseline]
+    lead = result["gain"]
+    gain = f"{points(lead['difference'])} ({_interval(lead, alpha)})"
+    sentence = (
+        f"Use ‘{chosen}’ ({scored} on {on}): {gain} in the {objective_name(result['objective'])} "
+        f"against ‘{baseline}’ (Dice {of_baseline['dice']:.3f}, recall {of_baseline['recall']:.3f})"
+    )
+    if gap is None or gap["difference"] <= TIE:
+        return f"{sentence}, and no other method scores higher."
+    calls, of_best = own["segmenter_calls"], rows[best]["segmenter_calls"]
+    price = (
+        "needs a trained policy"
+        if of_best == calls
+        else f"costs more ({of_best:.2g} segmenter calls an image against {calls:.2g})"
+    )
+    return f"{sentence}. ‘{best}’ scores {_higher(gap)}, and {price}."
+
+
+def _row_of(result: dict[str, Any], method: str) -> dict[str, Any]:
+    row: dict[str, Any] = next(r for r in result["compared_with_best"] if r["method"] == method)
+    return row
+
+
+def _higher(gap: dict[str, Any]) -> str:
+    return (
+        f"{100 * gap['difference']:.1f} points higher in the objective, which chance could explain "
+        f"({p_of(gap['p'])})"
+    )
+
+
+def points(difference: float) -> str:
+    """A difference of scores in hundredths, with its sign: 0.0123 → ``+1.2 points``."""
+    return f"{100 * difference:+.1f} points".replace("-", "−")
+
+
+def _interval(lead: dict[str, Any], alpha: float) -> str:
+    text = f"{100 * (1 - alpha):g} % CI {100 * lead['low']:.1f} to {100 * lead['high']:.1f}"
+    return text.replace("-", "−")
