@@ -115,7 +115,8 @@ def draw_cost(board: pd.DataFrame, recommended: str, settings: ReportParameters)
         recommended: the method to stand out.
         settings: the objective.
     """
-    rows = board.sort_values(["segmenter_calls", "objective"], ascending=[True, False])
+    known = board[board["segmenter_calls"] > 0]  # neither unknown nor, on this axis, none
+    rows = known.sort_values(["segmenter_calls", "objective"], ascending=[True, False])
     deployable = rows[rows["deployable"]]
     front = deployable[
         deployable["objective"] > deployable["objective"].cummax().shift(fill_value=-1)

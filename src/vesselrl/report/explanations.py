@@ -21,6 +21,14 @@ EXPLANATIONS = {
     "posterior": mark(
         "The reward network's own vessel map: a supervised segmenter on the same labels."
     ),
+    "policy": mark(
+        "A finished policy, read from its file, chooses for each image; that no test image had a "
+        "part in its training is taken on trust."
+    ),
+    "imported": mark(
+        "Finished masks that were given. How they were made is not known here; that no test image "
+        "had a part in it is taken on trust."
+    ),
     "oracle": mark(
         "The best single setting for each image, chosen with the ground truth by the "
         "objective: what no choice of one setting can beat."

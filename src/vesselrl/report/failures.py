@@ -50,8 +50,8 @@ def failures(
         blocks.append(Paragraph(text))
     if not_run:
         rows = tuple((str(m["method"]), str(m["command"])) for m in not_run)
-        text = say("Methods that were not run, and the command that makes what they need:")
-        blocks += [Paragraph(text), Table((say("Method"), say("Command")), rows, text_columns=2)]
+        text = say("Methods that were not run, and what to do for them to be:")
+        blocks += [Paragraph(text), Table((say("Method"), say("What to do")), rows, text_columns=2)]
     text = say("The test images on which the recommended method has the lowest Dice:")
     blocks += [Paragraph(text), worst]
     return Section("failures", say("Failures, and what was not run"), tuple(blocks))

@@ -49,7 +49,7 @@ def say_stored(text: str) -> str:
     not recognised stays English.
     """
     language = _current.get()
-    parts = re.split(r"(?<=\.) (?=[A-Z‘])", text)
+    parts = re.split(r"(?<=[.?]) (?=[A-Z‘])", text)
     return sentences(*(_recognised(part, _sentence_patterns(language), language) for part in parts))
 
 
@@ -79,7 +79,7 @@ def _recognised(text: str, patterns: Patterns, language: Language) -> str:
 
 @cache
 def _sentence_patterns(language: Language) -> Patterns:
-    return tuple(pair for pair in _patterns(language) if pair[0].pattern.endswith(r"\."))
+    return tuple(pair for pair in _patterns(language) if pair[0].pattern.endswith((r"\.", r"\?")))
 
 
 @cache
