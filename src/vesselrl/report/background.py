@@ -124,7 +124,7 @@ def training(curves: pd.DataFrame, infos: Infos, figure: bytes) -> Section:
         )
         if info.get("ended", ALL_STEPS) != ALL_STEPS:
             why = say("{experiment}, seed {seed}: {why}", experiment=experiment, seed=seed,
-                      why=info["ended"])  # fmt: skip
+                      why=say_stored(info["ended"]))  # fmt: skip
             early.append(why)
     picture = Picture(
         figure,

@@ -41,6 +41,7 @@ GROUPS = {
     "regressor": ("segmenter", "actions", "regressors"),
 }
 """Kind → the groups of parameters that make it; of experiments and regressors its own entry."""
+WITH_POLICY = ("policy", "regressor")
 IN_USE, IN_TRAINING, NOT_NEEDED = "use", "training", "no"
 """Where a method needs the reward network."""
 MEASURED_NETWORK = {
@@ -87,17 +88,18 @@ def method_costs(
     for method, of_method in timed.groupby("method", sort=False):
         specification = specifications.get(str(method), {})
         kind, name = specification.get("kind", ""), str(specification.get("experiment"))
-        needed = _reward_network(kind, next(iter(policies.get(name, {}).values()), None),
-                                 _trained_by(settings, name))  # fmt: skip
+        policy = next(iter(policies.get(name, {}).values()), None)
+        if kind in WITH_POLICY and policy is None:
+            kind = ""  # trained elsewhere: nothing is known of it
+        needed = _reward_network(kind, policy, _trained_by(settings, name))
         means = of_method.groupby("image").mean(numeric_only=True).mean()
         network = _network_seconds(kind, needed, means)
         in_parts = float(means["segmenter"]) + np.nan_to_num(network)
-        policy = next(iter(policies.get(name, {}).values()), None)
         rows.append(
             {
                 "method": method,
                 "segmenter_calls": means["segmenter_calls"],
-                "encoder_passes": _encoder_passes(policy, float(means["segmenter_calls"])),
+                "encoder_passes": _encoder_passes(kind, policy, float(means["segmenter_calls"])),
                 "seconds": means["seconds"],
                 "segmenter_seconds": means["segmenter"],
                 "network_seconds": network,
@@ -128,8 +130,10 @@ def _reward_network(kind: str, policy: "Policy | None", reward: str) -> str:
     return NOT_NEEDED if kind in FILES else ""
 
 
-def _encoder_passes(policy: "Policy | None", calls: float) -> float:
+def _encoder_passes(kind: str, policy: "Policy | None", calls: float) -> float:
     """Prompts asked together share one pass; a policy that looks at answers asks one by one."""
+    if kind not in FILES:
+        return np.nan
     if policy is None or not policy.observer.sees_masks or policy.rules.chooses != "prompts":
         return 1.0
     return calls

@@ -49,8 +49,8 @@ def say_stored(text: str) -> str:
     not recognised stays English.
     """
     language = _current.get()
-    parts = re.split(r"(?<=[.?]) (?=[A-Z‘])", text)
-    return sentences(*(_recognised(part, _sentence_patterns(language), language) for part in parts))
+    parts = re.split(r"(?<=[.?]) (?=[A-Z0-9‘])", text)
+    return sentences(*(_recognised(part, language) for part in parts))
 
 
 @cache
@@ -64,26 +64,24 @@ def catalogue(language: Language) -> Mapping[str, str]:
     return cast(dict[str, str], yaml.safe_load(text))
 
 
-Patterns = tuple[tuple[re.Pattern[str], str], ...]
-
-
-def _recognised(text: str, patterns: Patterns, language: Language) -> str:
+def _recognised(text: str, language: Language) -> str:
     """The translation of the first message that text can have been made from, else the text."""
-    for pattern, translation in patterns:
-        if found := pattern.fullmatch(text):
+    if "; " in text and not _ending(text):
+        return say("; ").join(_recognised(part, language) for part in text.split("; "))
+    for ending, pattern, translation in _patterns(language):
+        if ending == _ending(text) and (found := pattern.fullmatch(text)):
             parts = found.groupdict().items()
-            inner = {name: _recognised(p, _patterns(language), language) for name, p in parts}
-            return translation.format(**inner)
+            return translation.format(**{name: _recognised(p, language) for name, p in parts})
     return text
 
 
-@cache
-def _sentence_patterns(language: Language) -> Patterns:
-    return tuple(pair for pair in _patterns(language) if pair[0].pattern.endswith((r"\.", r"\?")))
+def _ending(text: str) -> str:
+    """What closes a sentence, so that no half of one passes for a whole."""
+    return text[-1:] if text[-1:] in (".", "?") else ""
 
 
 @cache
-def _patterns(language: Language) -> Patterns:
+def _patterns(language: Language) -> tuple[tuple[str, re.Pattern[str], str], ...]:
     """Each message as the regular expression of the texts it makes, the most exact first."""
     exact_first = sorted(
         ((re.split(r"\{(\w+)\}", message), said) for message, said in catalogue(language).items()),
@@ -91,8 +89,8 @@ def _patterns(language: Language) -> Patterns:
     )
     patterns = []
     for parts, translation in exact_first:
-        if not any(re.search(r"\w", literal) for literal in parts[::2]):
-            continue  # without words of its own it would match anything
+        if not "".join(parts[::2]).strip():
+            continue  # nothing in it is its own: it would match anything
         seen: set[str] = set()
         expression = ""
         for number, part in enumerate(parts):
@@ -101,5 +99,5 @@ def _patterns(language: Language) -> Patterns:
             else:
                 expression += f"(?P={part})" if part in seen else f"(?P<{part}>.+?)"
                 seen.add(part)
-        patterns.append((re.compile(expression), translation))
+        patterns.append((_ending(parts[-1]), re.compile(expression), translation))
     return tuple(patterns)
