@@ -1,5 +1,6 @@
 """The pipeline ``report`` on fabricated results, from scores per image to the rendered page."""
 
+import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,6 +21,12 @@ from vesselrl.datasets.text import HtmlDataset, TextDataset
 from vesselrl.pipelines.report import create_pipeline
 from vesselrl.report.background import data
 from vesselrl.report.parameters import ReportParameters
+from vesselrl.reward.network import Architecture, RewardNetwork
+from vesselrl.rl.actions import ActionSet, Rules
+from vesselrl.rl.observations import Observer
+from vesselrl.rl.parameters import REGRESSORS
+from vesselrl.rl.policy import Policy
+from vesselrl.segmenters.parameters import SegmenterParameters
 
 SIZE, IMAGES, GROUPS = 96, 24, 12
 METHODS: dict[str, dict[str, Any]] = {
@@ -52,6 +59,18 @@ REWARD_SCORES = {
     "pooled_r": 0.86, "across_image_r": 0.71, "within_image_tau": 0.62, "top1_regret": 0.019,
     "mae": 0.041, "mae_raw": 0.08, "n_images": 20,
 }  # fmt: skip
+PROMPT = {"scales": [1.0], "fraction": 0.1, "min_size": 0}
+SEGMENTER = SegmenterParameters(
+    kind="ridge", default_prompt="thin", max_side=96, prompts={"thin": PROMPT, "main": PROMPT}
+)
+ACTIONS = ActionSet(("thin", "main"), 0, (0.5,), {})
+POLICY = Policy(
+    Rules(ACTIONS, "prompts", 3),
+    Observer(np.zeros(2, np.float32), np.ones(2, np.float32), 3, "handmade"),
+    {"layer.0.weight": np.zeros((2, 10), np.float32), "layer.0.bias": np.zeros(2, np.float32)},
+)
+ARCHITECTURE = Architecture((4,) * 6, 1)
+NETWORK = RewardNetwork([ARCHITECTURE.build()], ARCHITECTURE, SIZE, "min", kappa=0)
 HOSTILE = "<img src=x onerror=alert(1)>|*$x_1$.png"
 
 
@@ -99,15 +118,16 @@ def fabricate() -> dict[str, Any]:
                 predictions[key] = (masks[image] & (noise < recall)) | (noise > 0.99)
                 rows.append(
                     (method, seed, image, group[image], "test", dice, dice / (2 - dice), recall,
-                     min(dice + 0.01, 1), dice - 0.02, 5 + random.random(), calls, seconds, 2.0,
-                     recall - 0.1, recall, 0.3)
+                     min(dice + 0.01, 1), dice - 0.02, 5 + random.random(), calls,
+                     seconds + seed / 1000, 2.0, recall - 0.1, recall, 0.3)
                 )  # fmt: skip
                 prompt = (
                     "whole tree"
                     if method == "postprocess_rl"
                     else str(random.choice(["thin", "main"]))
                 )
-                chosen.append((method, seed, image, prompt, 0.5, "close, remove small"))
+                did = (prompt, 0.5, "close, remove small", calls, seconds + seed / 1000)
+                chosen.append((method, seed, image, *did))
     columns = [
         "method", "seed", "image", "group", "split", "dice", "iou", "recall", "precision", "cldice",
         "hd95", "segmenter_calls", "seconds", "components_error", "thin_recall", "thick_recall",
@@ -135,7 +155,11 @@ def fabricate() -> dict[str, Any]:
         "predictions": {k: lambda v=v: v for k, v in predictions.items()},
         "metrics_per_image": pd.DataFrame(rows, columns=columns),
         "choices": pd.DataFrame(
-            chosen, columns=["method", "seed", "image", "prompt", "threshold", "operations"]
+            chosen,
+            columns=[
+                "method", "seed", "image", "prompt", "threshold", "operations", "segmenter_calls",
+                "seconds",
+            ],
         ),
         "methods_not_run": [
             {"method": "reward_rl", "command": "kedro run --pipeline rl_finetune"}
@@ -155,6 +179,21 @@ def fabricate() -> dict[str, Any]:
             "fit": True,
             "reason": "It orders the masks of one image (τ 0.62) well enough.",
         },
+        "candidates": {
+            image: lambda m=mask: {"levels": np.stack([200 * m, 90 + 100 * m]).astype(np.uint8)}
+            for image, mask in masks.items()
+        },
+        "static_setting": {"prompt": "main"},
+        "segment_timing": pd.DataFrame({"id": ids, "seconds": 0.22, "calls": 11}),
+        "action_scores": {
+            image: lambda: {"opinion_seconds": np.array(0.01), "judging_seconds": np.array(0.004)}
+            for image in ids
+        },
+        "reward_network": NETWORK.state(),
+        **{f"{name}.policies": {} for name in ("reward_rl", *REGRESSORS)},
+        **{f"{name}.training_infos": {} for name in REGRESSORS},
+        "prompt_rl.policies": {1: POLICY, 2: POLICY},
+        "postprocess_rl.policies": {1: POLICY},
         "prompt_rl.histories": {seed: history(seed, hacked=seed == 2) for seed in (1, 2)},
         "prompt_rl.training_infos": {
             seed: {
@@ -190,11 +229,12 @@ def history(seed: int, hacked: bool) -> pd.DataFrame:
 class Outputs:
     """What a run of the pipeline leaves."""
 
-    def __init__(self, inputs: dict[str, Any], folder: Path) -> None:
-        settings = ReportParameters(bootstrap_resamples=500)
+    def __init__(self, inputs: dict[str, Any], folder: Path, language: Any = "en") -> None:
+        settings = ReportParameters(bootstrap_resamples=500, language=language)
         parameters = {
             "params:evaluation": {"methods": METHODS},
             "params:report": settings,
+            "params:segmenter": SEGMENTER,
             "params:seed": 7,
             "parameters": {
                 "seed": 7,
@@ -203,9 +243,12 @@ class Outputs:
                 "experiments": EXPERIMENTS,
                 "regressors": {},
                 "rl": {"observations": "handmade"},
+                "segmenter": SEGMENTER,
+                "actions": {"thresholds": [0.5]},
+                "reward": {"training": {"members": 1}},
             },
         }
-        figures = ("leaderboard", "paired", "curves", "gallery", "cost")
+        figures = ("leaderboard", "paired", "curves", "thresholds", "gallery", "cost")
         catalog = DataCatalog(
             {
                 **{k: MemoryDataset(v, "assign") for k, v in (inputs | parameters).items()},
@@ -228,12 +271,12 @@ class Outputs:
 class Page(HTMLParser):
     """The tags, links and visible words of a page."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, page: str) -> None:
         super().__init__()
         self.tags: set[str] = set()
         self.attributes: list[tuple[str, str | None]] = []
         self.words: list[str] = []
-        self.feed(html)
+        self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
@@ -257,25 +300,132 @@ def outputs(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
     return Outputs(inputs, tmp_path_factory.mktemp("report"))
 
 
-def table_of(markdown: str, title: str) -> pd.DataFrame:
-    """The first table below a heading of the Markdown report."""
-    below = markdown.split(f"## {title}\n")[1]
-    lines = re.findall(r"^\|(.*)\|$", below.split("\n## ")[0].replace("\\", ""), re.MULTILINE)
-    rows = [[cell.strip() for cell in text.split(" | ")] for text in lines]
-    header, _, *body = rows[: next((i for i, r in enumerate(rows) if len(r) != len(rows[0])), None)]
-    return pd.DataFrame(body, columns=header).set_index(header[0])
+def tables_of(markdown: str, title: str) -> list[pd.DataFrame]:
+    """The tables below a heading of the Markdown report, by method, without the stars."""
+    below = markdown.replace("\\", "").split(f"## {title}\n")[1].split("\n## ")[0]
+    tables = []
+    for lines in re.findall(r"(?:^\|.*\|\n)+", below, re.MULTILINE):
+        rows = [text.strip("| ").split(" | ") for text in lines.splitlines() if "| ---" not in text]
+        if len({len(row) for row in rows}) == 1:  # without what the data's names break
+            table = pd.DataFrame(rows[1:], columns=rows[0]).set_index(rows[0][0])
+            tables.append(table.rename(lambda name: name.removesuffix(" *")))
+    return tables
 
 
-def test_scores_of_the_report_are_means_over_seeds_then_images(
+def points(value: float, signed: bool = True) -> str:
+    text = f"{100 * value:{'+' if signed else ''}.1f}"
+    return text.replace("-0.0", "0.0").replace("-", "−")
+
+
+def means_of(table: pd.DataFrame, column: str) -> pd.Series:
+    """Means over seeds, then images, by plain arithmetic."""
+    return pd.Series(
+        {
+            method: np.mean([part[column].mean() for _, part in rows.groupby("image")])
+            for method, rows in table.groupby("method")
+        }
+    )
+
+
+def test_every_score_of_the_leaderboards_comes_from_the_scores_per_image(
     inputs: dict[str, Any], outputs: Outputs
 ) -> None:
-    per_image = inputs["metrics_per_image"].groupby(["method", "image"])[["dice", "recall"]].mean()
-    expected = per_image.groupby("method").mean()
-    shown = table_of(outputs.markdown, "Summary").rename(lambda name: name.removesuffix(" *"))
-    assert set(shown.index[: len(METHODS)]) == set(METHODS)
+    metrics = inputs["metrics_per_image"]
+    shown = pd.concat(
+        [tables_of(outputs.markdown, "Summary")[0], *tables_of(outputs.markdown, "Leaderboard")],
+        axis="columns",
+    )
+    assert set(shown.index) == set(METHODS)
+    columns = {
+        "Precision": ("precision", 3), "IoU": ("iou", 3), "clDice": ("cldice", 3),
+        "HD95 [px]": ("hd95", 1), "Recall, thin vessels": ("thin_recall", 3),
+        "Recall, thick vessels": ("thick_recall", 3), "Regions too many or too few":
+        ("components_error", 1), "Dice": ("dice", 3), "Recall": ("recall", 3),
+    }  # fmt: skip
+    for heading, (column, digits) in columns.items():
+        for method, mean in means_of(metrics, column).items():
+            assert shown.loc[method, heading] == f"{mean:.{digits}f}", (heading, method)
+    dice, recall = means_of(metrics, "dice"), means_of(metrics, "recall")
     for method in METHODS:
-        assert shown.loc[method, "Dice"] == f"{expected.loc[method, 'dice']:.3f}"
-        assert shown.loc[method, "Recall"] == f"{expected.loc[method, 'recall']:.3f}"
+        objective = f"{(dice[method] + recall[method]) / 2:.3f}"
+        assert set(shown.loc[method, "Objective"]) == {objective}
+        assert shown.loc[method, "Dice (CI)"].startswith(f"{dice[method]:.3f} (")
+        assert shown.loc[method, "Recall (CI)"].startswith(f"{recall[method]:.3f} (")
+    of_seeds = metrics[metrics["method"] == "prompt_rl"].groupby("seed")["dice"].mean()
+    assert shown.loc["prompt_rl", "SD over seeds"] == f"{np.std(of_seeds, ddof=1):.3f}"
+    assert shown.loc["static", "SD over seeds"] == "–"
+
+
+def test_every_difference_is_that_of_the_scores_per_image(
+    inputs: dict[str, Any], outputs: Outputs
+) -> None:
+    metrics = inputs["metrics_per_image"]
+    metrics = metrics.assign(objective=(metrics["dice"] + metrics["recall"]) / 2)
+    against_baseline, against_best = tables_of(outputs.markdown, "Image by image")
+    dice = metrics.pivot_table("dice", "image", "method")
+    for method in set(METHODS) - {"default"}:
+        gap, row = dice[method] - dice["default"], against_baseline.loc[method]
+        assert row["Difference [points]"] == points(gap.mean())
+        counts = [(gap > 0.001).sum(), (gap.abs() <= 0.001).sum(), (gap < -0.001).sum()]
+        assert [int(row[name]) for name in ("Wins", "Ties", "Losses")] == counts
+    objective = metrics.pivot_table("objective", "image", "method").mean()
+    best = objective.drop(["oracle", "random"]).idxmax()
+    assert set(against_best.index) == set(METHODS) - {"oracle", "random", best}
+    for method, row in against_best.iterrows():
+        gap = objective[best] - objective[method]
+        assert row["Behind the best by [points]"] == points(gap, signed=False)
+    summary = tables_of(outputs.markdown, "Summary")[0]
+    for method in set(METHODS) - {"default"}:
+        shown = summary.loc[method, "Dice against ‘default’"]
+        assert shown.startswith(points((dice[method] - dice["default"]).mean()) + " (")
+
+
+def test_every_cost_is_measured_or_counted(inputs: dict[str, Any], outputs: Outputs) -> None:
+    running, having = tables_of(outputs.markdown, "Quality and cost")
+    calls = means_of(inputs["metrics_per_image"], "segmenter_calls")
+    milliseconds = 1000 * means_of(inputs["metrics_per_image"], "seconds")
+
+    def cost(value: float) -> str:
+        return f"{value:.2g}" if value < 100 else f"{value:,.0f}"
+
+    network = {"best_of_n": 14.0, "posterior": 10.0}
+    for method in METHODS:
+        row = running.loc[method]
+        segmenter = 1000 * 0.22 * calls[method] / 11
+        rest = milliseconds[method] - segmenter - network.get(method, 0)
+        assert row["Segmenter calls an image"] == cost(calls[method])
+        assert row["Milliseconds an image"] == cost(milliseconds[method])
+        assert row["of these: segmenter"] == cost(segmenter)
+        assert row["reward network"] == cost(network.get(method, 0))
+        assert float(row["policy and clean-up"].replace("−", "-")) == pytest.approx(rest, rel=0.06)
+    weights = sum(w.size for name, w in POLICY.weights.items() if name.startswith("layer."))
+    judge = sum(p.numel() for member in NETWORK.members for p in member.parameters())
+    parameters = having["Trained parameters"]
+    assert parameters[["default", "prompt_rl", "best_of_n"]].tolist() == [
+        "0", f"{weights:,}", f"{judge:,}",
+    ]  # fmt: skip
+    assert having.loc["prompt_rl", "Training [min]"] == cost(81.5 / 60)
+    assert having.loc["posterior", "Training [min]"] == "–"
+    assert having["Reward network"].value_counts().to_dict() == {
+        "not needed": 5, "in use": 2, "for training": 1,
+    }  # fmt: skip
+    assert having.loc["postprocess_rl", "Reward network"] == "for training"
+
+
+def test_worst_images_are_those_of_the_recommended_method(
+    inputs: dict[str, Any], outputs: Outputs
+) -> None:
+    metrics = inputs["metrics_per_image"]
+    dice = metrics.pivot_table("dice", "image", "method")
+    own = dice[outputs.verdict["recommended"]].nsmallest(5)
+    usable = dice.drop(columns=["oracle", "random"])
+    section = outputs.markdown.split("## Failures")[1]
+    for image, value in own.drop(HOSTILE.removesuffix(".png"), errors="ignore").items():
+        best = usable.loc[image]
+        line = next(x for x in section.splitlines() if x.startswith(f"| {image}"))
+        assert f"| {value:.3f} |" in line
+        assert f"{best.max():.3f} ({best.idxmax()})" in line.replace("\\", "")
+    assert "1 annotation refused; see ‘Data and splits’." in section
 
 
 def test_page_and_markdown_show_the_same_numbers(outputs: Outputs) -> None:
@@ -375,3 +525,26 @@ def test_same_results_give_the_same_report(
     inputs: dict[str, Any], outputs: Outputs, tmp_path: Path
 ) -> None:
     assert Outputs(inputs, tmp_path).html == outputs.html
+
+
+def test_the_chinese_report_says_the_same_in_chinese(
+    inputs: dict[str, Any], outputs: Outputs, tmp_path: Path
+) -> None:
+    chinese = Outputs(inputs, tmp_path, "zh")
+    assert '<html lang="zh-Hans">' in chinese.html
+    assert chinese.verdict == outputs.verdict
+    text = html.unescape(chinese.markdown.replace("\\", ""))
+    quotes = (
+        HOSTILE.removesuffix(".png"), "b.png and c.png look alike and are in different splits.",
+        "<script>alert(2)</script>", "Draw it again.", "out of memory", "whole tree", "mask",
+        "close, remove small", "It orders the masks of one image", "well enough.",
+        "kedro run --pipeline rl_finetune", "reward_rl", *METHODS, "main", "thin",
+    )  # fmt: skip
+    for quoted in sorted(quotes, key=len, reverse=True):
+        text = text.replace(quoted, "")
+    # Code, package versions, names of files and of groups stay as they are too.
+    text = re.sub(r"^    .*|^\| [\w-]+ \| \d\S+ \|$|\S*\.[a-z]\w+|case\d+", "", text, flags=re.M)
+    allowed = {"Dice", "CI", "IoU", "clDice", "HD", "Kendall", "Holm", "Betti", "YAML", "Bloom"}
+    assert set(re.findall(r"[A-Za-z]{2,}", text)) - allowed == set()
+    numbers = re.compile(r"\d+\.\d{3}")
+    assert sorted(numbers.findall(chinese.markdown)) == sorted(numbers.findall(outputs.markdown))

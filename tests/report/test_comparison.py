@@ -9,9 +9,9 @@ import pytest
 from vesselrl.errors import VesselrlError
 from vesselrl.report.charts import draw_cost
 from vesselrl.report.comparison import SCORES, leaderboard
-from vesselrl.report.findings import summary
 from vesselrl.report.limits import what_the_test_can_show
 from vesselrl.report.parameters import ReportParameters
+from vesselrl.report.summary import summary
 from vesselrl.report.verdict import verdict
 
 SETTINGS = ReportParameters(bootstrap_resamples=500)

@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from vesselrl.report.comparison import image_scores
 from vesselrl.report.parameters import ReportParameters
-from vesselrl.report.style import BLUE, FAINT, GREY, INK, ORANGE, RC, VERMILLION
+from vesselrl.report.style import BLUE, FAINT, GREY, INK, ORANGE, RC, SKY, VERMILLION
 from vesselrl.report.words import SCORE_NAMES, objective_name, significant
 
 
@@ -108,7 +108,7 @@ def draw_paired_differences(
 
 
 def draw_cost(board: pd.DataFrame, recommended: str, settings: ReportParameters) -> Figure:
-    """Objective against segmenter calls an image; the line joins what no method beats at its cost.
+    """Objective against segmenter calls an image; the line is what is best at each cost or below.
 
     Args:
         board: the leaderboard.
@@ -125,7 +125,6 @@ def draw_cost(board: pd.DataFrame, recommended: str, settings: ReportParameters)
         figure = Figure(figsize=(8.4, 3.9))
         ax = figure.subplots()
         ax.set_xscale("log")
-        ax.step(front["segmenter_calls"], front["objective"], where="post", color=FAINT, lw=2)
         for row in rows.to_dict("records"):
             chosen = row["method"] == recommended
             colour = BLUE if chosen else INK if row["deployable"] else GREY
@@ -136,6 +135,13 @@ def draw_cost(board: pd.DataFrame, recommended: str, settings: ReportParameters)
         ax.margins(x=0.35, y=0.12)
         for (_, side), group in rows.groupby(["segmenter_calls", "deployable"]):
             _label_without_overlap(ax, group, recommended, right=bool(side))
+        dear = ax.get_xlim()[1]  # the last of the front stays unbeaten at any higher cost
+        ax.step(
+            [*front["segmenter_calls"], dear], [*front["objective"], front["objective"].max()],
+            where="post", color=SKY, lw=2.5, zorder=1, label="nothing better at this cost",
+        )  # fmt: skip
+        ax.set_xlim(right=dear)
+        ax.legend(loc="lower right")
         ticks = sorted(set(rows["segmenter_calls"]))
         ax.xaxis.set_major_locator(FixedLocator(ticks))
         ax.xaxis.set_minor_locator(NullLocator())
@@ -163,4 +169,5 @@ def _label_without_overlap(ax: Axes, group: pd.DataFrame, recommended: str, righ
             va="center", ha="left" if right else "right", fontsize=8.5,
             color=BLUE if chosen else INK, fontweight="bold" if chosen else "normal",
             arrowprops={"arrowstyle": "-", "color": FAINT, "shrinkB": 5},
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip

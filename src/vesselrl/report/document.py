@@ -6,6 +6,8 @@ One document, two renderings: what the page says and what the Markdown says cann
 from dataclasses import dataclass
 from typing import ClassVar
 
+from vesselrl.report.language import Language
+
 
 @dataclass(frozen=True)
 class Paragraph:
@@ -105,3 +107,4 @@ class Document:
     title: str
     subtitle: str
     sections: tuple[Section, ...]
+    language: Language = "en"

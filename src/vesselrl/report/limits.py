@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vesselrl.metrics.statistics import smallest_p
+from vesselrl.report.language import say, sentences
 from vesselrl.report.verdict import POWER
-from vesselrl.report.words import counted, signed_points
+from vesselrl.report.words import counted, decimal, signed_points
 
 FEW_GROUPS = 10
 """With fewer groups a bootstrap interval comes out too narrow."""
@@ -13,41 +14,71 @@ FEW_GROUPS = 10
 
 def what_the_test_can_show(verdict: Mapping[str, Any], alpha: float) -> str:
     """How far these test images carry, in words."""
-    text = (
-        f"What this test can show: {counted(verdict['images'], 'image')} of "
-        f"{counted(verdict['groups'], 'group')} (patients). "
-    )
-    if verdict["smallest_effect"] is not None:
-        text += (
-            f"A method that is truly {100 * verdict['smallest_effect']:.1f} points worse than the "
-            f"best would come out significantly worse in {100 * POWER:g} % of such tests (median "
-            "of the methods; minimum detectable effect, Bloom 1995). A smaller one would often "
-            "stay unseen, so “not significantly worse” is not “as good as”. All this tells of "
-            "other patients, not of other training runs: see the SD over seeds. "
+    images, groups = counted(verdict["images"], "image"), counted(verdict["groups"], "group")
+    parts = [
+        say(
+            "What this test can show: {images} of {groups} (patients).",
+            images=images,
+            groups=groups,
         )
+    ]
+    if verdict["smallest_effect"] is not None:
+        parts += [_what_stays_unseen(verdict["smallest_effect"])]
     comparisons = len(verdict["compared_with_best"])
     if comparisons and comparisons * smallest_p(verdict["groups"]) >= alpha:
-        text += (
-            f"With {counted(verdict['groups'], 'group')} and {comparisons} comparisons no "
-            "difference, however large, could come out significant: the choice rests on "
-            "the scores alone. "
-        )
+        parts += [_nothing_significant(groups, comparisons)]
     if verdict["groups"] < FEW_GROUPS:
-        text += (
-            "With so few groups the intervals themselves are too narrow: they describe these "
-            "patients and prove little about the next. "
-        )
+        parts += [
+            say(
+                "With so few groups the intervals themselves are too narrow: they describe these "
+                "patients and prove little about the next."
+            )
+        ]
     if verdict["room"] is not None:
-        text += (
-            "Choosing the best single setting for each image with the ground truth in hand would "
-            f"add {signed_points(verdict['room'])} points to the objective of "
-            f"‘{verdict['baseline']}’: no choice of one setting an image can win more. "
-        )
-    if foretold := verdict["foretold"]:
-        text += (
-            f"Against ‘{foretold['rival']}’, one setting for all images, that is "
-            f"{signed_points(foretold['room'])} points; ‘{foretold['method']}’, the best "
-            "regression on what can be seen of an image before the segmenter is asked, reaches "
-            f"{signed_points(foretold['gain'])}. "
-        )
-    return text.strip()
+        parts += [_room(verdict["room"], verdict["baseline"])]
+    if verdict["foretold"]:
+        parts += [_foretold(verdict["foretold"])]
+    return sentences(*parts)
+
+
+def _what_stays_unseen(smallest_effect: float) -> str:
+    return say(
+        "A method that is truly {points} points worse than the best would come out significantly "
+        "worse in {power} % of such tests (median of the methods; minimum detectable effect, Bloom "
+        "1995). A smaller one would often stay unseen, so “not significantly worse” is not “as "
+        "good as”. All this tells of other patients, not of other training runs: see the SD over "
+        "seeds.",
+        points=decimal(100 * smallest_effect, 1),
+        power=f"{100 * POWER:g}",
+    )
+
+
+def _nothing_significant(groups: str, comparisons: int) -> str:
+    return say(
+        "With {groups} and {comparisons} comparisons no difference, however large, could come "
+        "out significant: the choice rests on the scores alone.",
+        groups=groups,
+        comparisons=comparisons,
+    )
+
+
+def _room(room: float, baseline: str) -> str:
+    return say(
+        "Choosing the best single setting for each image with the ground truth in hand would add "
+        "{points} points to the objective of ‘{baseline}’: no choice of one setting an image can "
+        "win more.",
+        points=signed_points(room),
+        baseline=baseline,
+    )
+
+
+def _foretold(foretold: Mapping[str, Any]) -> str:
+    return say(
+        "Against ‘{rival}’, one setting for all images, that is {room} points; ‘{method}’, the "
+        "best regression on what can be seen of an image before the segmenter is asked, reaches "
+        "{gain}.",
+        rival=foretold["rival"],
+        room=signed_points(foretold["room"]),
+        method=foretold["method"],
+        gain=signed_points(foretold["gain"]),
+    )

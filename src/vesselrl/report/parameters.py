@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from vesselrl.parameters import ParameterModel
+from vesselrl.report.language import Language
 
 Score = Literal["dice", "recall", "precision", "iou", "cldice"]
 Payable = Literal["dice", "recall", "precision"]
@@ -20,6 +21,8 @@ class ReportParameters(ParameterModel):
         default={"dice": 0.85, "recall": 0.85}
     )
     """What the mean over the test images should reach."""
+    language: Language = "en"
+    """What the report is written in; figures and what other stages stored of errors are English."""
     baseline: str = "default"
     """The method that costs nothing to have; differences are measured from it."""
     bootstrap_resamples: Annotated[int, Field(ge=100)] = 10_000

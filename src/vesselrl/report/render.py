@@ -7,6 +7,7 @@ import re
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vesselrl.report.document import Document
+from vesselrl.report.language import say
 
 PAGE, MARKDOWN = "report.html.j2", "report.md.j2"
 
@@ -15,7 +16,7 @@ def render_html(document: Document) -> str:
     """The page: figures inlined, no script, no network; every text escaped."""
     environment = _environment(autoescape=True)
     environment.filters["base64"] = lambda png: base64.b64encode(png).decode()
-    return environment.get_template(PAGE).render(document=document)
+    return environment.get_template(PAGE).render(document=document, contents=say("Contents"))
 
 
 def render_markdown(document: Document) -> str:

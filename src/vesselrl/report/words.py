@@ -5,18 +5,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vesselrl.report.language import mark, say
+
 NOTHING = "–"
 SCORE_NAMES = {
-    "dice": "Dice",
-    "recall": "Recall",
-    "precision": "Precision",
-    "iou": "IoU",
-    "cldice": "clDice",
-    "hd95": "HD95 [px]",
-    "thin_recall": "Recall, thin vessels",
-    "thick_recall": "Recall, thick vessels",
-    "components_error": "Regions too many or too few",
+    "dice": mark("Dice"),
+    "recall": mark("Recall"),
+    "precision": mark("Precision"),
+    "iou": mark("IoU"),
+    "cldice": mark("clDice"),
+    "hd95": mark("HD95 [px]"),
+    "thin_recall": mark("Recall, thin vessels"),
+    "thick_recall": mark("Recall, thick vessels"),
+    "components_error": mark("Regions too many or too few"),
 }
+IN_TEXT = {"recall": mark("recall"), "precision": mark("precision")}
+"""Scores that running text calls otherwise."""
 
 
 def _minus(text: str) -> str:
@@ -41,7 +45,7 @@ def signed_points(value: float) -> str:
 
 def points_interval(low: float, high: float) -> str:
     """An interval of differences in hundredths: ``−0.3 to 1.8``."""
-    return _minus(f"{100 * low:.1f} to {100 * high:.1f}")
+    return _minus(say("{low} to {high}", low=f"{100 * low:.1f}", high=f"{100 * high:.1f}"))
 
 
 def p_value(p: float) -> str:
@@ -55,25 +59,26 @@ def p_of(p: float) -> str:
 
 
 def significant(value: float) -> str:
-    """A cost in two significant digits; a dash where it is unknown."""
-    if np.isnan(value):
+    """A cost in two significant digits; a dash where it is not known."""
+    if not np.isfinite(value):
         return NOTHING
     return f"{value:.2g}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def counted(number: int, noun: str) -> str:
     """``1 image``, ``2 images``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    message = f"{{n}} {noun}" if number == 1 else f"{{n}} {noun}s"
+    return say(message, n=f"{number:,}")
 
 
 def listed(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+    if len(names) < 2:
+        return "".join(names)
+    return say("{first} and {last}", first=say(", ").join(names[:-1]), last=names[-1])
 
 
 def objective_name(objective: Sequence[str]) -> str:
     """The objective in words: ``mean of Dice and recall``."""
-    names = [
-        score if score in ("recall", "precision") else SCORE_NAMES[score] for score in objective
-    ]
-    return names[0] if len(names) == 1 else f"mean of {listed(names)}"
+    names = [say(IN_TEXT.get(score, SCORE_NAMES[score])) for score in objective]
+    return names[0] if len(names) == 1 else say("mean of {scores}", scores=listed(names))

@@ -164,13 +164,13 @@ def fitness(
             "or learn its errors."
         ),
         "It is deceived by "
-        + ", ".join(map(hack_name, deceiving))
+        + "; ".join(map(hack_name, deceiving))
         + ": a policy could raise its reward without making better masks."
         if deceiving
         else "No mask that a policy could find deceives it.",
     ]
     if blurred:
-        names = ", ".join(map(hack_name, blurred))
+        names = "; ".join(map(hack_name, blurred))  # which hold commas
         in_dice = hacks.set_index("hack")["dice_share"][blurred].min()
         sentences.append(
             f"It rates {names} above the truth itself: what it rates best may be off in the same "

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vesselrl.report.parameters import ReportParameters
+from vesselrl.samples import ids_of
+from vesselrl.segmenters.parameters import SegmenterParameters
 
 Lazy = dict[str, Callable[[], Any]]
 
@@ -69,6 +71,85 @@ def draw_comparison(
     )
 
 
+def count_costs(
+    choices: Any,
+    segment_timing: Any,
+    action_scores: Lazy,
+    reward_network: dict[str, Any],
+    evaluation: Any,
+    parameters: Mapping[str, Any],
+    **trained: Mapping[int, Any],
+) -> Any:
+    """What each method costs; see ``vesselrl.report.costs.method_costs``.
+
+    Args:
+        choices: what each method decided for each image, and what that took.
+        segment_timing: columns id, seconds, calls.
+        action_scores: sample id → loader of the scores of every setting and the time they took.
+        reward_network: state of the ``RewardNetwork``, whose parameters are counted.
+        evaluation: of which ``methods`` (method → settings) is read.
+        parameters: every parameter of the run.
+        trained: ``<experiment>_policies`` and ``<experiment>_infos`` → seed → policy or facts.
+    """
+    import pandas as pd
+    from pydantic_core import to_jsonable_python
+
+    from vesselrl.report.costs import method_costs
+    from vesselrl.reward.network import RewardNetwork
+
+    members = RewardNetwork.from_state(reward_network).members
+    measured = ("opinion_seconds", "judging_seconds")
+    times = []
+    for image in choices["image"].unique():
+        scores = action_scores[image]()
+        times.append((image, *(float(scores[name]) for name in measured)))
+
+    def of(kind: str) -> dict[str, Mapping[int, Any]]:
+        return {n.removesuffix(kind): by_seed for n, by_seed in trained.items() if n.endswith(kind)}
+
+    return method_costs(
+        choices,
+        segment_timing,
+        pd.DataFrame(times, columns=["id", *measured]),
+        _specifications(evaluation),
+        of("_policies"),
+        of("_infos"),
+        sum(weights.numel() for member in members for weights in member.parameters()),
+        to_jsonable_python(parameters),
+    )
+
+
+def measure_thresholds(
+    candidates: Lazy,
+    masks: Lazy,
+    samples: Any,
+    static_setting: Mapping[str, Any],
+    segmenter: SegmenterParameters,
+) -> Any:
+    """Mean scores of the default and the best static prompt at every threshold, on test images.
+
+    Args:
+        candidates: sample id → loader of the stored maps.
+        masks: sample id → loader of the truth, bool (H, W).
+        samples: the table of samples.
+        static_setting: of which ``prompt`` is read.
+        segmenter: the prompts.
+    """
+    from vesselrl.report.thresholds import threshold_curves
+
+    prompts = list(segmenter.prompts)
+    shown = dict.fromkeys((segmenter.default_prompt, static_setting["prompt"]))
+    positions = {prompt: prompts.index(prompt) for prompt in shown}
+    return threshold_curves(ids_of(samples, "test"), candidates, masks, positions)
+
+
+def draw_thresholds(threshold_curves: Any, leaderboard: Any, verdict: Mapping[str, Any]) -> Any:
+    """The scores over thresholds and the point of each method, a Figure."""
+    from vesselrl.report import thresholds
+
+    return thresholds.draw_thresholds(threshold_curves, leaderboard, verdict["recommended"])
+
+
 def draw_training(learning_curves: Any) -> Any:
     """The learning curves, a Figure."""
     from vesselrl.report.curves import draw_learning_curves
@@ -101,8 +182,10 @@ def write_report(
     ingest_report: Mapping[str, Any],
     quarantine: Any,
     segment_failures: Any,
+    metrics_per_image: Any,
     leaderboard: Any,
     verdict: Mapping[str, Any],
+    costs: Any,
     choices: Any,
     methods_not_run: Sequence[Mapping[str, str]],
     learning_curves: Any,
@@ -114,6 +197,7 @@ def write_report(
     leaderboard_figure: bytes,
     paired_figure: bytes,
     curves_figure: bytes,
+    thresholds_figure: bytes,
     gallery_figure: bytes,
     cost_figure: bytes,
     evaluation: Any,
@@ -128,19 +212,22 @@ def write_report(
         ingest_report: of which ``warnings`` is read.
         quarantine: columns file, field, reason, hint.
         segment_failures: columns id, error.
+        metrics_per_image: scores of each mask.
         leaderboard: one row a method.
         verdict: the method to use and why.
+        costs: one row a method.
         choices: columns method, prompt, threshold, operations: what was done to each image.
         methods_not_run: rows method, command.
         learning_curves: training histories, column experiment first.
         reward_net_report: report card of the reward network.
-        ingest_overview: PNG, as are the next eight: the data.
+        ingest_overview: PNG, as are the next nine: the data.
         reward_net_figure: agreement, reliability and order of the reward network.
         reward_error_maps_figure: the errors it expects beside the true ones.
         reward_hacks_figure: what hacks gain as predicted and in truth.
         leaderboard_figure: scores of all methods.
         paired_figure: differences per image.
         curves_figure: learning curves.
+        thresholds_figure: scores over thresholds.
         gallery_figure: best, median and worst image.
         cost_figure: quality against cost.
         evaluation: of which ``methods`` (method → settings) is read.
@@ -156,49 +243,60 @@ def write_report(
     import yaml
     from pydantic_core import to_jsonable_python
 
-    from vesselrl.report import background, findings, trust
+    from vesselrl.report import background, deployment, findings, trust
+    from vesselrl.report.comparison import image_scores
     from vesselrl.report.document import Document
+    from vesselrl.report.failures import failures, worst_images
+    from vesselrl.report.language import say, written_in
+    from vesselrl.report.methods import methods
     from vesselrl.report.render import render_html, render_markdown
+    from vesselrl.report.summary import summary
     from vesselrl.report.words import counted
 
     recommended = verdict["recommended"]
-    tested = (
-        f"{counted(len(leaderboard), 'method')} on {counted(verdict['images'], 'test image')} of "
-        f"{counted(verdict['groups'], 'group')}"
-    )
     settings = to_jsonable_python(parameters)
     seen = {"observations": settings["rl"]["observations"]}
     trained = {
         name: specification | seen
         for name, specification in (settings["experiments"] | settings["regressors"]).items()
     }
-    document = Document(
-        title="Vessel segmentation: which method to use",
-        subtitle=f"Technical report. {tested}.",
-        sections=(
-            findings.summary(verdict, leaderboard, report),
-            background.data(samples, ingest_report, quarantine, ingest_overview),
-            findings.methods(leaderboard, choices, _specifications(evaluation), trained),
-            findings.scores(leaderboard, recommended, leaderboard_figure, report),
-            findings.paired(leaderboard, verdict, paired_figure, report),
-            background.training(learning_curves, training_infos, curves_figure),
-            trust.reward_network(
-                reward_net_report,
-                reward_net_figure,
-                reward_error_maps_figure,
-                reward_hacks_figure,
+    scores = image_scores(metrics_per_image, report.objective)
+    with written_in(report.language):
+        worst = worst_images(scores, leaderboard, recommended, list(segment_failures["id"]))
+        document = Document(
+            title=say("Vessel segmentation: which method to use"),
+            subtitle=say(
+                "Technical report. {methods} on {images} of {groups}.",
+                methods=counted(len(leaderboard), "method"),
+                images=counted(verdict["images"], "test image"),
+                groups=counted(verdict["groups"], "group"),
             ),
-            findings.gallery(gallery_figure),
-            findings.costs(leaderboard, recommended, cost_figure),
-            background.failures(segment_failures, methods_not_run),
-            background.reproduction(
-                yaml.safe_dump(settings, sort_keys=False),
-                {package: version(package) for package in PACKAGES},
-                quick=bool(parameters.get("quick")),
+            sections=(
+                summary(verdict, leaderboard, report),
+                background.data(samples, ingest_report, quarantine, ingest_overview),
+                methods(leaderboard, choices, _specifications(evaluation), trained),
+                findings.scores(leaderboard, recommended, leaderboard_figure, report),
+                findings.paired(leaderboard, verdict, paired_figure, report),
+                findings.thresholds(thresholds_figure),
+                background.training(learning_curves, training_infos, curves_figure),
+                trust.reward_network(
+                    reward_net_report,
+                    reward_net_figure,
+                    reward_error_maps_figure,
+                    reward_hacks_figure,
+                ),
+                findings.gallery(gallery_figure),
+                deployment.costs(leaderboard, costs, recommended, cost_figure),
+                failures(segment_failures, methods_not_run, len(quarantine), worst),
+                background.reproduction(
+                    yaml.safe_dump(settings, sort_keys=False),
+                    {package: version(package) for package in PACKAGES},
+                    quick=bool(parameters.get("quick")),
+                ),
             ),
-        ),
-    )
-    return render_html(document), render_markdown(document)
+            language=report.language,
+        )
+        return render_html(document), render_markdown(document)
 
 
 def _specifications(evaluation: Any) -> dict[str, dict[str, Any]]:

@@ -3,11 +3,12 @@
 from kedro.pipeline import Pipeline, node
 
 from vesselrl.pipelines.report import nodes
-from vesselrl.rl.parameters import EXPERIMENTS
+from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 
 def create_pipeline() -> Pipeline:
     """Scores per image → leaderboard → verdict → figures → the report as HTML and Markdown."""
+    trained = (*EXPERIMENTS, *REGRESSORS)
     return Pipeline(
         [
             node(
@@ -27,6 +28,33 @@ def create_pipeline() -> Pipeline:
                 ["metrics_per_image", "leaderboard", "verdict", "params:report"],
                 ["leaderboard_figure", "paired_figure", "cost_figure"],
                 name="draw_comparison",
+            ),
+            node(
+                nodes.count_costs,
+                {
+                    "choices": "choices",
+                    "segment_timing": "segment_timing",
+                    "action_scores": "action_scores",
+                    "reward_network": "reward_network",
+                    "evaluation": "params:evaluation",
+                    "parameters": "parameters",
+                    **{f"{name}_policies": f"{name}.policies" for name in trained},
+                    **{f"{name}_infos": f"{name}.training_infos" for name in trained},
+                },
+                "costs",
+                name="count_costs",
+            ),
+            node(
+                nodes.measure_thresholds,
+                ["candidates", "masks", "samples", "static_setting", "params:segmenter"],
+                "threshold_curves",
+                name="measure_thresholds",
+            ),
+            node(
+                nodes.draw_thresholds,
+                ["threshold_curves", "leaderboard", "verdict"],
+                "thresholds_figure",
+                name="draw_thresholds",
             ),
             node(
                 nodes.gather_histories,
@@ -56,8 +84,10 @@ def create_pipeline() -> Pipeline:
                             "ingest_report",
                             "quarantine",
                             "segment_failures",
+                            "metrics_per_image",
                             "leaderboard",
                             "verdict",
+                            "costs",
                             "choices",
                             "methods_not_run",
                             "learning_curves",
@@ -69,6 +99,7 @@ def create_pipeline() -> Pipeline:
                             "leaderboard_figure",
                             "paired_figure",
                             "curves_figure",
+                            "thresholds_figure",
                             "gallery_figure",
                             "cost_figure",
                             "parameters",

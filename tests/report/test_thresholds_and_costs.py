@@ -1,0 +1,107 @@
+"""Scores over thresholds, what methods cost, and which images are worst."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vesselrl.metrics.masks import mask_metrics
+from vesselrl.report.costs import method_costs
+from vesselrl.report.failures import worst_images
+from vesselrl.report.thresholds import CUTS, draw_thresholds, scores_over_cuts, threshold_curves
+from vesselrl.segmenters.levels import from_levels
+
+
+@pytest.mark.parametrize("vessels", [True, False])
+def test_scores_over_thresholds_are_those_of_the_masks_themselves(vessels: bool) -> None:
+    random = np.random.default_rng(3)
+    levels = random.integers(0, 256, (12, 9)).astype(np.uint8)
+    truth = (random.random((12, 9)) < 0.3) & vessels
+    scores = scores_over_cuts(levels, truth)
+    for number in (0, 127, 200, 254):
+        expected = mask_metrics(from_levels(levels) > CUTS[number], truth)
+        for name in ("dice", "recall", "precision"):
+            assert scores[name][number] == pytest.approx(expected[name])
+
+
+def test_threshold_curves_are_means_over_the_images_asked_for() -> None:
+    truth = np.array([[True, False]])
+    maps = {"a": [[255, 0]], "b": [[0, 255]], "c": [[0, 0]]}
+    candidates = {
+        image: lambda m=m: {"levels": np.array([m, m], np.uint8)} for image, m in maps.items()
+    }
+    masks = dict.fromkeys(maps, lambda: truth)
+    curves = threshold_curves(["a", "b"], candidates, masks, {"one": 0, "two": 1})
+    assert curves["prompt"].value_counts().to_dict() == {"one": 255, "two": 255}
+    assert curves["recall"].unique().tolist() == [0.5]
+    assert curves["dice"].unique().tolist() == [0.5]
+
+
+def test_every_method_is_marked_where_its_precision_and_recall_are() -> None:
+    curves = pd.DataFrame(
+        {"prompt": "p", "threshold": CUTS, "dice": 0.5, "recall": 1 - CUTS, "precision": CUTS}
+    )
+    board = pd.DataFrame(
+        {"method": ["u", "v"], "recall": [0.5, 0.7], "precision": [0.6, 0.4],
+         "deployable": [True, False]}
+    )  # fmt: skip
+    figure = draw_thresholds(curves, board, "u")
+    marks = [line for line in figure.axes[1].lines if line.get_marker() == "o"]
+    assert [(*line.get_xdata(), *line.get_ydata()) for line in marks] == [(0.5, 0.6), (0.7, 0.4)]
+    assert [text.get_text() for text in figure.axes[1].texts] == ["1", "2"]
+    assert {"u", "v", "p"} <= {text.get_text() for text in figure.legends[0].get_texts()}
+
+
+def costs_of(kind: str, **columns: object) -> pd.Series:
+    choices = pd.DataFrame(
+        {"method": "m", "seed": [1, 2], "image": "a", "segmenter_calls": 2.0, "seconds": [0.5, 0.7]}
+        | columns
+    )
+    timing = pd.DataFrame({"id": ["a"], "seconds": [1.1], "calls": [11]})
+    network = pd.DataFrame({"id": ["a"], "opinion_seconds": [0.1], "judging_seconds": [0.2]})
+    settings = {"segmenter": {"kind": "ridge"}, "actions": {"thresholds": [0.5]}, "reward": {}}
+    table = method_costs(
+        choices, timing, network, {"m": {"kind": kind}}, {}, {}, network_parameters=7,
+        settings=settings,
+    )  # fmt: skip
+    return table.iloc[0]
+
+
+def test_time_is_split_into_segmenter_network_and_the_rest() -> None:
+    costs = costs_of("best_of_n")
+    assert costs["seconds"] == pytest.approx(0.6)
+    assert costs["segmenter_seconds"] == pytest.approx(0.2)
+    assert costs["network_seconds"] == pytest.approx(0.3)
+    assert costs["other_seconds"] == pytest.approx(0.1)
+    assert (costs["parameters"], costs["files"]) == (7, "best_reward_net.pth")
+
+
+def test_what_was_not_measured_apart_stays_unknown() -> None:
+    costs = costs_of("best_of_one")
+    assert np.isnan(costs["network_seconds"])
+    assert np.isnan(costs["training_seconds"])
+    assert costs["other_seconds"] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("kind", ["imported", "policy"])
+def test_nothing_is_claimed_of_a_method_that_was_made_elsewhere(kind: str) -> None:
+    costs = costs_of(kind, segmenter_calls=np.nan, seconds=np.nan)
+    unknown = [
+        "segmenter_calls", "encoder_passes", "seconds", "segmenter_seconds", "network_seconds",
+        "other_seconds", "parameters", "training_seconds", "configuration_lines",
+    ]  # fmt: skip
+    assert costs[unknown].isna().all()
+    assert costs["files"] == costs["reward_network"] == ""
+
+
+def test_worst_images_tell_the_best_method_and_whether_the_segmenter_failed() -> None:
+    index = pd.MultiIndex.from_product(
+        [["u", "v", "oracle"], ["a", "b"]], names=["method", "image"]
+    )
+    scores = pd.DataFrame(
+        {"group": "g", "dice": [0.2, 0.6, 0.5, 0.1, 0.9, 0.9], "recall": 0.5}, index=index
+    )
+    board = pd.DataFrame({"method": ["u", "v", "oracle"], "deployable": [True, True, False]})
+    rows = worst_images(scores, board, "u", failed=["a"]).rows
+    assert [row[0] for row in rows] == ["a (segmenter failed)", "b"]
+    assert [row[2] for row in rows] == ["0.200", "0.600"]
+    assert [row[-1] for row in rows] == ["0.500 (v)", "0.600 (u)"]
