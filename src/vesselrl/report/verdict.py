@@ -44,15 +44,17 @@ def verdict(
 
     Returns:
         JSON-like: recommended, best, sentence, rule, objective, baseline, images, groups;
-        not_worse (methods); gain (difference, low, high, p: objective of the recommended minus the
-        baseline's); compared_with_best (rows method, difference, low, high, p: objective of
-        the best minus the method's; effect_size, rank-biserial; detectable, the smallest true
-        difference that would be found with probability `POWER` at the strictest of Holm's levels,
-        None where none could); smallest_effect (the median of what is detectable, None without
-        rivals or where nothing is); warnings (method → sentence, see `suspicions`); targets (rows
-        metric, target, mean, low, high, status);
-        reinforcement_learning (ranking, best, rival, difference, low, high, p (Holm-corrected over
-        all pairs of a policy and a method without), gain, sentence; None without such methods);
+        not_worse (methods); warnings (method → sentence, see `suspicions`);
+        compared_with_best (a row for each other method: method, difference in the objective, best
+        minus method, low, high, p (Holm-corrected), effect_size (rank-biserial), detectable (the
+        smallest true difference that would be found with probability `POWER` at the strictest of
+        Holm's levels, None where none could)); smallest_effect (the median of what is detectable,
+        None without rivals or where nothing is);
+        gain (the same, recommended minus baseline, p as it is); targets (rows metric, target, mean,
+        low, high, status);
+        reinforcement_learning (ranking, best, rival, the same for best minus rival, p
+        Holm-corrected over all pairs of a policy and a method without, gain, sentence; None without
+        such methods);
         room (what the oracle adds to the baseline's objective; None without an oracle);
         foretold (method, rival, gain, room: what the best regressor and what the oracle add to the
         best static setting's objective; None without the three).
