@@ -72,7 +72,7 @@ def test_a_message_without_translation_stays_english() -> None:
 def test_counts_and_lists_follow_the_language() -> None:
     with written_in("zh"):
         assert counted(1, "image") == "1 幅图像"
-        assert listed(["a", "b", "c"]) == "a、b 和 c"
+        assert listed(["a", "b", "c"]) == "a、b和c"
     assert listed(["a", "b", "c"]) == "a, b and c"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vesselrl.report.document import Block, Callout, Paragraph, Picture, Section, Table
-from vesselrl.report.language import mark, say, say_stored
+from vesselrl.report.language import mark, say, say_stored, sentences
 from vesselrl.report.tables import yes
 from vesselrl.report.words import NOTHING, decimal, listed, signed_points
 from vesselrl.reward.names import AGAINST_TRUTH, NETWORK, hack_name, rival_name
@@ -52,13 +52,15 @@ def reward_network(card: Card, figure: bytes, error_maps: bytes, hacks: bytes) -
     if not card:
         missing = Paragraph(say("There is no report card of the reward network."))
         return Section("reward_network", title, (missing,))
-    judged = (
-        say("The reward network is fit to train a policy. {reason}", reason=_reason(card))
+    judged = say(
+        "The reward network is fit to train a policy."
         if card["fit"]
-        else say("The reward network is not fit to train a policy. {reason}", reason=_reason(card))
+        else "The reward network is not fit to train a policy."
     )
     blocks: list[Block] = [
-        Callout(judged, "note" if card["fit"] else "warning"),
+        Callout(
+            sentences(judged, say_stored(card["reason"])), "note" if card["fit"] else "warning"
+        ),
         _measures(card),
         Picture(
             figure,
@@ -99,10 +101,6 @@ def reward_network(card: Card, figure: bytes, error_maps: bytes, hacks: bytes) -
         ),
     ]
     return Section("reward_network", title, tuple(blocks))
-
-
-def _reason(card: Card) -> str:
-    return say_stored(str(card["reason"]))
 
 
 def _measures(card: Card) -> Table:
