@@ -3,6 +3,7 @@
 import inspect
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
@@ -164,3 +165,28 @@ def test_tables_figures_and_pages_of_the_reports_can_be_shown(catalog):
     for name, dataset in reports.items():
         kind = (suffixes | {".html": HtmlDataset}).get(place(dataset).suffix)
         assert kind is None or isinstance(dataset, kind), name
+
+
+@pytest.mark.parametrize(
+    ("name", "unknown"),
+    [
+        (
+            "metrics_per_image",
+            ["segmenter_calls", "seconds", "thin_recall", "thick_recall", "thin_share"],
+        ),
+        ("choices", ["threshold", "segmenter_calls", "seconds"]),
+        (
+            "costs",
+            [
+                "segmenter_calls", "encoder_passes", "seconds", "segmenter_seconds",
+                "network_seconds", "other_seconds", "parameters", "training_seconds",
+                "configuration_lines",
+            ],
+        ),
+        ("leaderboard", ["segmenter_calls", "seconds", "thin_recall", "difference_p"]),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_not_known_come_back_as_numbers(catalog, name, unknown):
+    rows = [{"method": "m", "image": "i"} | dict.fromkeys(unknown, v) for v in (1.5, float("nan"))]
+    catalog.save(name, pd.DataFrame(rows))
+    assert all(kind.kind == "f" for kind in catalog.load(name)[unknown].dtypes)

@@ -49,6 +49,7 @@ def create_pipeline() -> Pipeline:
                 ["candidates", "masks", "samples", "static_setting", "params:segmenter"],
                 "threshold_curves",
                 name="measure_thresholds",
+                tags="early",
             ),
             node(
                 nodes.draw_thresholds,
