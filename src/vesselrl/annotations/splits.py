@@ -9,7 +9,7 @@ from vesselrl.annotations.assignment import SPLITS, hashed
 from vesselrl.annotations.folder import normalised
 from vesselrl.annotations.parameters import SplitFractions, SplitLimits
 from vesselrl.annotations.pseudonyms import Pseudonyms
-from vesselrl.errors import VesselrlError
+from vesselrl.errors import VesselrlError, first_few
 
 # From which difference on a share is worth a warning.
 _WORTH_A_WARNING = 0.1
@@ -53,8 +53,8 @@ def group_files(
         )
     elif alone:
         warnings.append(
-            f"{source} tells no group for {len(alone)} of {len(files)} images ({_some(alone)}): "
-            "each of them is its own group."
+            f"{source} tells no group for {len(alone)} of {len(files)} images "
+            f"({first_few(alone)}): each of them is its own group."
         )
     return {file: known.get(file, file) for file in files}, warnings
 
@@ -99,8 +99,8 @@ def obey_splits_file(given: Any, groups: Mapping[str, str]) -> tuple[dict[str, s
     warnings = []
     if missing:
         warnings.append(
-            f"splits.json does not name {len(missing)} accepted images ({_some(missing)}): they "
-            "are left out; add them to use them."
+            f"splits.json does not name {len(missing)} accepted images "
+            f"({first_few(missing)}): they are left out; add them to use them."
         )
     return {file: known[file] for file in groups if file in known}, warnings
 
@@ -174,8 +174,3 @@ def _names_to_text(given: Any, file: str, what: str) -> dict[str, str]:
             f'{{"x.png": "{"train" if what == "splits" else "patient 1"}"}}; correct or remove it.'
         )
     return {normalised(name): str(value) for name, value in given.items()}
-
-
-def _some(files: list[str]) -> str:
-    """The first few of many names."""
-    return ", ".join(files[:3]) + (", …" if len(files) > 3 else "")

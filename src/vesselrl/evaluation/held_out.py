@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vesselrl.errors import VesselrlError
+from vesselrl.errors import VesselrlError, first_few
 from vesselrl.samples import ids_of
 
 
@@ -27,8 +27,8 @@ def held_out(samples: Any) -> list[str]:
         groups = sorted(set(leaking["group"].astype(str)))
         raise VesselrlError(
             "Methods are not compared: test images share their group with images of "
-            f"{' and '.join(sorted(set(leaking['split'])))} ({', '.join(groups[:3])}"
-            f"{', …' if len(groups) > len(groups[:3]) else ''}; {len(groups)} in all). samples.csv "
+            f"{' and '.join(sorted(set(leaking['split'])))} ({first_few(groups)}; "
+            f"{len(groups)} in all). samples.csv "
             "is not as ingest made it: delete it and run again."
         )
     return test

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.parameters import TRAINED, Method
+from vesselrl.metrics.masks import objective_of
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.actions import ActionSet, Rules, State
 from vesselrl.rl.observations import feature_function, mask_features
@@ -137,7 +138,7 @@ def _best_of_one(
         opinions = case.network.opinions(case.image, case.probabilities[prompt])
         masks = [actions.setting_mask(case.probabilities, actions.settings[n]) for n in of_prompt]
         scores = case.network.scores(np.stack(masks), opinions)
-        return of_prompt[int(np.mean([scores[name] for name in objective], axis=0).argmax())]
+        return of_prompt[int(objective_of(scores, objective).argmax())]
 
     return choose
 

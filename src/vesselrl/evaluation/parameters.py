@@ -11,6 +11,11 @@ TRAINED = {"policy": EXPERIMENTS, "regressor": REGRESSORS}
 """Kind → the names under which its policies are trained."""
 FILES = {"imported": "imported_results", "policy": "finished_policies"}
 """Kind of the methods that may have a ``path`` → the dataset that reads what is there."""
+NETWORK_SECONDS = {
+    "best_of_n": ("opinion_seconds", "judging_seconds"),
+    "posterior": ("opinion_seconds",),
+}
+"""Kind that uses scores which the reward network gave before → which of their times it costs."""
 GIVEN_POLICY = "given_policy"
 """The method that ``--params model_path=…`` adds: a policy with that path."""
 

@@ -10,6 +10,9 @@ mask has no regions. Scores of a part of the truth (thin, thick) are NaN where t
 part: nothing was there to be found, so such an image says nothing and is left out of means.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -98,6 +101,20 @@ def scores_of_sizes(
         "recall": ratio(both, in_truth),
         "precision": ratio(both, in_prediction),
     }
+
+
+def objective_of(scores: Mapping[str, Any], objective: Sequence[str], prefix: str = "") -> Any:
+    """What masks are worth: the mean of some of their scores.
+
+    Args:
+        scores: name → a float, or float64 (N,) of N masks.
+        objective: names of the scores that count.
+        prefix: what stands before these names in `scores`.
+
+    Returns:
+        A float64, or float64 (N,).
+    """
+    return np.mean([scores[prefix + name] for name in objective], axis=0)
 
 
 def cldice(prediction: Geometry, truth: Geometry) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vesselrl.errors import VesselrlError
+from vesselrl.errors import VesselrlError, first_few
 from vesselrl.metrics.statistics import group_bootstrap_mean, holm, paired_difference
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.words import counted
@@ -57,9 +57,8 @@ def image_scores(metrics_per_image: pd.DataFrame, objective: tuple[str, ...]) ->
         if missing:
             raise VesselrlError(
                 f"Method ‘{method}’ (seed {seed}) has no scores for {len(missing)} of "
-                f"{len(images)} images ({', '.join(map(str, missing[:3]))}"
-                f"{', …' * (len(missing) > 3)}); methods are compared on the same images only. "
-                "Run: kedro run --pipeline evaluation"
+                f"{len(images)} images ({first_few(missing)}); methods are compared on the "
+                "same images only. Run: kedro run --pipeline evaluation"
             )
     means = scores.groupby(["method", "image"], sort=True)[list(SCORES)].mean()
     means.insert(0, "group", scores.groupby(["method", "image"], sort=True)["group"].first())

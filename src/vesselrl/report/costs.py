@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from vesselrl.evaluation.parameters import NETWORK_SECONDS, TRAINED
+
 if TYPE_CHECKING:
     from vesselrl.rl.policy import Policy
 
@@ -41,14 +43,8 @@ GROUPS = {
     "regressor": ("segmenter", "actions", "regressors"),
 }
 """Kind → the groups of parameters that make it; of experiments and regressors its own entry."""
-WITH_POLICY = ("policy", "regressor")
 IN_USE, IN_TRAINING, NOT_NEEDED = "use", "training", "no"
 """Where a method needs the reward network."""
-MEASURED_NETWORK = {
-    "best_of_n": ("opinion_seconds", "judging_seconds"),
-    "posterior": ("opinion_seconds",),
-}
-"""Kind → the columns whose sum is the time of the reward network, where that was measured."""
 
 
 def method_costs(
@@ -89,7 +85,7 @@ def method_costs(
         specification = specifications.get(str(method), {})
         kind, name = specification.get("kind", ""), str(specification.get("experiment"))
         policy = next(iter(policies.get(name, {}).values()), None)
-        if kind in WITH_POLICY and policy is None:
+        if kind in TRAINED and policy is None:
             kind = ""  # trained elsewhere: nothing is known of it
         needed = _reward_network(kind, policy, _trained_by(settings, name))
         means = of_method.groupby("image").mean(numeric_only=True).mean()
@@ -140,8 +136,8 @@ def _encoder_passes(kind: str, policy: "Policy | None", calls: float) -> float:
 
 
 def _network_seconds(kind: str, needed: str, means: "pd.Series[Any]") -> float:
-    if kind in MEASURED_NETWORK:
-        return float(means[list(MEASURED_NETWORK[kind])].sum())
+    if kind in NETWORK_SECONDS:
+        return float(means[list(NETWORK_SECONDS[kind])].sum())
     return 0.0 if needed in (NOT_NEEDED, IN_TRAINING) else np.nan
 
 

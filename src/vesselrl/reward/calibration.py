@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from vesselrl.metrics.masks import Scores, scores_of_sizes
+from vesselrl.metrics.masks import Scores, objective_of, scores_of_sizes
 from vesselrl.reward.closed_form import Probability
 
 TINY = 1e-12  # scores that vary less than this do not vary
@@ -125,7 +125,7 @@ def _expected(image: Evidence, q: npt.NDArray[np.float64]) -> dict[str, Scores]:
 
 
 def _centred(scores: dict[str, Scores], objective: Sequence[str]) -> Scores:
-    value = np.mean([scores[key] for key in objective], axis=0)
+    value = objective_of(scores, objective)
     centred: Scores = value - value.mean()
     return centred
 

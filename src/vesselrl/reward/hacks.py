@@ -31,6 +31,7 @@ from skimage.feature import canny
 from skimage.morphology import disk, skeletonize
 from torch import Tensor
 
+from vesselrl.metrics.masks import objective_of
 from vesselrl.reward.closed_form import Probability
 from vesselrl.reward.network import RewardNetwork, grey
 from vesselrl.rl.actions import default_mask
@@ -110,10 +111,7 @@ def hack_rows(
     pairs = hack_pairs(scene, default_prompt, other_truth, objective)
     masks = np.stack([mask for pair in pairs.values() for mask in pair])
     judged = scene.predicted_scores(masks), scene.true_scores(masks)
-    predicted, true = (
-        np.mean([scores[name] for name in objective], axis=0).reshape(-1, 2).tolist()
-        for scores in judged
-    )
+    predicted, true = (objective_of(scores, objective).reshape(-1, 2).tolist() for scores in judged)
     rises, rises_in_truth = (
         np.sign(np.diff(scores["dice"].reshape(-1, 2))[:, 0]) for scores in judged
     )

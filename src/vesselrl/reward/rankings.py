@@ -1,12 +1,12 @@
 """Masks of one validation image with their true scores: what the network has to predict."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from vesselrl.metrics.masks import Scores
+from vesselrl.metrics.masks import Scores, objective_of
 from vesselrl.reward.batches import Example, Loader
 from vesselrl.reward.calibration import Evidence, Line, PlattScaling
 from vesselrl.reward.closed_form import Probability, expected_scores
@@ -51,12 +51,11 @@ def ranking_tau(
     network: RewardNetwork, validation: Iterable[Loader], objective: Sequence[str]
 ) -> float:
     """`within_image_tau` of the objective on validation images; one is in memory at a time."""
-
-    def mean(scores: Mapping[str, Scores]) -> Scores:
-        return np.mean([scores[key] for key in objective], axis=0)
-
     rankings = (Ranking.of(load()) for load in validation)
-    return within_image_tau((mean(r.raw_scores(network)), mean(r.true)) for r in rankings)
+    return within_image_tau(
+        (objective_of(r.raw_scores(network), objective), objective_of(r.true, objective))
+        for r in rankings
+    )
 
 
 def calibrate(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau, spearmanr
 
-from vesselrl.metrics.masks import Scores
+from vesselrl.metrics.masks import Scores, objective_of
 from vesselrl.reward.calibration import Line
 from vesselrl.reward.names import AGAINST_TRUTH, hack_name
 from vesselrl.reward.parameters import FitnessParameters
@@ -45,7 +45,10 @@ def report_card(images: Sequence[ImageScores], objective: Sequence[str]) -> dict
         np.concatenate([image[key] for image in images])
         for key in ("true_dice", "predicted_dice", "raw_dice", "disagreement")
     )
-    paid = [(_mean(image, "raw", objective), _mean(image, "true", objective)) for image in images]
+    paid = [
+        (objective_of(image, objective, "raw_"), objective_of(image, objective, "true_"))
+        for image in images
+    ]
     return {
         **agreement([(image["raw_dice"], image["true_dice"]) for image in images]),
         "mae": float(np.abs(predicted - true).mean()),
@@ -183,11 +186,6 @@ def fitness(
             )
         )
     return {"fit": bool(ordered and not deceiving), "reason": " ".join(sentences)}
-
-
-def _mean(image: ImageScores, source: str, objective: Sequence[str]) -> Scores:
-    mean: Scores = np.mean([image[f"{source}_{key}"] for key in objective], axis=0)
-    return mean
 
 
 def _spearman(a: Scores, b: Scores) -> float | None:

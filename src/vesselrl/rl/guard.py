@@ -60,11 +60,10 @@ class GoldGuard:
             self._validation.of(sample, state)
             for sample, state in greedy_states(policy, self._validation).items()
         ]
-        objective = self._validation.objective_of
         row = {
             "val_dice": float(np.mean([outcome.true["dice"] for outcome in found])),
-            "val_gold": float(np.mean([objective(outcome.true) for outcome in found])),
-            "val_proxy": float(np.mean([objective(outcome.predicted) for outcome in found])),
+            "val_gold": float(np.mean([outcome.gold for outcome in found])),
+            "val_proxy": float(np.mean([outcome.proxy for outcome in found])),
         }
         model.history[-1].update(row)
         for tag, column in TAGS.items():

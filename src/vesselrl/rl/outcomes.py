@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vesselrl.metrics.masks import objective_of
 from vesselrl.rl.actions import Rules, State
 from vesselrl.rl.observations import FeatureFunction, Features, image_features, mask_features
 from vesselrl.rl.operations import Mask, Probability
@@ -68,10 +69,6 @@ class Outcomes:
         self.of = cache(self._of)
         self._operated = lru_cache(MASKS)(self._operate)
 
-    def objective_of(self, scores: Scores) -> float:
-        """The mean of the objective's scores."""
-        return sum(scores[name] for name in self.objective) / len(self.objective)
-
     def mask_features(self, sample: str, state: State) -> Features:
         """The features of the mask that a state stands for, see `Outcome`."""
         return self.of(sample, state).features
@@ -88,8 +85,8 @@ class Outcomes:
         return Outcome(
             true,
             predicted,
-            self.objective_of(true),
-            self.objective_of(predicted),
+            float(objective_of(true, self.objective)),
+            float(objective_of(predicted, self.objective)),
             mask_features(mask, probability) if self.rules.length > 1 else NO_FEATURES,
         )
 

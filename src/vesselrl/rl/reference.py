@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import Env, spaces
 
-from vesselrl.metrics.masks import overlap_scores
+from vesselrl.metrics.masks import objective_of, overlap_scores
 from vesselrl.reward.network import RewardNetwork, mean_candidate
 from vesselrl.rl.actions import Rules, State
 from vesselrl.rl.observations import (
@@ -137,7 +137,7 @@ class SegmentationEnv(Env[Features, Any]):
         self._ask(self._rules.prompts_used(state))
         self._mask, self._probability = self._rules.answer(self._maps, state)
         scores = self._true() if self._paid_by == "ground_truth" else self._predicted()
-        self._worth = self._mean(scores)
+        self._worth = objective_of(scores, self._objective)
 
     def _observe(self) -> Features:
         return self._observer(
@@ -153,9 +153,6 @@ class SegmentationEnv(Env[Features, Any]):
             self._opinions = self._network.opinions(self._image, mean_candidate(self._maps))
         return _first(self._network.scores(self._mask[None], self._opinions))
 
-    def _mean(self, scores: Mapping[str, float]) -> float:
-        return sum(scores[name] for name in self._objective) / len(self._objective)
-
     def _result(self) -> dict[str, Any]:
         true, predicted = self._true(), self._predicted()
         return {
@@ -164,8 +161,8 @@ class SegmentationEnv(Env[Features, Any]):
             "state": self._state,
             "gt_dice": true["dice"],
             "reward_net_score": predicted["dice"],
-            "gold": self._mean(true),
-            "proxy": self._mean(predicted),
+            "gold": objective_of(true, self._objective),
+            "proxy": objective_of(predicted, self._objective),
         }
 
 

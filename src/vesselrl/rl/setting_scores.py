@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vesselrl.metrics.masks import Scores
+from vesselrl.metrics.masks import Scores, objective_of
 from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.parameters import Judge
 from vesselrl.rl.scenes import Scene
@@ -27,6 +27,6 @@ def setting_scores(scene: Scene, actions: ActionSet) -> dict[str, Scores]:
 
 def objective_by(judge: Judge, scores: Mapping[str, Scores], objective: Sequence[str]) -> Scores:
     """The mean of the objective's scores in a judge's eyes, float64 (A,)."""
-    by = "true" if judge == "ground_truth" else "predicted"
-    mean: Scores = np.mean([scores[f"{by}_{name}"] for name in objective], axis=0)
-    return mean
+    by = "true_" if judge == "ground_truth" else "predicted_"
+    worth: Scores = objective_of(scores, objective, by)
+    return worth

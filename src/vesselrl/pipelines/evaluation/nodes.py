@@ -6,7 +6,8 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from vesselrl.evaluation.parameters import EvaluationParameters
+from vesselrl.errors import first_few
+from vesselrl.evaluation.parameters import NETWORK_SECONDS, EvaluationParameters
 from vesselrl.progress import with_progress
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.samples import ids_of
@@ -170,12 +171,8 @@ def decide(
     for name, method in evaluation.methods.items():
         own = policies.get(method.experiment or "", {})
         own = {seed: finished_policies[name]} if name in finished_policies else own
-        missing = [
-            sample
-            for sample in test
-            if method.kind == "imported" and f"{name}/{sample}" not in imported_masks
-        ]
-        if missing:
+        missing = [sample for sample in test if f"{name}/{sample}" not in imported_masks]
+        if method.kind == "imported" and missing:
             not_run.append({"method": name, "command": _complete(name, missing, len(test))})
             logger.warning("Method ‘%s’ is left out: %s", name, not_run[-1]["command"])
             continue
@@ -195,10 +192,9 @@ def decide(
             network=judge,
         )
         a_call = float(stored["seconds"]) / len(stored["prompts"])
-        opinion, judging = (float(scores[f"{part}_seconds"]) for part in ("opinion", "judging"))
-        network = {"best_of_n": opinion + judging, "posterior": opinion}
         for name, by_seed in methods.items():
-            needs = network.get(evaluation.methods[name].kind, 0.0)
+            parts = NETWORK_SECONDS.get(evaluation.methods[name].kind, ())
+            needs = sum(float(scores[part]) for part in parts)
             for number, choose in by_seed.items():
                 prefix = name if number == next(iter(by_seed)) else f"{name}/seeds/{number}"
                 row = _decision_row(case, choose, action_set, a_call, needs)
@@ -208,10 +204,9 @@ def decide(
 
 def _complete(name: str, missing: list[str], images: int) -> str:
     """What to do about missing masks: methods are compared on the same images only."""
-    more = ", …" if len(missing) > len(missing[:3]) else ""
     return (
         f"add the masks of {len(missing)} of {images} test images "
-        f"({', '.join(missing[:3])}{more}) where evaluation.methods.{name}.path says"
+        f"({first_few(missing)}) where evaluation.methods.{name}.path says"
     )
 
 
