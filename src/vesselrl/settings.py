@@ -1,11 +1,13 @@
 """Project settings that Kedro reads; see https://docs.kedro.org/en/stable/configure/."""
 
+from vesselrl.config_loader import ConfigLoader
 from vesselrl.hooks import ParameterHooks, ProvenanceHooks, RunLogHooks
 
 # The log file opens first, so that what the provenance hook runs beforehand is logged too
 # (pluggy calls the hook registered last first).
 HOOKS = (ProvenanceHooks(), RunLogHooks(), ParameterHooks())
 
+CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

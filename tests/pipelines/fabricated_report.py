@@ -21,7 +21,7 @@ from vesselrl.rl.actions import ActionSet, Rules
 from vesselrl.rl.observations import Observer
 from vesselrl.rl.parameters import REGRESSORS
 from vesselrl.rl.policy import Policy
-from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.segmenters.parameters import FilterParameters
 
 SIZE, IMAGES, GROUPS = 96, 24, 12
 METHODS: dict[str, dict[str, Any]] = {
@@ -55,7 +55,7 @@ REWARD_SCORES = {
     "mae": 0.041, "mae_raw": 0.08, "n_images": 20,
 }  # fmt: skip
 PROMPT = {"scales": [1.0], "fraction": 0.1, "min_size": 0}
-SEGMENTER = SegmenterParameters(
+SEGMENTER = FilterParameters(
     kind="ridge", default_prompt="thin", max_side=96, prompts={"thin": PROMPT, "main": PROMPT}
 )
 ACTIONS = ActionSet(("thin", "main"), 0, (0.5,), {})

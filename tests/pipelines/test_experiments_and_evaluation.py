@@ -35,7 +35,7 @@ from vesselrl.rl.parameters import (
 )
 from vesselrl.rl.run_folder import RunFolder
 from vesselrl.segmenters.levels import to_levels
-from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.segmenters.parameters import FilterParameters
 
 SIZE = 48
 SPLITS = ["train"] * 4 + ["val"] * 2 + ["test"] * 3
@@ -53,7 +53,7 @@ SAMPLES = pd.DataFrame(
 )
 TEST = list(SAMPLES.loc[SAMPLES["split"] == "test", "id"])
 PROMPT = {"scales": [2], "fraction": 0.1, "min_size": 0}
-SEGMENTER = SegmenterParameters(
+SEGMENTER = FilterParameters(
     kind="ridge", default_prompt="thick", max_side=320, prompts={"good": PROMPT, "thick": PROMPT}
 )
 ACTIONS = ActionParameters(

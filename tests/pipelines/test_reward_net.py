@@ -25,7 +25,7 @@ from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.rl.scenes import Scene
 from vesselrl.segmenters.levels import from_levels, to_levels
-from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.segmenters.parameters import FilterParameters
 
 SIZE = 80
 SPLITS = {"a": "train", "b": "train", "c": "train", "d": "val", "e": "val", "f": "test"}
@@ -46,7 +46,7 @@ REWARD = RewardParameters(
     fitness={"tau": 0.3, "hacks_right": 0.75},
 )  # fmt: skip
 PROMPT = {"scales": [2], "fraction": 0.1, "min_size": 0}
-SEGMENTER = SegmenterParameters(
+SEGMENTER = FilterParameters(
     kind="ridge", default_prompt="good", max_side=320, prompts={"good": PROMPT, "thick": PROMPT}
 )
 ACTIONS = ActionParameters(

@@ -11,9 +11,9 @@ from kedro_datasets.partitions import PartitionedDataset
 from vesselrl.datasets.npz import NpzDataset
 from vesselrl.pipelines.segment import create_pipeline
 from vesselrl.segmenters import base
-from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.segmenters.parameters import FilterParameters
 
-PARAMETERS = SegmenterParameters(
+PARAMETERS = FilterParameters(
     kind="ridge",
     default_prompt="all",
     max_side=320,

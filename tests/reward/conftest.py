@@ -12,7 +12,7 @@ from vesselrl.reward.parameters import (
     TrainingParameters,
 )
 from vesselrl.segmenters.levels import to_levels
-from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.segmenters.parameters import FilterParameters
 
 SIZE = 96
 
@@ -77,7 +77,7 @@ def reward_parameters():
         scalar=ScalarParameters(
             side=32, channels=[4, 8, 8, 8], batch=8, iterations=5, learning_rate=0.01
         ),
-        unseen_segmenter=SegmenterParameters(
+        unseen_segmenter=FilterParameters(
             kind="tophat",
             default_prompt="vessels",
             max_side=SIZE,

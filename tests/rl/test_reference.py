@@ -23,7 +23,7 @@ from vesselrl.rl.reference import SegmentationEnv
 from vesselrl.rl.scenes import SceneLoader
 from vesselrl.segmenters.base import build_segmenter
 from vesselrl.segmenters.candidates import make_candidates
-from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.segmenters.parameters import FilterParameters
 
 EXPERIMENTS = [("prompts", 3), ("operations", 5), ("setting", 1)]
 JUDGES = ["ground_truth", "reward_network"]
@@ -50,7 +50,7 @@ class CountingSegmenter:
     """The ridge segmenter; it notes what it is asked and fails on black images."""
 
     def __init__(self):
-        parameters = SegmenterParameters(
+        parameters = FilterParameters(
             kind="ridge", default_prompt="default", max_side=SIZE, prompts=PROMPTS
         )
         self._ridge = build_segmenter(parameters)

@@ -9,11 +9,11 @@ from scipy import ndimage
 from vesselrl.errors import VesselrlError
 from vesselrl.metrics.masks import overlap_scores
 from vesselrl.segmenters.base import build_segmenter
-from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.segmenters.parameters import FilterParameters
 
 CONF = Path(__file__).parents[2] / "conf" / "base" / "parameters_segment.yml"
 SETTINGS = yaml.safe_load(CONF.read_text(encoding="utf-8"))["segmenter"]
-PARAMETERS = SegmenterParameters(**SETTINGS)
+PARAMETERS = FilterParameters(**SETTINGS)
 PROMPTS = list(PARAMETERS.prompts)
 
 
@@ -115,4 +115,4 @@ def test_an_unknown_prompt_is_refused_with_the_known_ones(segmenter, image):
 
 def test_a_default_prompt_that_is_none_of_the_prompts_is_refused():
     with pytest.raises(ValidationError, match=r"'liver'.*coronary arteries"):
-        SegmenterParameters(**{**SETTINGS, "default_prompt": "liver"})
+        FilterParameters(**{**SETTINGS, "default_prompt": "liver"})

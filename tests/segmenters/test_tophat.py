@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from vesselrl.metrics.masks import overlap_scores
 from vesselrl.segmenters.base import build_segmenter
-from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.segmenters.parameters import FilterParameters
 from vesselrl.segmenters.tophat import TophatSegmenter
 
 SETTINGS = {
@@ -17,7 +17,7 @@ SETTINGS = {
         "every vessel": {"scales": [5, 9], "fraction": 0.11, "min_size": 100},
     },
 }
-PARAMETERS = SegmenterParameters(**SETTINGS)
+PARAMETERS = FilterParameters(**SETTINGS)
 PROMPTS = list(PARAMETERS.prompts)
 
 
@@ -103,4 +103,4 @@ def test_an_image_of_one_grey_has_no_vessels(segmenter, shape, value):
 )
 def test_settings_that_cannot_be_used_are_named(change, named):
     with pytest.raises(ValidationError, match=named):
-        SegmenterParameters(**{**SETTINGS, **change})
+        FilterParameters(**{**SETTINGS, **change})

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from vesselrl.parameters import ParameterModel
 from vesselrl.segmenters.parameters import SegmenterParameters
@@ -83,5 +83,5 @@ class RewardParameters(ParameterModel):
     examples: ExampleParameters
     training: TrainingParameters
     scalar: ScalarParameters
-    unseen_segmenter: SegmenterParameters
+    unseen_segmenter: SerializeAsAny[SegmenterParameters]
     fitness: FitnessParameters

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,5 +40,5 @@ _CLASSES = {
 def build_segmenter(parameters: SegmenterParameters) -> Segmenter:
     """The segmenter of ``parameters.kind``, made from all of the parameters."""
     module, name = _CLASSES[parameters.kind].split(":")
-    make: Callable[[SegmenterParameters], Segmenter] = getattr(import_module(module), name)
+    make: Callable[[Any], Segmenter] = getattr(import_module(module), name)
     return make(parameters)

@@ -14,7 +14,7 @@ from scipy import ndimage
 from skimage.transform import resize
 
 from vesselrl.errors import VesselrlError
-from vesselrl.segmenters.parameters import FilterPrompt, SegmenterParameters
+from vesselrl.segmenters.parameters import FilterParameters, FilterPrompt
 
 Image = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.float32]
@@ -39,7 +39,7 @@ STEEPNESS = 3.0
 class FilterSegmenter(ABC):
     """A filter at several scales; the responses are shared between prompts."""
 
-    def __init__(self, parameters: SegmenterParameters) -> None:
+    def __init__(self, parameters: FilterParameters) -> None:
         self._prompts = parameters.prompts
         self._max_side = parameters.max_side
 

@@ -1,8 +1,9 @@
 """Parameters of the segmenter (``conf/base/parameters_segment.yml``)."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from vesselrl.parameters import ParameterModel
 
@@ -26,18 +27,51 @@ class FilterPrompt(ParameterModel):
 
 
 class SegmenterParameters(ParameterModel):
-    """The group ``segmenter``."""
+    """The group ``segmenter``: what every kind has.
 
-    kind: Literal["ridge", "tophat"]
+    What is validated as this model becomes the model of its ``kind`` (``MODELS``); code makes that
+    one itself. A field of this type is written ``SerializeAsAny[SegmenterParameters]``, else
+    pydantic would leave out of its dump what the kind adds.
+    """
+
+    kind: str
     default_prompt: str = Field(description="the prompt of a user who chooses nothing")
-    max_side: int = Field(ge=32, description="longer images are reduced to this side, in pixels")
-    prompts: dict[str, FilterPrompt] = Field(min_length=1, description="in the order of the maps")
+    prompts: Mapping[str, ParameterModel] = Field(
+        min_length=1, description="name → what is asked, in the order of the maps"
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_the_model_of_its_kind(
+        cls, values: Any, validate: ModelWrapValidatorHandler[Self]
+    ) -> Any:
+        if cls is not SegmenterParameters or not isinstance(values, Mapping):
+            return validate(values)
+        kind = values.get("kind")
+        if kind not in MODELS:
+            raise ValueError(f"kind is {kind!r}; expected one of {', '.join(MODELS)}")
+        return MODELS[kind].model_validate(values)
 
     @model_validator(mode="after")
-    def _default_is_a_prompt(self) -> "SegmenterParameters":
+    def _default_is_a_prompt(self) -> Self:
         if self.default_prompt not in self.prompts:
             raise ValueError(
                 f"default_prompt is '{self.default_prompt}', which is not among the prompts: "
                 f"{', '.join(self.prompts)}"
             )
         return self
+
+
+class FilterParameters(SegmenterParameters):
+    """Of the segmenters made of filters."""
+
+    kind: Literal["ridge", "tophat"]
+    max_side: int = Field(ge=32, description="longer images are reduced to this side, in pixels")
+    prompts: dict[str, FilterPrompt] = Field(min_length=1)
+
+
+MODELS: dict[Any, type[SegmenterParameters]] = {
+    "ridge": FilterParameters,
+    "tophat": FilterParameters,
+}
+"""Kind → the parameters it has."""
