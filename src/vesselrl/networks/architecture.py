@@ -1,6 +1,7 @@
 """The U-Net that reward network and segmenter are made of."""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from monai.networks.nets import BasicUNet
@@ -9,6 +10,9 @@ from torch import nn
 
 from vesselrl.devices import fastest_layout
 from vesselrl.networks.parameters import STRIDE
+
+Norm = Literal["batch", "instance"]
+_NORM: dict[Norm, dict[str, Any]] = {"batch": {"momentum": 0.05}, "instance": {"affine": True}}
 
 
 @dataclass(frozen=True)
@@ -22,14 +26,13 @@ class Architecture:
             time: squares of pixels become channels and, at the end, pixels again (Shi et al.,
             "Real-time single image and video super-resolution using an efficient sub-pixel
             convolutional neural network", CVPR 2016), so that nothing of the input is lost.
-
-    It normalises by batches: whole images have other statistics than the squares it learns from,
-    and normalised one by one they make it expect too much vessel.
+        norm: how it normalises: by batches, or each image by itself (``instance``).
     """
 
     channels: int
     features: tuple[int, ...]
     downscale: int
+    norm: Norm = "batch"
 
     @property
     def stride(self) -> int:
@@ -50,7 +53,7 @@ class Architecture:
                 out_channels=area,
                 features=self.features,
                 bias=False,  # the normalisation behind a convolution takes it away
-                norm=("batch", {"momentum": 0.05}),
+                norm=(self.norm, _NORM[self.norm]),
             )
         for part in unet.modules():
             if isinstance(part, UpCat):

@@ -32,7 +32,11 @@ class TrainingParameters(NetworkParameters):
 
     @property
     def architecture(self) -> "Architecture":
-        """Of each member, which sees an image and a candidate."""
+        """Of each member, which sees an image and a candidate.
+
+        It normalises by batches: whole images have other statistics than the squares it learns
+        from, and normalised one by one they make it expect too much vessel.
+        """
         from vesselrl.networks.architecture import Architecture  # torch is heavy
 
         return Architecture(2, tuple(self.features), self.downscale)

@@ -78,13 +78,14 @@ class SegmentationNetwork:
             "weights": {key: tensor.cpu() for key, tensor in self.module.state_dict().items()},
             "features": list(self.architecture.features),
             "downscale": self.architecture.downscale,
+            "norm": self.architecture.norm,
             "max_side": self.max_side,
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "SegmentationNetwork":
         """The network that `state` describes, on the best device there is."""
-        architecture = Architecture(1, tuple(state["features"]), state["downscale"])
+        architecture = Architecture(1, tuple(state["features"]), state["downscale"], state["norm"])
         module = architecture.build()
         module.load_state_dict(state["weights"])
         return cls(module.to(best_device()).eval(), architecture, state["max_side"])
