@@ -14,9 +14,10 @@ from skimage.morphology import dilation, disk
 
 from vesselrl.datasets.figure import FigureDataset
 from vesselrl.datasets.text import HtmlDataset, TextDataset
+from vesselrl.networks.architecture import Architecture
 from vesselrl.pipelines.report import create_pipeline
 from vesselrl.report.parameters import ReportParameters
-from vesselrl.reward.network import Architecture, RewardNetwork
+from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.actions import ActionSet, Rules
 from vesselrl.rl.observations import Observer
 from vesselrl.rl.parameters import REGRESSORS
@@ -64,7 +65,7 @@ POLICY = Policy(
     Observer(np.zeros(2, np.float32), np.ones(2, np.float32), 3, "handmade"),
     {"layer.0.weight": np.zeros((2, 10), np.float32), "layer.0.bias": np.zeros(2, np.float32)},
 )
-ARCHITECTURE = Architecture((4,) * 6, 1)
+ARCHITECTURE = Architecture(2, (4,) * 6, 1)
 NETWORK = RewardNetwork([ARCHITECTURE.build()], ARCHITECTURE, SIZE, "min", kappa=0)
 HOSTILE = "<img src=x onerror=alert(1)>|*$x_1$.png"
 

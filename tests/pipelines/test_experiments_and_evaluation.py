@@ -20,10 +20,11 @@ from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.imports import open_results
 from vesselrl.evaluation.parameters import EvaluationParameters
 from vesselrl.metrics.masks import mask_metrics
+from vesselrl.networks.architecture import Architecture
 from vesselrl.pipelines import evaluation, experiments
 from vesselrl.pipelines.experiments.nodes import train_policies
 from vesselrl.pipelines.reward_net.nodes import score_actions
-from vesselrl.reward.network import Architecture, RewardNetwork
+from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.parameters import (
     EXPERIMENTS,
@@ -109,7 +110,7 @@ def partitions(part):
 
 
 def untrained_network():
-    architecture = Architecture((4, 8, 8, 8, 8, 4), downscale=2)
+    architecture = Architecture(2, (4, 8, 8, 8, 8, 4), downscale=2)
     members = [architecture.build(seed) for seed in range(2)]
     return RewardNetwork(members, architecture, 64, "lower_bound", 0.5).state()
 

@@ -8,10 +8,11 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 from torch import nn
 
+from vesselrl.networks.architecture import Architecture
 from vesselrl.reward.calibration import Line
 from vesselrl.reward.closed_form import expected_scores
 from vesselrl.reward.hacks import ascended, branch_removed, hack_pairs, hack_rows, ranked_right
-from vesselrl.reward.network import Architecture, RewardNetwork
+from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.scenes import Scene
 from vesselrl.segmenters.levels import from_levels
 
@@ -35,7 +36,7 @@ class Planted(nn.Module):
 
 def judge(*answers, aggregation="lower_bound", **rest):
     members = [Planted(answer) for answer in answers]
-    return RewardNetwork(members, Architecture((4,) * 6, 1), 96, aggregation, kappa=0.5, **rest)
+    return RewardNetwork(members, Architecture(2, (4,) * 6, 1), 96, aggregation, kappa=0.5, **rest)
 
 
 def everything(pair):

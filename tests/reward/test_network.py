@@ -2,13 +2,15 @@ import numpy as np
 import pytest
 import torch
 
+from vesselrl.networks.architecture import Architecture
+from vesselrl.networks.imaging import reduced
 from vesselrl.reward.calibration import Line, PlattScaling
 from vesselrl.reward.closed_form import expected_scores
-from vesselrl.reward.network import SCORES, Architecture, RewardNetwork, reduced
+from vesselrl.reward.network import SCORES, RewardNetwork
 
 
 def make(members=2, max_side=96, downscale=2, aggregation="lower_bound", kappa=0.5, **rest):
-    architecture = Architecture((4,) * 6, downscale)
+    architecture = Architecture(2, (4,) * 6, downscale)
     judges = [architecture.build(seed) for seed in range(members)]
     return RewardNetwork(judges, architecture, max_side, aggregation, kappa, **rest)
 

@@ -7,11 +7,12 @@ import torch
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.errors import VesselrlError
+from vesselrl.networks.graphs import graphed
 from vesselrl.reward.examples import reward_examples
 from vesselrl.reward.loss import reward_loss
 from vesselrl.reward.rankings import Ranking
 from vesselrl.reward.report_card import within_image_tau
-from vesselrl.reward.training import MemberLoss, graphed, train_reward_network
+from vesselrl.reward.training import MemberLoss, train_reward_network
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +169,8 @@ def test_on_a_gpu_the_graphed_loss_is_the_loss(reward_parameters):
     network = parameters.architecture.build(0).to(device)
     twin = deepcopy(network)
     shape = (parameters.batch, parameters.patch, parameters.patch)
-    losses = graphed(MemberLoss(network), parameters, device), MemberLoss(twin)
+    shapes = [shape] * 3 + [shape[:1], shape]
+    losses = graphed(MemberLoss(network), shapes, device), MemberLoss(twin)
     for _ in range(3):
         parts = [torch.rand(shape, device=device) for _ in range(5)]
         parts[3] = parts[3][:, 0, 0].contiguous()

@@ -13,7 +13,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from vesselrl.reward.network import Architecture, RewardNetwork
+from vesselrl.networks.architecture import Architecture
+from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.actions import ActionSet, Rules
 from vesselrl.rl.environments import CandidateVecEnv
 from vesselrl.rl.observations import Observer
@@ -118,7 +119,7 @@ def world():
     drawn[BROKEN][0][:] = 0
     images = {name: lambda image=image: image for name, (image, _) in drawn.items()}
     truths = {name: lambda truth=truth: truth for name, (_, truth) in drawn.items()}
-    architecture = Architecture((4,) * 6, 2)
+    architecture = Architecture(2, (4,) * 6, 2)
     network = RewardNetwork(
         [architecture.build(seed) for seed in (0, 1)], architecture, SIZE, "lower_bound", 0.5
     )

@@ -12,6 +12,7 @@ from skimage.filters import sato
 from vesselrl.synthetic import angiogram as drawing
 from vesselrl.synthetic.angiogram import Angiogram, draw_patient
 from vesselrl.synthetic.tree import PIXEL
+from vesselrl.synthetic.variation import TYPICAL
 
 SIZE = 128
 SEEDS = range(8)
@@ -92,7 +93,7 @@ def test_the_finest_vessels_are_not_labelled() -> None:
 
 
 def test_catheter_and_second_tree_are_shown_but_not_labelled() -> None:
-    patient = drawing._meet(np.random.default_rng(4), SIZE)
+    patient = drawing._meet(np.random.default_rng(4), SIZE, TYPICAL)
     tube = np.linspace(0.2, 0.8, SIZE * 2)
     catheter = replace(
         patient.catheter,

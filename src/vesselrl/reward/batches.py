@@ -6,7 +6,6 @@ every device; fields of noise come from a torch Generator on the device.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vesselrl.networks.augmentation import Augmentation, random_places, relit
 from vesselrl.reward.network import SILENT
 
 Example = Mapping[str, npt.NDArray[Any]]
@@ -23,6 +23,7 @@ Example = Mapping[str, npt.NDArray[Any]]
 
 Loader = Callable[[], Example]
 
+AUGMENTATION = Augmentation()
 FEW = 3
 """At most so many prompts' maps make a candidate that is not the mean of all."""
 UNSEEN = 0.1
@@ -98,7 +99,7 @@ def sample_batch(
     """
     stacks = [_stack(example, rng) for example in examples]
     sizes = np.array([stack.shape[1:] for stack in stacks])
-    places = _random_places(sizes, patch, rng, stacks[0].device)
+    places = random_places(sizes, patch, AUGMENTATION, rng, stacks[0].device)
     # One by one: all images together, as floats, would not stay in a CPU's cache.
     squares = torch.cat(
         [
@@ -110,7 +111,7 @@ def sample_batch(
     )
     image, truth = squares[:, 0] / 255, squares[:, 1] / 255
     candidate, judged = ((squares[:, channel] + 0.5) / 256 for channel in (2, 3))
-    lit = _relit(image, rng, noise)
+    lit = relit(image, AUGMENTATION, rng, noise)
     cut = torch.as_tensor(rng.uniform(0.1, 0.9, len(lit)), dtype=lit.dtype, device=lit.device)
     return Batch(lit, candidate, judged, cut, truth)
 
@@ -136,75 +137,6 @@ def _candidate(example: Resident, rng: np.random.Generator) -> Tensor:
 def _mean(levels: Tensor) -> Tensor:
     """Of maps as levels, uint8 (N, h, w), the mean as levels."""
     return levels.float().mean(0).round().to(torch.uint8)
-
-
-def _random_places(
-    sizes: npt.NDArray[np.int64], patch: int, rng: np.random.Generator, device: torch.device
-) -> Tensor:
-    """Turn, mirror, shear, scale and bend a square for each image.
-
-    Args:
-        sizes: int (B, 2), height and width of each image.
-        patch: the squares' side.
-        rng: draws them.
-        device: of the result.
-
-    Returns:
-        float32 (B, patch, patch, 2): x and y, from -1 to 1 across the image; beyond, outside.
-    """
-    count, extent = len(sizes), np.flip(sizes, 1).copy()
-    angle = rng.uniform(-np.pi, np.pi, count)
-    zoom = np.exp(rng.uniform(-0.3, 0.3, count))
-    shear = rng.uniform(-0.2, 0.2, count)
-    mirror = rng.choice([-1, 1], count)
-    cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
-    linear = np.stack([cos, cos * shear - sin * mirror, sin, sin * shear + cos * mirror], axis=1)
-    reach = np.clip(1 - patch / extent, 0.1, None)
-    centre = extent / 2 * (1 + rng.uniform(-1, 1, (count, 2)) * reach)
-    bends = rng.normal(0, 1, (count, 2, 5, 5)) * rng.uniform(0, 3, (count, 1, 1, 1))
-
-    def put(values: npt.NDArray[Any]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=device)
-
-    side = torch.arange(patch, device=device) + 0.5 - patch / 2
-    square = torch.stack(torch.meshgrid(side, side, indexing="xy")).flatten(1)
-    turned = (put(linear).reshape(-1, 2) @ square).view(count, 2, patch, patch)
-    places = turned + _enlarged(put(bends), patch) + put(centre)[..., None, None]
-    return (places * put(2 / extent)[..., None, None] - 1).permute(0, 2, 3, 1)
-
-
-def _relit(image: Tensor, rng: np.random.Generator, noise: torch.Generator) -> Tensor:
-    """Random gamma, a smooth random gain, blur or sharpening, and noise on (B, s, s) in [0, 1]."""
-    count, size = len(image), image.shape[-1]
-    drawn = [rng.uniform(low, high, count) for low, high in ((-0.4, 0.4), (-0.7, 0.7), (0, 0.04))]
-    gamma, sharpness, grain = torch.tensor(
-        np.array(drawn), dtype=torch.float32, device=image.device
-    )[..., None, None]
-    field = torch.randn(count, 1, 4, 4, generator=noise, device=image.device)
-    gain = 1 + 0.15 * _enlarged(field, size)[:, 0]
-    lit = image.clamp(1e-3, 1) ** gamma.exp() * gain
-    lit = lit + sharpness * (lit - _smoothed(lit))
-    return lit + grain * torch.randn(lit.shape, generator=noise, device=image.device)
-
-
-def _smoothed(image: Tensor) -> Tensor:
-    """Means of 3 × 3 pixels of (B, s, s), those at the edges repeated."""
-    wide = functional.pad(image, (1, 1, 1, 1), mode="replicate")
-    rows = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
-    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9
-
-
-def _enlarged(grid: Tensor, side: int) -> Tensor:
-    """Bicubic interpolation of (..., n, n) to (..., side, side), as two products of matrices."""
-    weights = _cubic(grid.shape[-1], side, grid.device)
-    return weights @ grid @ weights.T
-
-
-@lru_cache
-def _cubic(count: int, side: int, device: torch.device) -> Tensor:
-    """What each of `count` points in a row adds to each of `side`, float (side, count)."""
-    points = torch.eye(count, device=device)[None, :, :, None]
-    return functional.interpolate(points, (side, 1), mode="bicubic")[0, :, :, 0].T.contiguous()
 
 
 class Residents:

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from vesselrl.networks.imaging import grey, reduced
 from vesselrl.provenance import digest
 from vesselrl.reward.corruptions import corrupt
-from vesselrl.reward.network import grey, reduced
 from vesselrl.reward.parameters import ExampleParameters
 from vesselrl.segmenters.levels import from_levels, to_levels
 

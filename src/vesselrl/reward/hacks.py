@@ -32,8 +32,9 @@ from skimage.morphology import disk, skeletonize
 from torch import Tensor
 
 from vesselrl.metrics.masks import objective_of
+from vesselrl.networks.imaging import grey
 from vesselrl.reward.closed_form import Probability
-from vesselrl.reward.network import RewardNetwork, grey
+from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.actions import default_mask
 from vesselrl.rl.scenes import Scene
 from vesselrl.threads import one_thread

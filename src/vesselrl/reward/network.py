@@ -7,22 +7,20 @@ network with it, and one forward pass judges every mask of an image.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.networks.nets import BasicUNet
-from monai.networks.nets.basic_unet import UpCat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vesselrl.devices import best_device, fastest_layout
+from vesselrl.devices import best_device
 from vesselrl.metrics.masks import Scores
+from vesselrl.networks.architecture import Architecture
+from vesselrl.networks.imaging import grey, normalised, padded, reduced
 from vesselrl.reward.calibration import Line, PlattScaling
 from vesselrl.reward.closed_form import Probability, expected_scores
-from vesselrl.reward.parameters import STRIDE
 from vesselrl.segmenters.levels import from_levels
 from vesselrl.threads import one_thread
 
@@ -37,87 +35,17 @@ def mean_candidate(probabilities: Probability) -> Probability:
     return probabilities.mean(0)
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """How a judge is built.
-
-    Attributes:
-        features: the six widths of MONAI's BasicUNet.
-        downscale: the network works at this part of the resolution, for that part's square of the
-            time: squares of pixels become channels and, at the end, pixels again (Shi et al.,
-            "Real-time single image and video super-resolution using an efficient sub-pixel
-            convolutional neural network", CVPR 2016), so that nothing of the input is lost.
-
-    It normalises by batches: whole images have other statistics than the squares it learns from,
-    and normalised one by one they make it expect too much vessel.
-    """
-
-    features: tuple[int, ...]
-    downscale: int
-
-    @property
-    def stride(self) -> int:
-        """The sides of its input are multiples of this."""
-        return STRIDE * self.downscale
-
-    def build(self, seed: int = 0) -> nn.Module:
-        """One judge: from (image, candidate), float (B, 2, H, W), to logits (B, 1, H, W).
-
-        Its weights are drawn from the seed; the caller's random numbers stay as they are.
-        """
-        area = self.downscale**2
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            unet = BasicUNet(
-                spatial_dims=2,
-                in_channels=2 * area,
-                out_channels=area,
-                features=self.features,
-                bias=False,  # the normalisation behind a convolution takes it away
-                norm=("batch", {"momentum": 0.05}),
-            )
-        for part in unet.modules():
-            if isinstance(part, UpCat):
-                part.is_pad = False  # for odd sides, which multiples of `stride` never lead to
-        return nn.Sequential(
-            nn.PixelUnshuffle(self.downscale), unet, nn.PixelShuffle(self.downscale)
-        ).to(memory_format=fastest_layout())  # type: ignore[call-overload]
-
-
 def network_input(image: Tensor, candidate: Tensor) -> Tensor:
     """Stack the two inputs as the network sees them.
 
     Args:
-        image: float (B, H, W), any range; each image is brought to zero mean and unit variance.
+        image: float (B, H, W), any range, see `normalised`.
         candidate: float (B, H, W) in [0, 1].
 
     Returns:
         float (B, 2, H, W).
     """
-    centred = image - image.mean((1, 2), keepdim=True)
-    spread = centred.square().mean((1, 2), keepdim=True).sqrt()  # faster than `std`
-    return torch.stack([centred / spread.clamp_min(1e-3), candidate * 2 - 1], dim=1)
-
-
-def grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """One channel of an image, float32 (H, W) in [0, 1]: green of a colour image.
-
-    Vessels show best in green, in retinal photographs above all.
-    """
-    channel = image if image.ndim == 2 else image[..., 1]
-    return channel.astype(np.float32) / np.float32(255)
-
-
-def reduced(array: npt.NDArray[np.float32], max_side: int) -> npt.NDArray[np.float32]:
-    """Shrink maps (…, H, W) by averaging until no side is longer than `max_side`."""
-    height, width = array.shape[-2:]
-    scale = max_side / max(height, width)
-    if scale >= 1:
-        return array
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    stack = torch.from_numpy(np.ascontiguousarray(array)).reshape(1, -1, height, width)
-    shrunk: npt.NDArray[np.float32] = functional.interpolate(stack, size, mode="area").numpy()
-    return shrunk.reshape(*array.shape[:-2], *size)
+    return torch.stack([normalised(image), candidate * 2 - 1], dim=1)
 
 
 def _bottleneck(member: nn.Module, seen: Tensor) -> Tensor:
@@ -192,8 +120,8 @@ class RewardNetwork:
     ) -> Probability:
         height, width = candidate.shape
         pair = self._pair(image, candidate)
-        padded = self._padded(pair)
-        odds = torch.cat([member(padded) for member in self.members])
+        seen = padded(pair, self.architecture.stride)
+        odds = torch.cat([member(seen) for member in self.members])
         q = (scaling.slope * odds + scaling.intercept).sigmoid()
         q = q[..., : pair.shape[2], : pair.shape[3]]
         if q.shape[2:] != (height, width):
@@ -204,11 +132,6 @@ class RewardNetwork:
         """What the members see, at their resolution: float (1, 2, h, w) on their device."""
         pair = torch.from_numpy(reduced(np.stack([grey(image), candidate]), self.max_side))
         return network_input(pair[:1], pair[1:]).to(self.device)
-
-    def _padded(self, pair: Tensor) -> Tensor:
-        """The same with sides that are multiples of the architecture's stride."""
-        padding = [-side % self.architecture.stride for side in (pair.shape[3], pair.shape[2])]
-        return functional.pad(pair, (0, padding[0], 0, padding[1]), mode="replicate")
 
     @one_thread()
     @torch.inference_mode()
@@ -226,7 +149,7 @@ class RewardNetwork:
             float32 (M · C,), the C channels of each member in turn.
         """
         silent = from_levels(np.full(image.shape[:2], SILENT, np.uint8))
-        seen = self._padded(self._pair(image, silent))
+        seen = padded(self._pair(image, silent), self.architecture.stride)
         pooled = [_bottleneck(member, seen).mean((2, 3))[0] for member in self.members]
         return torch.cat(pooled).cpu().numpy()
 
@@ -278,7 +201,7 @@ class RewardNetwork:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "RewardNetwork":
         """The network that `state` describes, on the best device there is."""
-        architecture = Architecture(tuple(state["features"]), state["downscale"])
+        architecture = Architecture(2, tuple(state["features"]), state["downscale"])
         members = []
         for weights in state["members"]:
             member = architecture.build()

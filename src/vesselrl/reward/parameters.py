@@ -2,17 +2,14 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny
 
+from vesselrl.networks.parameters import NetworkParameters
 from vesselrl.parameters import ParameterModel
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 if TYPE_CHECKING:
-    from vesselrl.reward.network import Architecture
-
-
-STRIDE = 16
-"""MONAI's BasicUNet halves its input four times."""
+    from vesselrl.networks.architecture import Architecture
 
 
 class ExampleParameters(ParameterModel):
@@ -22,17 +19,10 @@ class ExampleParameters(ParameterModel):
     corruptions: int = Field(ge=0, description="corrupted copies of the truth per image")
 
 
-class TrainingParameters(ParameterModel):
+class TrainingParameters(NetworkParameters):
     """Size and training of the reward network."""
 
     members: int = Field(ge=1, description="networks in the ensemble")
-    features: list[int] = Field(min_length=6, max_length=6, description="MONAI BasicUNet's widths")
-    downscale: Literal[1, 2, 4] = Field(description="they work at this part of the resolution")
-    patch: int = Field(ge=64, description="side of the training crops, in pixels")
-    batch: int = Field(ge=2)
-    iterations: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    ema_decay: float = Field(ge=0, lt=1, description="of the averaged weights that are kept")
     checks: int = Field(ge=1, description="how often ranking on validation images is measured")
     patience: int = Field(ge=1, description="a member ends after so many checks without better tau")
     aggregation: Literal["lower_bound", "min"] = Field(
@@ -40,22 +30,16 @@ class TrainingParameters(ParameterModel):
     )
     kappa: float = Field(ge=0, description="of the lower bound")
 
-    @model_validator(mode="after")
-    def _patch_fits(self) -> "TrainingParameters":
-        stride = STRIDE * self.downscale
-        if self.patch % stride:
-            raise ValueError(
-                f"patch is {self.patch}; with downscale {self.downscale} it must be a multiple of "
-                f"{stride}"
-            )
-        return self
-
     @property
     def architecture(self) -> "Architecture":
-        """Of each member."""
-        from vesselrl.reward.network import Architecture  # torch is heavy
+        """Of each member, which sees an image and a candidate.
 
-        return Architecture(tuple(self.features), self.downscale)
+        It normalises by batches: whole images have other statistics than the squares it learns
+        from, and normalised one by one they make it expect too much vessel.
+        """
+        from vesselrl.networks.architecture import Architecture  # torch is heavy
+
+        return Architecture(2, tuple(self.features), self.downscale)
 
 
 class ScalarParameters(ParameterModel):

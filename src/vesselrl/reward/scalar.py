@@ -24,9 +24,10 @@ from tqdm import tqdm
 
 from vesselrl.devices import best_device
 from vesselrl.metrics.masks import Scores
+from vesselrl.networks.imaging import grey
 from vesselrl.reward.batches import Example, Loader
 from vesselrl.reward.closed_form import expected_scores
-from vesselrl.reward.network import grey, network_input
+from vesselrl.reward.network import network_input
 from vesselrl.reward.parameters import ScalarParameters
 from vesselrl.segmenters.levels import from_levels
 from vesselrl.threads import one_thread

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from threading import Event
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.devices import best_device
 from vesselrl.errors import VesselrlError
+from vesselrl.networks.graphs import graphed
 from vesselrl.reward.batches import Batch, Loader, Residents, sample_batch
 from vesselrl.reward.loss import reward_loss
 from vesselrl.reward.network import RewardNetwork, network_input
@@ -141,7 +142,11 @@ class Member:
         self._network = parameters.architecture.build(seed).to(device)
         self._average = deepcopy(self._network)
         loss = MemberLoss(self._network)
-        self._loss = graphed(loss, parameters, device) if device.type == "cuda" else loss
+        square = (parameters.batch, parameters.patch, parameters.patch)
+        shapes = dict.fromkeys(Batch._fields, square) | {"cut": square[:1]}
+        self._loss: Callable[..., torch.Tensor] = (
+            graphed(loss, tuple(shapes.values()), device) if device.type == "cuda" else loss
+        )
         # Lists made once: AveragedModel makes them at every step, which costs more than the means.
         self._weights = list(self._network.parameters())
         self._means = list(self._average.parameters())
@@ -248,23 +253,6 @@ class MemberLoss(nn.Module):
         with torch.autocast(image.device.type, torch.bfloat16, on_gpu, cache_enabled=False):
             logits = self._network(network_input(image, candidate))[:, 0]
         return reward_loss(logits.float(), judged, cut, truth)
-
-
-def graphed(
-    loss: MemberLoss, parameters: TrainingParameters, device: torch.device
-) -> Callable[..., torch.Tensor]:
-    """The loss as CUDA graphs, forward and backward, for batches of one size.
-
-    A network this small costs a GPU less time than Python needs to ask for its parts one by one.
-    """
-    shape = (parameters.batch, parameters.patch, parameters.patch)
-    parts = dict.fromkeys(Batch._fields, shape) | {"cut": shape[:1]}
-    # Each becomes the memory that a part is copied to: all must be their own.
-    memory = tuple(torch.rand(size, device=device) for size in parts.values())
-    before = deepcopy(loss.state_dict())
-    fast = torch.cuda.make_graphed_callables(loss, memory)
-    loss.load_state_dict(before)  # the warm-up moved the means of the normalisation
-    return cast("Callable[..., torch.Tensor]", fast)
 
 
 def _on_cpu(module: nn.Module) -> State:

@@ -9,8 +9,8 @@ from scipy import ndimage
 from vesselrl.synthetic.background import draw_chest, draw_collimator, draw_subtracted
 from vesselrl.synthetic.projection import contrast_thickness, silhouette
 from vesselrl.synthetic.tree import PIXEL, STEP, Array, Vessel, grow_tree
+from vesselrl.synthetic.variation import TYPICAL, Variation
 
-_AREA = (0.042, 0.09)  # share of the image that labelled vessels cover, as in real data sets
 _WHITE = 240  # grey level at which the detector saturates
 
 
@@ -42,9 +42,14 @@ class _Patient:
     sharpening: float  # of the display
     brightness: float  # grey level of that many photons
     darkness: float  # grey level of none
+    grain: float  # of the detector, standard deviation in pixels
+    profile: float  # exponent of the thickness of contrast agent
+    drawn: float  # labelled share of a radius
 
 
-def draw_patient(seed: int, frames: int, size: int) -> list[Angiogram]:
+def draw_patient(
+    seed: int, frames: int, size: int, variation: Variation = TYPICAL
+) -> list[Angiogram]:
     """Draw frames of one patient's angiogram.
 
     The tree, the chest and the collimator are the patient's; heartbeat and breath, the filling with
@@ -56,38 +61,53 @@ def draw_patient(seed: int, frames: int, size: int) -> list[Angiogram]:
         seed: of the patient. A frame depends on the seed, its index and the size alone, to the bit.
         frames: how many to draw.
         size: side of the images in pixels.
+        variation: how far patients differ.
     """
-    patient = _meet(np.random.default_rng(seed), size)
+    patient = _meet(np.random.default_rng(seed), size, variation)
     return [
         _expose(patient, np.random.default_rng([seed, frame + 1]), size) for frame in range(frames)
     ]
 
 
-def _meet(rng: np.random.Generator, size: int) -> _Patient:
+def _meet(rng: np.random.Generator, size: int, variation: Variation) -> _Patient:
     subtracted = rng.random() < 0.3
     tissue = draw_subtracted(rng, size) if subtracted else draw_chest(rng, size)
     collimated = rng.random() < (0.3 if subtracted else 0.8)
     beam = draw_collimator(rng, size) if collimated else np.ones((size, size))
-    finest = rng.uniform(0.9, 1.5) * PIXEL
-    tree = grow_tree(rng)
-    while not _AREA[0] < _labelled_area(tree, finest, beam) < _AREA[1]:
-        tree = grow_tree(rng)
-    absorption = rng.uniform(0.27, 0.75) / (2 * tree[0].radii[0])
-    second = [replace(vessel, radii=0.6 * vessel.radii) for vessel in grow_tree(rng)]
-    faint = [np.full(len(vessel.radii), rng.uniform(0.15, 0.5)) for vessel in second]
+    finest = rng.uniform(*variation.finest) * PIXEL
+    coils = _between(rng, variation.coils)
+    tree = grow_tree(rng, coils)
+    while not variation.area[0] < _labelled_area(tree, finest, beam) < variation.area[1]:
+        tree = grow_tree(rng, coils)
+    absorption = rng.uniform(*variation.contrast) / (2 * tree[0].radii[0])
+    tissue = tissue * _between(rng, variation.tissue)
+    for _ in range(int(_between(rng, variation.faint_trees, whole=True))):
+        second = [replace(vessel, radii=0.6 * vessel.radii) for vessel in grow_tree(rng, coils)]
+        faint = [np.full(len(vessel.radii), rng.uniform(*variation.faint)) for vessel in second]
+        tissue = tissue + absorption * contrast_thickness(second, faint, size)
     return _Patient(
         tree=tree,
         catheter=_catheter(rng, tree[0]),
         finest_labelled=finest,
         absorption=absorption,
-        tissue=tissue + absorption * contrast_thickness(second, faint, size),
+        tissue=tissue,
         beam=beam,
-        blur=rng.uniform(0.7, 1.1) * PIXEL,
-        photons=rng.uniform(200, 550),
+        blur=rng.uniform(*variation.blur) * PIXEL,
+        photons=rng.uniform(*variation.photons),
         sharpening=rng.uniform(0.2, 0.6),
-        brightness=rng.uniform(125, 175),
+        brightness=rng.uniform(*variation.brightness),
         darkness=rng.uniform(5, 16),
+        grain=_between(rng, variation.grain),
+        profile=_between(rng, variation.profile),
+        drawn=_between(rng, variation.drawn),
     )
+
+
+def _between(rng: np.random.Generator, ends: tuple[float, float], whole: bool = False) -> float:
+    """A number from a range; where there is only one, nothing is drawn."""
+    if ends[0] == ends[1]:
+        return ends[0]
+    return rng.integers(int(ends[0]), int(ends[1]), endpoint=True) if whole else rng.uniform(*ends)
 
 
 def _labelled_area(tree: list[Vessel], finest: float, beam: Array) -> float:
@@ -123,10 +143,14 @@ def _expose(patient: _Patient, rng: np.random.Generator, size: int) -> Angiogram
     *tree, catheter = _beat([*patient.tree, patient.catheter], rng)
     filling = _filling(tree, rng)
     labelled = _labelled(tree, filling, patient.finest_labelled)
-    mask = silhouette(tree, labelled, size) & (patient.beam > 0.5)
+    drawn = [replace(vessel, radii=patient.drawn * vessel.radii) for vessel in tree]
+    mask = silhouette(drawn, labelled, size) & (patient.beam > 0.5)
 
     walled = np.full(len(catheter.radii), 0.8)  # less agent than the calibre would hold
     thickness = contrast_thickness([*tree, catheter], [*filling, walled], size)
+    if patient.profile != 1:
+        thickest = 2 * tree[0].radii[0]
+        thickness = thickest * (thickness / thickest) ** patient.profile
     breath = rng.uniform(-0.02, 0.02, 2) * size
     tissue = ndimage.shift(patient.tissue, breath, order=1, mode="nearest")
 
@@ -177,7 +201,7 @@ def _develop(light: Array, patient: _Patient, rng: np.random.Generator) -> npt.N
     """
     counts = patient.photons * light
     counts = counts + np.sqrt(counts) * rng.standard_normal(light.shape)
-    grey = ndimage.gaussian_filter(counts / patient.photons, 1.0) * patient.brightness
+    grey = ndimage.gaussian_filter(counts / patient.photons, patient.grain) * patient.brightness
     grey += patient.sharpening * (grey - ndimage.gaussian_filter(grey, 4.0))
     levels: Array = np.rint(grey.clip(0) + patient.darkness).clip(0, _WHITE)
     return levels.astype(np.uint8)

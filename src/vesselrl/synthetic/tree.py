@@ -65,19 +65,23 @@ class _Course:
     generation: int = 0
 
 
-def grow_tree(rng: np.random.Generator) -> list[Vessel]:
+def grow_tree(rng: np.random.Generator, coils: float = 1.0) -> list[Vessel]:
     """Grow a right or left coronary tree, parents before their branches.
 
     Where a branch leaves, r₀^γ = r₁^γ + r₂^γ. The exponent γ = 2.7 lies between the 3 of Murray
     ("The physiological principle of minimum work", PNAS 12, 1926) and the 7/3 of Huo and Kassab
     ("Intraspecific scaling laws of vascular trees", J. R. Soc. Interface 9, 2012).
+
+    Args:
+        rng: draws it.
+        coils: how much more than usual the vessels wind.
     """
     course = _right_coronary(rng) if rng.random() < 0.45 else _left_coronary(rng)
     vessels: list[Vessel] = []
     waiting = [course]
     while waiting:
         course = waiting.pop(0)
-        vessel = _run(course, rng)
+        vessel = _run(course, coils, rng)
         waiting += _courses_of_branches(course, vessel, len(vessels), rng)
         vessels.append(vessel)
     return _viewed(vessels, rng)
@@ -134,13 +138,13 @@ def _side_branches(
     ]
 
 
-def _run(course: _Course, rng: np.random.Generator) -> Vessel:
+def _run(course: _Course, coils: float, rng: np.random.Generator) -> Vessel:
     """Walk along a course; the radius tapers for the branches that are too fine to show."""
     count = max(int(course.length / STEP), 8)
     along = np.linspace(0.0, 1.0, count)
     swing = course.wobble * (_smooth_walk(rng, count, 24.0) + 0.5 * _smooth_walk(rng, count, 9.0))
-    coils = min(rng.exponential(0.2 if course.generation == 0 else 0.45), 0.9)
-    swing += coils * along * _smooth_walk(rng, count, 11.0)
+    coiled = coils * min(rng.exponential(0.2 if course.generation == 0 else 0.45), 0.9)
+    swing += coiled * along * _smooth_walk(rng, count, 11.0)
     heading = course.heading + course.bend * along + swing - swing[0]
     steps = STEP * np.stack([np.cos(heading), np.sin(heading)], axis=1)
     plaques = rng.uniform(0.02, 0.09) * _smooth_walk(rng, count, 12.0)

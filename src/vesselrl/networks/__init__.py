@@ -1,0 +1,1 @@
+"""What the reward network and our own segmenter have in common: architecture, input, training."""

@@ -1,0 +1,99 @@
+"""The network behind the segmenter ``unet``: from one image to the probability of vessel."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vesselrl.devices import best_device
+from vesselrl.networks.architecture import Architecture
+from vesselrl.networks.imaging import grey, normalised, padded, reduced
+from vesselrl.threads import one_thread
+
+Image = npt.NDArray[np.uint8]
+Probability = npt.NDArray[np.float32]
+
+FLIPS = ((), (2,), (3,), (2, 3))
+"""The four ways to mirror (B, C, H, W): test-time augmentation averages over them."""
+
+
+@dataclass(frozen=True)
+class SegmentationNetwork:
+    """A trained network and the size at which it works.
+
+    Attributes:
+        module: float (B, 1, H, W), normalised grey, to logits (B, 1, H, W).
+        architecture: of the module.
+        max_side: longer images are reduced to this side, in pixels.
+    """
+
+    module: nn.Module
+    architecture: Architecture
+    max_side: int
+
+    def probability(self, image: Image, zoom: float = 1.0, flips: bool = False) -> Probability:
+        """Where the network sees vessel.
+
+        Args:
+            image: uint8 (H, W) or (H, W, 3).
+            zoom: magnification under which the network looks; at 2 vessels look twice as wide.
+            flips: whether to average over `FLIPS`.
+
+        Returns:
+            float32 (H, W) in [0, 1].
+        """
+        odds = self.logits(image, zoom, flips)
+        height, width = image.shape[:2]
+        if odds.shape[1:] != (height, width):
+            odds = functional.interpolate(
+                odds[None], (height, width), mode="bilinear", align_corners=False
+            )[0]
+        probability: Probability = odds.sigmoid().mean(0).cpu().numpy()
+        return probability
+
+    @one_thread()
+    @torch.inference_mode()
+    def logits(self, image: Image, zoom: float = 1.0, flips: bool = False) -> Tensor:
+        """The answer at the network's own size, float32 (V, h, w): V is 4 with flips, else 1."""
+        working = torch.from_numpy(reduced(grey(image), self.max_side))[None, None]
+        if zoom != 1:
+            height, width = working.shape[2:]
+            size = (max(1, round(height * zoom)), max(1, round(width * zoom)))
+            working = functional.interpolate(working, size, mode="bilinear", align_corners=False)
+        seen = normalised(working[0].to(next(self.module.parameters()).device))[None]
+        height, width = seen.shape[2:]
+        ready = padded(seen, self.architecture.stride)
+        views = FLIPS if flips else FLIPS[:1]
+        answers = [self.module(ready.flip(view)).flip(view) for view in views]
+        return torch.cat(answers)[:, 0, :height, :width].float()
+
+    def state(self) -> dict[str, Any]:
+        """All there is to know of the network, of tensors (on the CPU) and plain values only."""
+        return {
+            "weights": {key: tensor.cpu() for key, tensor in self.module.state_dict().items()},
+            "features": list(self.architecture.features),
+            "downscale": self.architecture.downscale,
+            "norm": self.architecture.norm,
+            "max_side": self.max_side,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "SegmentationNetwork":
+        """The network that `state` describes, on the best device there is."""
+        architecture = Architecture(1, tuple(state["features"]), state["downscale"], state["norm"])
+        module = architecture.build()
+        module.load_state_dict(state["weights"])
+        return cls(module.to(best_device()).eval(), architecture, state["max_side"])
+
+
+def ensemble(
+    networks: Sequence[SegmentationNetwork], image: Image, flips: bool = False
+) -> Probability:
+    """Mean of the networks' probabilities, float32 (H, W)."""
+    mean: Probability = np.mean([one.probability(image, flips=flips) for one in networks], axis=0)
+    return mean
