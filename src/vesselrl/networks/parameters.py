@@ -1,6 +1,6 @@
 """Parameters that the trainings of all our networks have in common."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,11 +10,18 @@ STRIDE = 16
 """MONAI's BasicUNet halves its input four times."""
 
 
-class NetworkParameters(ParameterModel):
+class ArchitectureParameters(ParameterModel):
+    """Size of a network."""
+
+    features: list[Annotated[int, Field(ge=1)]] = Field(
+        min_length=6, max_length=6, description="MONAI BasicUNet's widths"
+    )
+    downscale: Literal[1, 2, 4] = Field(description="it works at this part of the resolution")
+
+
+class NetworkParameters(ArchitectureParameters):
     """Size of a network, and of its training."""
 
-    features: list[int] = Field(min_length=6, max_length=6, description="MONAI BasicUNet's widths")
-    downscale: Literal[1, 2, 4] = Field(description="it works at this part of the resolution")
     patch: int = Field(ge=64, description="side of the training crops, in pixels")
     batch: int = Field(ge=2)
     iterations: int = Field(ge=1)
