@@ -81,7 +81,7 @@ def _meet(rng: np.random.Generator, size: int, variation: Variation) -> _Patient
         tree = grow_tree(rng, coils)
     absorption = rng.uniform(*variation.contrast) / (2 * tree[0].radii[0])
     tissue = tissue * _between(rng, variation.tissue)
-    for _ in range(int(_between(rng, variation.faint_trees, whole=True))):
+    for _ in range(round(_between(rng, variation.faint_trees))):
         second = [replace(vessel, radii=0.6 * vessel.radii) for vessel in grow_tree(rng, coils)]
         faint = [np.full(len(vessel.radii), rng.uniform(*variation.faint)) for vessel in second]
         tissue = tissue + absorption * contrast_thickness(second, faint, size)
@@ -103,11 +103,9 @@ def _meet(rng: np.random.Generator, size: int, variation: Variation) -> _Patient
     )
 
 
-def _between(rng: np.random.Generator, ends: tuple[float, float], whole: bool = False) -> float:
+def _between(rng: np.random.Generator, ends: tuple[float, float]) -> float:
     """A number from a range; where there is only one, nothing is drawn."""
-    if ends[0] == ends[1]:
-        return ends[0]
-    return rng.integers(int(ends[0]), int(ends[1]), endpoint=True) if whole else rng.uniform(*ends)
+    return ends[0] if ends[0] == ends[1] else rng.uniform(*ends)
 
 
 def _labelled_area(tree: list[Vessel], finest: float, beam: Array) -> float:

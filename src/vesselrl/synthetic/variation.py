@@ -15,7 +15,7 @@ class Variation:
         area: share of the image that labelled vessels cover, as in real data sets.
         finest: least radius that is labelled, in pixels of an image of 256 × 256.
         faint: concentration of the agent in trees behind the first, which are not labelled.
-        faint_trees: how many of them there may be.
+        faint_trees: how many of them there are, rounded.
         tissue: how much stronger than usual bones, lungs and diaphragm show.
         photons: per pixel where nothing absorbs.
         blur: of focus and motion, standard deviation in pixels of an image of 256 × 256.
@@ -31,7 +31,7 @@ class Variation:
     area: Range = (0.042, 0.09)
     finest: Range = (0.9, 1.5)
     faint: Range = (0.15, 0.5)
-    faint_trees: tuple[int, int] = (1, 1)
+    faint_trees: Range = (1, 1)
     tissue: Range = (1.0, 1.0)
     photons: Range = (200, 550)
     blur: Range = (0.7, 1.1)
@@ -49,7 +49,7 @@ WIDE = Variation(
     area=(0.025, 0.12),
     finest=(0.8, 1.6),
     faint=(0.1, 0.5),
-    faint_trees=(0, 3),
+    faint_trees=(-0.5, 3.5),
     tissue=(0.5, 2.0),
     photons=(120, 1500),
     blur=(0.5, 1.3),
