@@ -162,7 +162,7 @@ def test_the_quick_run_has_the_sizes_that_were_promised():
     for file in base.glob("parameters*.yml"):
         conf |= yaml.safe_load(file.read_text())
     quick, _ = resolve(conf, PATHS, {"quick": True})
-    assert quick["split"]["max_images"] == {"train": 20, "val": 20, "test": 20}
+    assert quick["split"]["max_images"] == {"train": 20, "val": 20, "test": 20, "unlabelled": 20}
     ppo = quick["rl"]["ppo"]
     assert ppo == {
         "total_timesteps": 2000, "n_envs": 2, "n_steps": 128, "batch_size": 64, "n_epochs": 10,

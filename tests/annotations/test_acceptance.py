@@ -185,6 +185,24 @@ def test_both_forms_are_read(given, polygons, text):
     )
 
 
+def test_a_mask_of_null_is_an_image_without_label_and_an_empty_list_an_empty_mask():
+    (nobody, nothing), _ = check({"image": "x.png", "mask": None}, entry("y.png", mask=[]))
+    assert nobody["vessel_fraction"] is None
+    assert nothing["vessel_fraction"] == 0
+    assert read_sample({"image": "x.png", "mask": None}, FILES, 10_000).mask is None
+    assert not read_sample(entry(mask=[]), FILES, 10_000).mask.any()
+
+
+def test_an_image_without_label_is_checked_as_any_other():
+    raws = [
+        {"image": name, "mask": None} for name in ("cut.png", "z.png", "../x.png", "x.png", "x.png")
+    ]
+    (accepted,), refused = check(*raws)
+    assert (accepted["width"], accepted["height"], len(accepted["sha256"])) == (30, 20, 64)
+    assert [number for number, _ in refused] == [0, 1, 2, 4]
+    assert "a duplicate" in refused[-1][1].reason
+
+
 def test_every_form_may_be_mixed_and_is_drawn_as_one_mask():
     rle = {"size": [20, 30], "counts": [203, 3, 394]}
     drawn = rasterise([SQUARE], 20, 30)

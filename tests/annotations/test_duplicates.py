@@ -177,6 +177,8 @@ def test_only_pairs_in_different_splits_leak():
     split_of = {"a": "train", "b": "test", "x0": "train"}
     assert leaks([PAIR, *OTHERS], split_of) == [PAIR]
     assert leaks([PAIR], {"a": "train"}) == []
+    assert leaks([PAIR], {"a": "train", "b": "unlabelled"}) == []
+    assert leaks([PAIR], {"a": "unlabelled", "b": "test"}) == [PAIR]
     assert as_rows([PAIR], split_of) == [
         {
             "distance": 3, "file_1": "a1.png", "file_2": "b1.png", "group_1": "a", "group_2": "b",
@@ -195,6 +197,9 @@ def test_leaks_are_warned_of_with_what_to_do():
     assert "; …. If they are of one patient, give them one group in groups.json, or" in warning
     (warning,) = tell_leaks([PAIR], split_of, "move", by_file=True)
     assert "in one split in splits.json" in warning
+    assert "without labels" not in warning
+    (warning,) = tell_leaks([PAIR], {"a": "unlabelled", "b": "test"}, "warn", by_file=True)
+    assert warning.endswith("Those without labels are left out if split.on_leak is move.")
     assert tell_leaks([], split_of, "stop", by_file=False) == []
 
 

@@ -12,8 +12,8 @@ def texts(axis):
 
 
 def drawn(sides, reasons=(), mask=None):
-    """The overview of samples, one for each letter: t(rain), v(al), e (test)."""
-    names = {"t": "train", "v": "val", "e": "test"}
+    """The overview of samples, one for each letter: t(rain), v(al), e (test), u(nlabelled)."""
+    names = {"t": "train", "v": "val", "e": "test", "u": "unlabelled"}
     ids = [f"s{i:02}" for i in range(len(sides))]
     samples = pd.DataFrame(
         {
@@ -23,10 +23,13 @@ def drawn(sides, reasons=(), mask=None):
             "vessel_fraction": np.linspace(0, 0.2, len(ids)),
         }
     )
+    labelled = samples["split"] != "unlabelled"
+    samples["vessel_fraction"] = samples["vessel_fraction"].where(labelled)
     mask = np.eye(20, 30, dtype=bool) if mask is None else mask
     images = dict.fromkeys(ids, lambda: np.full((20, 30), 90, np.uint8))
+    masks = dict.fromkeys(samples.loc[labelled, "id"], lambda: mask)
     quarantine = pd.DataFrame({"reason": list(reasons)}, dtype=object)
-    figure = draw_overview(images, dict.fromkeys(ids, lambda: mask), samples, quarantine)
+    figure = draw_overview(images, masks, samples, quarantine)
     figure.canvas.draw()
     return figure
 
@@ -42,6 +45,13 @@ def test_sizes_of_splits_and_groups_are_shown():
     assert sum(bar.get_height() for bar in groups.patches) >= 6
 
 
+def test_unlabelled_images_are_shown_and_counted_without_contours():
+    figure = drawn("ttvveuuuuuuu")
+    assert texts(chart(figure, "Images, in groups"))[-1] == "7\nin 4"
+    sheet = [axis for axis in figure.axes if axis.get_title().startswith("s")]
+    assert [len(axis.collections) for axis in sheet] == [1] * 5 + [0] * 6
+
+
 def test_refusals_are_counted_by_reason_and_drawn_only_if_there_are_any():
     assert not any("Refused" in axis.get_title(loc="left") for axis in drawn("tve").axes)
     axis = chart(drawn("tve", REASONS), "Refused entries: 5")
@@ -53,10 +63,10 @@ def test_rare_reasons_are_summed_up():
     assert texts(axis)[5::6] == ["3", "other reasons"]
 
 
-@pytest.mark.parametrize("sides", ["t", "tt", "e", "tv", "tvetvetvetvetvetvetvetve"])
+@pytest.mark.parametrize("sides", ["t", "tt", "e", "tv", "tu", "tvetvetvetvetvetvetvetve"])
 def test_any_split_may_be_small_or_empty(sides):
     shown = [axis for axis in drawn(sides).axes if axis.get_title().startswith("s")]
-    assert len(shown) == sum(min(6, sides.count(side)) for side in "tve")
+    assert len(shown) == sum(min(6, sides.count(side)) for side in "tveu")
 
 
 @pytest.mark.parametrize("value", [True, False])

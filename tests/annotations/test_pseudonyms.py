@@ -193,7 +193,12 @@ def test_splits_are_given_by_the_names_and_told_by_pseudonyms():
     names = Pseudonyms(KEY)
     anna, berta = names.file("anna.png"), names.file("berta.png")
     given = names.splits_table({"./anna.png": "train", "berta.png": "test"})
-    assert obey_splits_file(given, {anna: "1", berta: "2"})[0] == {anna: "train", berta: "test"}
+    aside = names.splits_table({"anna.png": "unlabelled"})
+    assert obey_splits_file(aside, {anna: "1"}, [anna])[0] == {anna: "unlabelled"}
+    assert obey_splits_file(given, {anna: "1", berta: "2"}, [anna, berta])[0] == {
+        anna: "train",
+        berta: "test",
+    }
     with pytest.raises(VesselrlError, match=rf"puts {berta} in 'txt-\w+'; expected train"):
-        obey_splits_file(names.splits_table({"berta.png": "Anna"}), {berta: "1"})
+        obey_splits_file(names.splits_table({"berta.png": "Anna"}), {berta: "1"}, [berta])
     assert names.splits_table(["anna.png"]) == ["anna.png"]

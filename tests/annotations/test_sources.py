@@ -7,10 +7,10 @@ from PIL import Image
 
 from vesselrl.annotations.acceptance import accept, read_sample
 from vesselrl.annotations.drawing import draw_mask
-from vesselrl.annotations.entries import Refusal
+from vesselrl.annotations.entries import Refusal, refused
 from vesselrl.annotations.folder import ImageFolder
 from vesselrl.annotations.polygons import rasterise
-from vesselrl.annotations.sources import open_source
+from vesselrl.annotations.sources import open_source, with_unannotated
 from vesselrl.errors import VesselrlError
 
 SQUARE = [2, 2, 9, 2, 9, 9, 2, 9]
@@ -89,6 +89,23 @@ def test_a_source_and_its_entries_can_be_sent_to_another_process(raw_dir, format
     write(raw_dir, name, content)
     source = pickle.loads(pickle.dumps(open_source(raw_dir)))
     assert list(source) == list(open_source(raw_dir))
+
+
+@pytest.mark.parametrize(("format", "name", "content"), FORMATS.values(), ids=FORMATS.keys())
+def test_images_that_no_entry_names_can_follow_as_images_without_label(
+    raw_dir, format, name, content
+):
+    write(raw_dir, name, content)
+    write(raw_dir, "images/deep/c.png", np.zeros((20, 30), np.uint8))
+    source, images = open_source(raw_dir), ImageFolder(raw_dir / "images")
+    entries = list(with_unannotated(source, images))
+    more = [{"image": file, "mask": None} for file in ("b.png", "deep/c.png")]
+    assert entries == [*source, *(more[1:] if content is FLAT else more)]
+
+
+def test_an_image_is_named_by_any_spelling_of_its_path_even_by_an_entry_that_is_refused():
+    raws = [{"image": "./a.png", "mask": 3}, {"image": 7}, None, refused("b.png", "", "", "")]
+    assert list(with_unannotated(raws, ["a.png", "b.png"])) == raws
 
 
 def test_a_refusal_can_be_sent_to_another_process():

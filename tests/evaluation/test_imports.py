@@ -162,6 +162,7 @@ def test_annotations_are_drawn_in_every_form(folder, form, named):
     [
         ([[0, 0, 5, 0, 500, 500]], "fits only an image of at least 501 × 501"),
         ([[1, 2, 3]], "odd number of coordinates"),
+        (None, "found null; expected a mask"),
         (run_lengths(np.ones((40, 60), bool)), "the mask has 60 × 40 pixels; the image 30 × 20"),
     ],
 )

@@ -21,9 +21,10 @@ from vesselrl.annotations.sources import Source
 from vesselrl.errors import VesselrlError
 from vesselrl.journal import Journal
 from vesselrl.pipelines.ingest import create_pipeline, nodes
+from vesselrl.samples import unlabelled_pool
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
-INGEST = IngestParameters(strict=False, max_pixels=10_000)
+INGEST = IngestParameters(strict=False, max_pixels=10_000, unannotated="ignore")
 ANNOTATIONS = AnnotationsParameters(format="list", max_json_mb=10)
 SQUARE = [2, 2, 9, 2, 9, 9, 2, 9]
 
@@ -32,7 +33,7 @@ def split_parameters(**limits):
     return SplitParameters(
         fractions={"train": 0.6, "val": 0.2, "test": 0.2},
         group_pattern=r"^(p\d+)_",
-        max_images={"train": None, "val": None, "test": None, **limits},
+        max_images={"train": None, "val": None, "test": None, "unlabelled": None, **limits},
         near_duplicate_bits=8,
         on_leak="warn",
     )
@@ -176,6 +177,103 @@ def test_real_files_go_through_and_strings_stay_strings(tmp_path):
     assert catalog.load("ingest_overview").startswith(b"\x89PNG")
 
 
+def ingested(folder, unannotated="ignore", format="list", **limits):
+    """The catalog after a run on what is in the folder, and the samples by file."""
+    catalog = catalog_in(folder, **limits)
+    catalog["params:ingest"] = INGEST.model_copy(update={"unannotated": unannotated})
+    catalog["params:annotations"] = ANNOTATIONS.model_copy(update={"format": format})
+    SequentialRunner().run(create_pipeline(), catalog)
+    return catalog, catalog.load("samples").set_index("file")
+
+
+def test_images_without_label_become_samples_without_a_mask_and_upset_no_split(tmp_path):
+    files = frames(patients=6)
+    write_raw(tmp_path / "labelled", files)
+    _, before = ingested(tmp_path / "labelled")
+    nobody = ["p01_f9.png", "new_1.png", "new_2.png"]
+    entries = [entry(file) for file in files] + [{"image": file, "mask": None} for file in nobody]
+    entries += [{"image": "gone.png", "mask": None}]
+    write_raw(tmp_path, files + nobody, annotations=entries)
+    catalog, samples = ingested(tmp_path)
+    assert samples["split"].drop(nobody).equals(before["split"])
+    assert (samples.loc[nobody, "split"] == "unlabelled").all()
+    assert samples.loc["p01_f9.png", "group"] == "p01"
+    assert samples["vessel_fraction"].dtype == float
+    assert samples["vessel_fraction"].isna().equals(samples["split"] == "unlabelled")
+    assert set(catalog.load("images")) == set(samples["id"])
+    assert set(catalog.load("masks")) == set(samples["id"].drop(nobody))
+    report = catalog.load("ingest_report")
+    assert (report["entries"], report["accepted"], report["quarantined"]) == (22, 21, 1)
+    assert report["splits"]["unlabelled"] == {"images": 3, "groups": 3}
+    assert report["samples"] == sum(split["images"] for split in report["splits"].values()) == 21
+
+
+SOURCES = {
+    "list": {"annotations.json": [entry("a.png")]},
+    "coco": {
+        "annotations.json": {
+            "images": [{"id": 1, "file_name": "a.png"}],
+            "annotations": [{"image_id": 1, "segmentation": [SQUARE]}],
+        }
+    },
+    "labelme": {
+        "annotations/a.json": {
+            "imagePath": "a.png",
+            "shapes": [{"points": [SQUARE[i : i + 2] for i in (0, 2, 4, 6)]}],
+        }
+    },
+    "masks": {"masks/a.png": None},
+}
+
+
+@pytest.mark.parametrize("format", SOURCES)
+def test_images_that_no_annotation_names_are_ignored_or_unlabelled_as_asked(tmp_path, format):
+    write_raw(tmp_path, ["a.png", "b.png"])
+    (tmp_path / "raw" / "annotations.json").unlink()
+    (tmp_path / "raw/images/readme.txt").write_text("no image")
+    for name, content in SOURCES[format].items():
+        path = tmp_path / "raw" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(content))
+        if format == "masks":
+            Image.fromarray(rasterise([SQUARE], 20, 30)).save(path)
+    catalog, samples = ingested(tmp_path, format=format)
+    assert list(samples.index) == ["a.png"]
+    ignored = catalog.load("ingest_report")["warnings"]
+    assert any("2 files in images/ have no entry" in text for text in ignored)
+    assert any("set ingest.unannotated to unlabelled" in text for text in ignored)
+    catalog, samples = ingested(tmp_path, "unlabelled", format)
+    assert samples["split"].to_dict() == {"a.png": "train", "b.png": "unlabelled"}
+    assert list(catalog.load("masks")) == ["a"]
+    quarantine = catalog.load("quarantine")
+    assert quarantine["file"].tolist() == ["readme.txt"]
+    report = catalog.load("ingest_report")
+    assert (report["entries"], report["accepted"], report["quarantined"]) == (3, 2, 1)
+    assert not any("have no entry" in text for text in report["warnings"])
+
+
+def test_a_label_that_splits_json_sets_aside_is_nowhere_in_what_is_made(tmp_path):
+    files = frames(patients=3, per_patient=2)
+    sides = ["train", "unlabelled", "val", "val", "test", "unlabelled"]
+    write_raw(tmp_path, files, splits=dict(zip(files, sides, strict=True)))
+    catalog, samples = ingested(tmp_path)
+    assert samples["split"].tolist() == sides
+    aside = samples["split"] == "unlabelled"
+    assert samples["vessel_fraction"].isna().equals(aside)
+    assert set(catalog.load("masks")) == set(samples.loc[~aside, "id"])
+    report = catalog.load("ingest_report")
+    assert report["unlabelled_pool"] == 1
+    assert any("1 of 2 images without labels are of groups in val" in w for w in report["warnings"])
+
+
+@pytest.mark.parametrize("splits", [None, {"x.png": "unlabelled", "y.png": "unlabelled"}])
+def test_data_without_any_label_stop_the_run_with_a_sentence(splits):
+    mask = {} if splits else {"mask": None}
+    accepted, _ = check(*({**entry(file), **mask} for file in ("x.png", "y.png")))
+    with pytest.raises(VesselrlError, match="None of the 2 accepted images has a label"):
+        nodes.split_samples(accepted, None, splits, None, {}, no_key, False, split_parameters(), 42)
+
+
 def test_a_second_run_leaves_no_images_of_the_first(tmp_path):
     write_raw(tmp_path, frames())
     SequentialRunner().run(create_pipeline(), catalog_in(tmp_path))
@@ -223,6 +321,32 @@ def textured(seed):
 
 
 @pytest.mark.parametrize("on_leak", ["warn", "move", "stop"])
+def test_an_unlabelled_image_that_looks_like_a_test_image_is_told_left_out_or_a_reason_to_stop(
+    on_leak,
+):
+    files = ["p01_f1.png", "p02_f1.png", "copy.png", "other.png"]
+    looks = dict(zip(files, [1, 2, 2, 3], strict=True))
+    images = {file: (lambda n=n: textured(n)) for file, n in looks.items()}
+    raws = [entry(file) if "p0" in file else {"image": file, "mask": None} for file in files]
+    accepted, quarantine = check(*raws, images=images)
+    sides = {"p01_f1.png": "train", "p02_f1.png": "test"}
+    parameters = split_parameters().model_copy(update={"on_leak": on_leak})
+    given = (accepted, None, sides, None, {}, no_key, False, parameters, 42)
+    if on_leak == "stop":
+        with pytest.raises(VesselrlError, match=r"copy.png .*unlabelled"):
+            nodes.split_samples(*given)
+        return
+    samples, split_report, *_ = nodes.split_samples(*given)
+    pool = unlabelled_pool(samples)
+    assert pool == (["copy", "other"] if on_leak == "warn" else ["other"])
+    report = nodes.write_ingest_report(accepted, quarantine, samples, split_report, {}, images)
+    assert report["samples"] + report["left_out_as_look_alikes"] == report["accepted"] == 4
+    about_it = [warning for warning in report["warnings"] if "look" in warning]
+    assert len(about_it) == 1
+    assert "copy.png" in about_it[0]
+
+
+@pytest.mark.parametrize("on_leak", ["warn", "move", "stop"])
 def test_look_alikes_of_different_patients_are_told_kept_together_or_a_reason_to_stop(on_leak):
     images = {f"p{n:02}_f1.png": (lambda n=n: textured(n)) for n in range(12)}
     files = [f"p{n:02}_f1.png" for n in range(12)]
@@ -254,5 +378,7 @@ def test_the_same_file_in_two_splits_is_warned_of():
     )
     report = nodes.write_ingest_report(accepted, quarantine, samples, split_report, {}, FILES)
     assert any("x.png and y.png are the same file" in warning for warning in report["warnings"])
-    assert "1 files in images/ have no entry in the annotations." in report["warnings"]
+    (unnamed,) = (w for w in report["warnings"] if "have no entry in the annotations" in w)
+    assert unnamed.startswith("1 files in images/")
+    assert "ingest.unannotated" in unnamed
     assert isinstance(samples, pd.DataFrame)

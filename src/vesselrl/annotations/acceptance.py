@@ -34,17 +34,17 @@ NO_FILES: Files = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Sample:
-    """An accepted entry with its image and mask.
+    """An accepted entry with its image, and its mask if it is labelled.
 
     Attributes:
         entry: see `accept`.
         image: uint8 (H, W) or (H, W, 3).
-        mask: bool (H, W).
+        mask: bool (H, W); None without a label.
     """
 
     entry: dict[str, Any]
     image: Pixels
-    mask: Mask
+    mask: Mask | None
 
 
 def accept(
@@ -65,9 +65,10 @@ def accept(
 
     Returns:
         ``file``, ``frame`` (None but in a file of several), ``width``, ``height``, ``sha256`` of
-        the file, ``vessel_fraction`` of the mask's pixels, ``clipped`` (whether a polygon reaches
-        over the border), ``text``; and what `vesselrl.annotations.drawing.draw_mask` makes the
-        mask from: ``polygons`` (flat), ``rle`` (a list) and ``mask_file`` (a name or empty).
+        the file, ``vessel_fraction`` of the mask's pixels (None without a label), ``clipped``
+        (whether a polygon reaches over the border), ``text``; and what
+        `vesselrl.annotations.drawing.draw_mask` makes the mask from: ``polygons`` (flat), ``rle``
+        (a list) and ``mask_file`` (a name or empty).
 
     Raises:
         Refusal: the entry cannot be used.
@@ -106,8 +107,10 @@ def _sample(entry: Entry, images: Files, max_pixels: int, masks: Files) -> Sampl
         "rle": entry.rles,
         "mask_file": entry.mask_file,
     }
-    mask = draw_mask(accepted, masks, max_pixels)
-    accepted["vessel_fraction"] = round(np.count_nonzero(mask) / mask.size, 6)
+    mask = draw_mask(accepted, masks, max_pixels) if entry.labelled else None
+    accepted["vessel_fraction"] = (
+        None if mask is None else round(np.count_nonzero(mask) / mask.size, 6)
+    )
     return Sample(accepted, image, mask)
 
 

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vesselrl.errors import VesselrlError
+from vesselrl.samples import HELD_OUT, UNLABELLED
 
 MOST_BITS = 31
 """The largest distance that the search is exact for."""
@@ -235,16 +236,17 @@ def linked_groups(look_alikes: Collection[LookAlike]) -> list[set[str]]:
 
 
 def leaks(look_alikes: Collection[LookAlike], split_of: Mapping[str, str]) -> list[LookAlike]:
-    """The look-alikes whose groups are in different splits.
+    """The look-alikes of which one is in validation or test and the other in another split.
 
     Args:
         look_alikes: as `find_look_alikes` returns them.
         split_of: group → split; groups that are not used may be missing.
     """
+    sides = [{split_of[group] for group in one.groups if group in split_of} for one in look_alikes]
     return [
         one
-        for one in look_alikes
-        if len({split_of[group] for group in one.groups if group in split_of}) > 1
+        for one, splits in zip(look_alikes, sides, strict=True)
+        if len(splits) > 1 and not splits.isdisjoint(HELD_OUT)
     ]
 
 
@@ -286,6 +288,8 @@ def tell_leaks(
             f"{found}. {advice}; if they are not, lower split.near_duplicate_bits or set "
             "split.on_leak to warn."
         )
+    if by_file and any(split_of[group] == UNLABELLED for one in leaking for group in one.groups):
+        advice += ". Those without labels are left out if split.on_leak is move"
     return [f"{found}. {advice}."]
 
 

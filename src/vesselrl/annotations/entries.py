@@ -3,10 +3,11 @@
 An entry is ``{"image": "x.png", "mask": …}``. Its mask is *flat*, ``[[x1, y1, x2, y2, …], …]``, or
 *nested per object*, ``[[[x1, y1, …], …], …]``, with ``text``, one phrase per object. Which of the
 two is told from the content of each entry. In place of an object there may be a run-length encoded
-mask (`vesselrl.annotations.rle`), and so in place of all. Further fields, none of which must be
-there: ``stated_size``, width and height of the image that the coordinates refer to, if its file
-may have another size; ``mask_file`` instead of ``mask``, the name of a file in ``masks/``;
-``frame`` of an image file of several, from 1. Every other format is read as such entries.
+mask (`vesselrl.annotations.rle`), and so in place of all. A mask of ``null`` says that nobody
+labelled the image; ``[]`` says that it shows no vessel. Further fields, none of which must be
+there: ``stated_size``, width and height of the image that the coordinates refer to, if its file may
+have another size; ``mask_file`` instead of ``mask``, the name of a file in ``masks/``; ``frame`` of
+an image file of several, from 1. Every other format is read as such entries.
 Coordinates refer to the image as it is displayed, that is with its EXIF orientation applied.
 """
 
@@ -58,6 +59,7 @@ class Entry:
     mask_file: str = ""
     frame: int | None = None
     stated_size: tuple[int, int] | None = None  # width, height
+    labelled: bool = True
 
     @cached_property
     def extents(self) -> list[Extent]:
@@ -105,6 +107,8 @@ def read_entry(raw: Any) -> Entry:
             )
         return Entry(file, [], _text(raw, []), mask_file=name, frame=frame)
     mask = _value(raw, "mask")
+    if mask is None:
+        return Entry(file, [], _text(raw, []), frame=frame, labelled=False)
     polygons, rles = [], []
     for where, part in _parts(mask, raw):
         if isinstance(part, dict):

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vesselrl.annotations.assignment import SPLITS
-from vesselrl.report.style import BLUE, GREEN, GREY, ORANGE, RC, VERMILLION
+from vesselrl.report.style import BLUE, FAINT, GREEN, GREY, ORANGE, RC, VERMILLION
+from vesselrl.samples import UNLABELLED
 
 COLUMNS = 6
 MOST_REASONS = 6
-_COLOURS = dict(zip(SPLITS, (BLUE, ORANGE, GREEN), strict=True))
+_COLOURS = dict(zip((*SPLITS, UNLABELLED), (BLUE, ORANGE, GREEN, FAINT), strict=True))
 _LONGEST = 24  # characters of a name or a reason's line
 
 
@@ -29,11 +30,11 @@ def draw_overview(
 
     Args:
         images: sample id → loader of uint8 (H, W) or (H, W, 3).
-        masks: sample id → loader of bool (H, W).
+        masks: sample id → loader of bool (H, W); none of unlabelled images.
         samples: the table of samples, at least one row.
         quarantine: the table of refused entries, with a column ``reason``.
     """
-    used = [name for name in SPLITS if (samples["split"] == name).any()]
+    used = _with_images(samples)
     with rc_context(RC):
         heights = [2.1] * len(used) + [2.6]
         figure = Figure(figsize=(11, sum(heights)))
@@ -50,6 +51,11 @@ def draw_overview(
     return figure
 
 
+def _with_images(samples: Any) -> list[str]:
+    """The splits that have images."""
+    return [name for name in _COLOURS if (samples["split"] == name).any()]
+
+
 def _draw_contact_sheet(
     row: Any,
     name: str,
@@ -58,7 +64,8 @@ def _draw_contact_sheet(
     masks: Mapping[str, Callable[[], Any]],
 ) -> None:
     """Some images of one split, evenly chosen, so that they come from different groups."""
-    row.suptitle(name, x=0.01, ha="left", weight="bold", color=_COLOURS[name])
+    colour = GREY if name == UNLABELLED else _COLOURS[name]
+    row.suptitle(name, x=0.01, ha="left", weight="bold", color=colour)
     axes = row.subplots(1, COLUMNS)
     by_group = samples.sort_values(["group", "id"])["id"].tolist()
     chosen = np.linspace(0, len(by_group) - 1, min(COLUMNS, len(by_group))).round().astype(int)
@@ -66,14 +73,14 @@ def _draw_contact_sheet(
         axis.set_axis_off()
     for axis, index in zip(axes, chosen, strict=False):
         sample = by_group[index]
-        image, mask = images[sample](), masks[sample]()
+        image = images[sample]()
+        height, width = image.shape[:2]
         axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
-        # A border of background closes the contour of what reaches the edge.
-        framed = np.pad(mask, 1)
-        if mask.any():
-            places = [np.arange(-1, size + 1) for size in (mask.shape[1], mask.shape[0])]
-            axis.contour(*places, framed, levels=[0.5], colors=[_COLOURS[name]], linewidths=0.8)
-        axis.set(xlim=(-0.5, mask.shape[1] - 0.5), ylim=(mask.shape[0] - 0.5, -0.5))
+        if name != UNLABELLED and (mask := masks[sample]()).any():
+            # A border of background closes the contour of what reaches the edge.
+            places = [np.arange(-1, size + 1) for size in (width, height)]
+            axis.contour(*places, np.pad(mask, 1), levels=[0.5], colors=[colour], linewidths=0.8)
+        axis.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
         axis.set_title(
             _shortened(sample), fontsize=8, weight="normal", loc="center", parse_math=False
         )
@@ -81,8 +88,10 @@ def _draw_contact_sheet(
 
 def _draw_sizes(axis: Any, samples: Any) -> None:
     """Images of each split, and in how many groups."""
-    parts = [samples[samples["split"] == name] for name in SPLITS]
-    bars = axis.bar(SPLITS, [len(part) for part in parts], color=_COLOURS.values(), width=0.6)
+    names = list(dict.fromkeys((*SPLITS, *_with_images(samples))))
+    parts = [samples[samples["split"] == name] for name in names]
+    colours = [_COLOURS[name] for name in names]
+    bars = axis.bar(names, [len(part) for part in parts], color=colours, width=0.6)
     labels = [f"{len(part):,}\nin {part['group'].nunique():,}" for part in parts]
     axis.bar_label(bars, labels, padding=2)
     axis.margins(y=0.28)
@@ -95,7 +104,7 @@ def _draw_sizes(axis: Any, samples: Any) -> None:
 def _draw_group_sizes(axis: Any, samples: Any) -> None:
     """How many groups have how many images."""
     sizes = samples.groupby(["split", "group"]).size()
-    values = [sizes[sizes.index.get_level_values("split") == name].to_numpy() for name in SPLITS]
+    values = [sizes[sizes.index.get_level_values("split") == name].to_numpy() for name in _COLOURS]
     largest = int(sizes.max())
     bins = np.arange(0.5, largest + 1) if largest <= 20 else np.linspace(0.5, largest + 0.5, 21)
     axis.hist(values, bins, stacked=True, color=_COLOURS.values(), rwidth=0.85)
@@ -107,11 +116,11 @@ def _draw_group_sizes(axis: Any, samples: Any) -> None:
 
 
 def _draw_fractions(axis: Any, samples: Any) -> None:
-    """The vessel fraction of every image, and above it the median of each split."""
+    """The vessel fraction of every labelled image, and above it the median of each split."""
     percent = samples["vessel_fraction"] * 100
     values = [percent[samples["split"] == name] for name in SPLITS]
     bins = np.linspace(0, max(percent.max(), 1) * 1.001, 21)
-    axis.hist(values, bins, stacked=True, color=_COLOURS.values(), label=SPLITS)
+    axis.hist(values, bins, stacked=True, color=[_COLOURS[n] for n in SPLITS], label=SPLITS)
     top = axis.get_ylim()[1]
     for name, part in zip(SPLITS, values, strict=True):
         if len(part):

@@ -26,6 +26,9 @@ class IngestParameters(ParameterModel):
     max_pixels: int = Field(
         ge=1, le=178_956_970, description="larger images are refused; at most Pillow's own limit"
     )
+    unannotated: Literal["ignore", "unlabelled"] = Field(
+        description="what images are that no entry names: nothing, or images without labels"
+    )
     workers: PositiveInt | None = Field(
         default=None,
         exclude=True,  # it changes no result, so has no part in fingerprints
@@ -54,6 +57,7 @@ class SplitLimits(ParameterModel):
     train: PositiveInt | None
     val: PositiveInt | None
     test: PositiveInt | None
+    unlabelled: PositiveInt | None
 
 
 class SplitParameters(ParameterModel):

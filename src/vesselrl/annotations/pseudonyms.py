@@ -42,8 +42,8 @@ _FILE_FIELDS = frozenset(
 _WORDS = _FILE_FIELDS | {
     "mask", "text", "masks", "polygons", "polygon", "segmentation", "segments", "shapes",
     "annotation", "frame", "stated_size", "size", "counts", "refused", "train", "val", "test",
-    "images", "annotations", "categories", "id", "image_id", "category_id", "label", "points",
-    "shape_type", "imageWidth", "imageHeight",
+    "unlabelled", "images", "annotations", "categories", "id", "image_id", "category_id", "label",
+    "points", "shape_type", "imageWidth", "imageHeight",
 }  # fmt: skip
 _DEEPEST = 8  # an entry that is nested deeper is refused whatever it holds
 _NUMBERS = frozenset((int, float))

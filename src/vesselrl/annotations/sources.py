@@ -7,7 +7,8 @@
 | ``labelme`` | a JSON file an image, in ``annotations/``, ``images/`` or the data folder itself |
 | ``masks`` | ``masks/x.png`` for ``images/x.jpg`` |
 
-The images are always in ``images/``.
+The images are always in ``images/``. What no entry names there may be taken for images without
+labels (`with_unannotated`), whatever the format.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +19,7 @@ from typing import Any, Literal
 
 from vesselrl.annotations.coco import entries_of_coco, is_coco
 from vesselrl.annotations.entries import describe
-from vesselrl.annotations.folder import ImageFolder
+from vesselrl.annotations.folder import ImageFolder, normalised
 from vesselrl.annotations.json_files import first_character, read_json, stream_list
 from vesselrl.annotations.labelme import entries_of_labelme, labelme_files
 from vesselrl.annotations.mask_files import entries_of_masks
@@ -81,6 +82,21 @@ def open_source(raw_dir: Path, format: Format = "auto", max_json_mb: float = 512
     if format == "labelme":
         return _open_labelme(raw_dir, max_json_mb)
     return _open_masks(raw_dir)
+
+
+def with_unannotated(entries: Iterable[Any], images: Iterable[str]) -> Iterator[Any]:
+    """The entries, and after them one without label for each image that none of them names.
+
+    Args:
+        entries: raw entries.
+        images: names of the files in ``images/``.
+    """
+    named = set()
+    for raw in entries:
+        if isinstance(raw, dict) and isinstance(raw.get("image"), str):
+            named.add(normalised(raw["image"]))
+        yield raw
+    yield from ({"image": file, "mask": None} for file in images if file not in named)
 
 
 def require_folder(raw_dir: Path) -> None:

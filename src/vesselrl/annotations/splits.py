@@ -10,6 +10,7 @@ from vesselrl.annotations.folder import normalised
 from vesselrl.annotations.parameters import SplitFractions, SplitLimits
 from vesselrl.annotations.pseudonyms import Pseudonyms
 from vesselrl.errors import VesselrlError, first_few
+from vesselrl.samples import HELD_OUT, UNLABELLED
 
 # From which difference on a share is worth a warning.
 _WORTH_A_WARNING = 0.1
@@ -59,30 +60,40 @@ def group_files(
     return {file: known.get(file, file) for file in files}, warnings
 
 
-def obey_splits_file(given: Any, groups: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+def obey_splits_file(
+    given: Any, groups: Mapping[str, str], labelled: Collection[str]
+) -> tuple[dict[str, str], list[str]]:
     """Take the splits as ``splits.json`` gives them.
 
+    A file with a label goes where it is put; in ``unlabelled`` its label is not used. One without
+    is ``unlabelled`` wherever it is put, or if it is not named. A group that is held out for
+    validation or test and has no label there is left out: nothing can be measured on it, and
+    nothing may be learned from it.
+
     Args:
-        given: content of ``splits.json``, file → ``train``, ``val`` or ``test``.
+        given: content of ``splits.json``, file → ``train``, ``val``, ``test`` or ``unlabelled``.
         groups: file → group of the accepted files.
+        labelled: the files with a label.
 
     Returns:
-        File → split, without the files that ``splits.json`` does not name: they are left out, since
-        nobody said on which side they may be. And warnings, which tell of them.
+        File → split, without the files with a label that ``splits.json`` does not name: they are
+        left out, since nobody said on which side they may be. And warnings, which tell of what is
+        left out.
 
     Raises:
         VesselrlError: a split has another name, a group is in two splits, or no file is named.
     """
     known = _names_to_text(given, "splits.json", "splits")
-    wrong = {file: split for file, split in known.items() if split not in SPLITS}
+    allowed = (*SPLITS, UNLABELLED)
+    wrong = {file: split for file, split in known.items() if split not in allowed}
     if wrong:
         file, split = next(iter(wrong.items()))
         raise VesselrlError(
-            f"splits.json puts {file} in '{split}'; expected {', '.join(SPLITS)}: correct it."
+            f"splits.json puts {file} in '{split}'; expected {', '.join(allowed)}: correct it."
         )
     split_of_group: dict[str, tuple[str, str]] = {}
     for file, group in groups.items():
-        if file not in known:
+        if known.get(file, UNLABELLED) == UNLABELLED:
             continue
         other, split = split_of_group.setdefault(group, (file, known[file]))
         if split != known[file]:
@@ -90,11 +101,11 @@ def obey_splits_file(given: Any, groups: Mapping[str, str]) -> tuple[dict[str, s
                 f"Group '{group}' is on two sides of splits.json: {other} is in {split}, {file} is "
                 f"in {known[file]}; put all images of a group in one split, or correct the groups."
             )
-    missing = [file for file in groups if file not in known]
-    if len(missing) == len(groups):
+    missing = [file for file in groups if file in labelled and file not in known]
+    if known.keys().isdisjoint(groups):
         raise VesselrlError(
-            f"splits.json names none of the {len(groups)} accepted images (such as {missing[0]}): "
-            "expected file names as in annotations.json."
+            f"splits.json names none of the {len(groups)} accepted images (such as "
+            f"{next(iter(groups))}): expected file names as in annotations.json."
         )
     warnings = []
     if missing:
@@ -102,7 +113,69 @@ def obey_splits_file(given: Any, groups: Mapping[str, str]) -> tuple[dict[str, s
             f"splits.json does not name {len(missing)} accepted images "
             f"({first_few(missing)}): they are left out; add them to use them."
         )
-    return {file: known[file] for file in groups if file in known}, warnings
+    split_of = {
+        file: known[file] if file in labelled else UNLABELLED
+        for file in groups
+        if file not in labelled or file in known
+    }
+    held_out = {groups[file] for file in groups if known.get(file) in HELD_OUT}
+    held_out -= {groups[file] for file, split in split_of.items() if split in HELD_OUT}
+    useless = [file for file in split_of if groups[file] in held_out]
+    if useless:
+        warnings.append(
+            f"splits.json puts groups in val or test of which no image there has a label "
+            f"({first_few(sorted(held_out))}): their {len(useless)} images are left out; label "
+            "some of them, or put them in unlabelled."
+        )
+        split_of = {file: side for file, side in split_of.items() if groups[file] not in held_out}
+    return split_of, warnings
+
+
+def side_of_groups(splits: Mapping[str, str], groups: Mapping[str, str]) -> dict[str, str]:
+    """Group → the split of its images; ``unlabelled`` only if all of them are.
+
+    Args:
+        splits: file → split.
+        groups: file → group.
+    """
+    sides: dict[str, str] = {}
+    for file, split in splits.items():
+        if split != UNLABELLED or groups[file] not in sides:
+            sides[groups[file]] = split
+    return sides
+
+
+def without_look_alikes(
+    splits: Mapping[str, str],
+    groups: Mapping[str, str],
+    together: Collection[Collection[str]],
+) -> tuple[dict[str, str], list[str]]:
+    """Leave out the unlabelled groups that look like groups of validation or test.
+
+    Args:
+        splits: file → split.
+        groups: file → group.
+        together: sets of groups that look alike, see `duplicates.linked_groups`.
+
+    Returns:
+        ``splits`` without their files, and at most one warning, which tells of them.
+    """
+    sides = side_of_groups(splits, groups)
+    near = {
+        group
+        for linked in together
+        if any(sides.get(group) in HELD_OUT for group in linked)
+        for group in linked
+        if sides.get(group) == UNLABELLED
+    }
+    gone = [file for file in splits if groups[file] in near]
+    if not gone:
+        return dict(splits), []
+    warning = (
+        f"{len(gone)} images without labels ({first_few(gone)}) look like images of val or test: "
+        "they are left out (split.on_leak is move)."
+    )
+    return {file: split for file, split in splits.items() if groups[file] not in near}, [warning]
 
 
 def share_warnings(
@@ -111,12 +184,12 @@ def share_warnings(
     """Warn of splits that are empty or whose share of the images is far from its fraction.
 
     Args:
-        splits: file → split.
+        splits: file → split of the files with a label, at least one.
         groups: file → group.
         fractions: what was asked for.
     """
     warnings = []
-    count = len(set(groups.values()))
+    count = len({groups[file] for file in splits})
     for name in SPLITS:
         wanted = getattr(fractions, name)
         share = sum(split == name for split in splits.values()) / len(splits)
@@ -143,7 +216,9 @@ def within_limits(
     """Choose the files of each split that its limit leaves.
 
     Groups are taken whole, in the order of a hash of seed and name, until the limit; the group that
-    meets it is cut short, so that a limit of 20 means 20 images where there are as many.
+    meets it is cut short, so that a limit of 20 means 20 images where there are as many. Unlabelled
+    images of groups in validation or test, which nothing learns from, come after all others, and
+    are left out where their group's validation or test images are.
 
     Args:
         splits: file → split.
@@ -154,13 +229,21 @@ def within_limits(
     Returns:
         The files that stay, in the order of ``splits``.
     """
+    held_out = {groups[file] for file, split in splits.items() if split in HELD_OUT}
+
+    def order(file: str) -> tuple[bool, float, str, str]:
+        group = groups[file]
+        return group in held_out, hashed(group, seed), group, file
+
     kept: set[str] = set()
     for name in SPLITS:
-        files = sorted(
-            (file for file, split in splits.items() if split == name),
-            key=lambda file: (hashed(groups[file], seed), groups[file], file),
-        )
+        files = sorted((file for file, split in splits.items() if split == name), key=order)
         kept.update(files[: getattr(limits, name)])
+    unseen = held_out - {groups[file] for file in kept}
+    unlabelled = [
+        file for file, split in splits.items() if split == UNLABELLED and groups[file] not in unseen
+    ]
+    kept.update(sorted(unlabelled, key=order)[: limits.unlabelled])
     return [file for file in splits if file in kept]
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from vesselrl.errors import VesselrlError, first_few
-from vesselrl.samples import ids_of
+from vesselrl.samples import UNLABELLED, ids_of
 
 
 def held_out(samples: Any) -> list[str]:
@@ -13,7 +13,8 @@ def held_out(samples: Any) -> list[str]:
         samples: DataFrame with the columns ``id``, ``group`` and ``split``.
 
     Raises:
-        VesselrlError: there are none, or a group of theirs is in another split too.
+        VesselrlError: there are none, or a group of theirs is in another split too (images without
+            labels apart, of which `vesselrl.samples.unlabelled_pool` leaves those out).
     """
     test = ids_of(samples, "test")
     if not test:
@@ -22,7 +23,8 @@ def held_out(samples: Any) -> list[str]:
             "name test images in splits.json."
         )
     is_test = samples["split"] == "test"
-    leaking = samples[~is_test & samples["group"].isin(samples.loc[is_test, "group"])]
+    is_other = ~is_test & (samples["split"] != UNLABELLED)
+    leaking = samples[is_other & samples["group"].isin(samples.loc[is_test, "group"])]
     if len(leaking):
         groups = sorted(set(leaking["group"].astype(str)))
         raise VesselrlError(

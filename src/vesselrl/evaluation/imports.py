@@ -61,6 +61,8 @@ def _draw_file(files: Files, name: str, height: int, width: int, max_pixels: int
 
 def _draw_entry(raw: Any, masks: Files, height: int, width: int, max_pixels: int) -> Mask:
     entry = read_entry(raw)
+    if not entry.labelled:
+        raise Refusal("mask", "found null", "expected a mask; [] is one that shows no vessel")
     for rows, columns in [rle["size"] for rle in entry.rles]:
         _check_size((rows, columns), height, width)
     if entry.stated_size:

@@ -1,7 +1,7 @@
 """Nodes of the pipeline ``ingest``: annotations and images in, samples, images and masks out."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from tqdm import tqdm
@@ -14,6 +14,7 @@ from vesselrl.annotations.parameters import (
 )
 from vesselrl.annotations.pseudonyms import Pseudonyms
 from vesselrl.errors import VesselrlError
+from vesselrl.samples import UNLABELLED
 
 logger = logging.getLogger(__name__)
 
@@ -51,14 +52,15 @@ def check_annotations(
         pseudonym_key: gives the key of the pseudonyms.
         pseudonymise: whether names are replaced.
         annotations: what the annotations are in.
-        ingest: size limit, and whether a single refusal stops the run.
+        ingest: size limit, whether a single refusal stops the run, and whether images that no
+            entry names are entries without label, which come after all others.
 
     Returns:
         The accepted entries, a table with a row each: number of the ``entry`` (from 0), ``id``,
-        what `vesselrl.annotations.checking.FACTS` names, and a ``key`` that differs if anything
-        does that the check depends on. And the quarantine, a table with the columns ``entry``,
-        ``file``, ``field``, ``reason``, ``hint``. Together they have as many rows as there are
-        entries. Last, what the pseudonyms in both stand for.
+        what `vesselrl.annotations.checking.FACTS` names (``vessel_fraction`` NaN without a label),
+        and a ``key`` that differs if anything does that the check depends on. And the quarantine, a
+        table with the columns ``entry``, ``file``, ``field``, ``reason``, ``hint``. Together they
+        have as many rows as there are entries. Last, what the pseudonyms in both stand for.
 
     Raises:
         VesselrlError: the annotations cannot be read, none can be used, or, when strict, not all.
@@ -67,12 +69,17 @@ def check_annotations(
 
     from vesselrl.annotations.acceptance import sample_ids
     from vesselrl.annotations.checking import Check, check_all, refuse_duplicates
+    from vesselrl.annotations.sources import with_unannotated
 
     source = raw_annotations(annotations.format, annotations.max_json_mb)
     names = Pseudonyms(pseudonym_key() if pseudonymise else None)
     check = Check(raw_images, source.masks, ingest.max_pixels)
-    checked = check_all(source, names, check, raw_hashes, earlier_checks, ingest.workers)
-    bar = tqdm(checked, "Checking entries", len(source), unit="image")
+    entries: Iterable[Any] = source
+    count: int | None = len(source)
+    if ingest.unannotated == "unlabelled":
+        entries, count = with_unannotated(source, raw_images), None
+    checked = check_all(entries, names, check, raw_hashes, earlier_checks, ingest.workers)
+    bar = tqdm(checked, "Checking entries", count, unit="image")
     accepted: dict[str, list[Any]] = {name: [] for name in ACCEPTED_COLUMNS}
     refused: list[list[Any]] = []
     for number, (entry, finding) in enumerate(refuse_duplicates(bar, ingest.max_pixels)):
@@ -87,7 +94,8 @@ def check_annotations(
     ids = sample_ids(accepted["file"])
     accepted["id"] = [ids[file] for file in accepted["file"]]
     quarantine = pd.DataFrame(refused, columns=QUARANTINE_COLUMNS)
-    return pd.DataFrame(accepted), quarantine, names.table
+    table = pd.DataFrame(accepted).astype({"vessel_fraction": float})
+    return table, quarantine, names.table
 
 
 def _stop_if_unusable(name: str, accepted: int, refused: list[list[Any]], strict: bool) -> None:
@@ -135,13 +143,15 @@ def split_samples(
 
     Returns:
         The table of samples, one row an image that is used: ``id``, ``file``, ``width``,
-        ``height``, ``group``, ``split``, ``sha256``, ``vessel_fraction``, ``text``. How many
-        accepted images are not in it and why, with warnings. The pairs of groups whose images look
-        alike. The assignment for the next run to hold to. What the pseudonyms of groups stand for.
+        ``height``, ``group``, ``split``, ``sha256``, ``vessel_fraction``, ``text``. Images without
+        label are in the split ``unlabelled``, as are those that ``splits.json`` puts there, whose
+        label is not used: their ``vessel_fraction`` is NaN. How many accepted images are not in the
+        table and why, with warnings. The pairs of groups whose images look alike. The assignment
+        for the next run to hold to. What the pseudonyms of groups stand for.
 
     Raises:
-        VesselrlError: ``groups.json`` or ``splits.json`` cannot be obeyed, or groups look alike
-            across splits and ``on_leak`` is ``stop``.
+        VesselrlError: ``groups.json`` or ``splits.json`` cannot be obeyed, no image has a label, or
+            groups look alike across splits and ``on_leak`` is ``stop``.
     """
     import pandas as pd
 
@@ -151,35 +161,45 @@ def split_samples(
     files = accepted_entries["file"].tolist()
     groups, warnings = splits.group_files(files, raw_groups, split.group_pattern, names)
     of_group = accepted_entries["file"].map(groups)
+    labelled = set(accepted_entries.loc[accepted_entries["vessel_fraction"].notna(), "file"])
     hashes = dict(zip(files, accepted_entries["perceptual_hash"], strict=True))
     look_alikes = duplicates.find_look_alikes(hashes, groups, split.near_duplicate_bits)
     earlier, more = assignment.remembered(
         earlier_split_assignments, split.fractions, seed, pseudonymise
     )
+    linked = duplicates.linked_groups(look_alikes) if split.on_leak == "move" else []
     assigned: dict[str, str] = {}
     if raw_splits is not None:
-        split_of, more = splits.obey_splits_file(names.splits_table(raw_splits), groups)
+        split_of, more = splits.obey_splits_file(names.splits_table(raw_splits), groups, labelled)
     else:
-        together = duplicates.linked_groups(look_alikes) if split.on_leak == "move" else ()
-        assigned = assignment.assign_groups(
-            accepted_entries.groupby(of_group)["vessel_fraction"].mean().to_dict(),
-            split.fractions,
-            seed,
-            earlier,
-            together,
-        )
+        fractions = accepted_entries.groupby(of_group)["vessel_fraction"].mean().dropna().to_dict()
+        together = [one for tied in linked if len(one := tied & fractions.keys()) > 1]
+        assigned = assignment.assign_groups(fractions, split.fractions, seed, earlier, together)
         more += duplicates.tell_together(together, earlier, assigned)
-        split_of = {file: assigned[groups[file]] for file in files}
-        more += splits.share_warnings(split_of, groups, split.fractions)
-    by_group = {groups[file]: side for file, side in split_of.items()}
+        split_of = {f: assigned[groups[f]] if f in labelled else UNLABELLED for f in files}
+    placed = {file: side for file, side in split_of.items() if side != UNLABELLED}
+    if not placed:
+        raise VesselrlError(
+            f"None of the {len(files)} accepted images has a label that is used: give some of them "
+            "a mask in the annotations, and, if there is a splits.json, put such images in train, "
+            "val and test there."
+        )
+    if raw_splits is None:
+        more += splits.share_warnings(placed, groups, split.fractions)
+    distinct, told = splits.without_look_alikes(split_of, groups, linked)
+    by_group = splits.side_of_groups(distinct, groups)
+    more += told
     more += duplicates.tell_leaks(
         duplicates.leaks(look_alikes, by_group), by_group, split.on_leak, raw_splits is not None
     )
-    used = splits.within_limits(split_of, groups, split.max_images, seed)
-    rows = accepted_entries.assign(group=of_group, split=accepted_entries["file"].map(split_of))
+    used = splits.within_limits(distinct, groups, split.max_images, seed)
+    side = accepted_entries["file"].map(split_of)
+    fraction = accepted_entries["vessel_fraction"].where(side != UNLABELLED)
+    rows = accepted_entries.assign(group=of_group, split=side, vessel_fraction=fraction)
     report = {
         "left_out_by_splits_file": len(files) - len(split_of),
-        "left_out_by_limit": len(split_of) - len(used),
+        "left_out_as_look_alikes": len(split_of) - len(distinct),
+        "left_out_by_limit": len(distinct) - len(used),
         "warnings": warnings + more,
     }
     return (
@@ -232,7 +252,7 @@ def draw_masks(
     annotations: AnnotationsParameters,
     ingest: IngestParameters,
 ) -> Loaders:
-    """Draw the mask of every sample.
+    """Draw the mask of every sample, those without label apart.
 
     Returns:
         Sample id → maker of a mask, bool (H, W).
@@ -240,7 +260,7 @@ def draw_masks(
     from vesselrl.annotations.packing import pack
     from vesselrl.annotations.writing import MaskMaker, Pictures
 
-    rows = _rows_of(samples, accepted_entries)
+    rows = _rows_of(samples[samples["split"] != UNLABELLED], accepted_entries)
 
     def makers(wanted: Collection[str]) -> Iterator[tuple[str, Any]]:
         if not wanted:
@@ -275,60 +295,14 @@ def write_ingest_report(
     file_names: dict[str, Any],
     raw_images: Files,
 ) -> dict[str, Any]:
-    """Count what came in, what is used and what is not, and tell what to beware of.
+    """Count what came in; see `vesselrl.annotations.accounts.account_for`. Warnings are logged."""
+    from vesselrl.annotations.accounts import account_for
 
-    Returns:
-        ``entries`` = ``accepted`` + ``quarantined``; ``accepted`` = ``samples`` +
-        ``left_out_by_splits_file`` + ``left_out_by_limit``; ``splits`` with the ``images`` and
-        ``groups`` of each; ``groups`` with their ``count`` and ``smallest`` and ``largest`` number
-        of images; ``warnings``, each a sentence.
-    """
-    sizes = samples.groupby("group").size()
-    warnings = [*split_report["warnings"]]
-    if len(quarantine):
-        warnings.append(
-            f"{len(quarantine)} of {len(accepted_entries) + len(quarantine)} entries are in "
-            "quarantine.csv, each with a reason."
-        )
-    clipped = accepted_entries.loc[accepted_entries["clipped"], "file"].tolist()
-    if clipped:
-        warnings.append(
-            f"In {len(clipped)} images polygons reach over the border and are clipped "
-            f"(the first is {clipped[0]})."
-        )
     original = file_names.get("files", {})
-    named = {original.get(f, f) for f in [*accepted_entries["file"], *quarantine["file"]]}
-    unnamed = sum(file not in named for file in raw_images)
-    if unnamed:
-        warnings.append(f"{unnamed} files in images/ have no entry in the annotations.")
-    for _, twins in samples[samples.duplicated("sha256", keep=False)].groupby("sha256"):
-        if twins["split"].nunique() > 1:
-            first = twins.drop_duplicates("split")
-            warnings.append(
-                f"{' and '.join(first['file'])} are the same file in different splits "
-                f"({', '.join(first['split'])}): give them one group."
-            )
-    for warning in warnings:
+    report = account_for(accepted_entries, quarantine, samples, split_report, raw_images, original)
+    for warning in report["warnings"]:
         logger.warning(warning)
-    return {
-        "entries": len(accepted_entries) + len(quarantine),
-        "accepted": len(accepted_entries),
-        "quarantined": len(quarantine),
-        "samples": len(samples),
-        "left_out_by_splits_file": split_report["left_out_by_splits_file"],
-        "left_out_by_limit": split_report["left_out_by_limit"],
-        "splits": {
-            name: {"images": len(rows), "groups": rows["group"].nunique()}
-            for name in assignment.SPLITS
-            for rows in [samples[samples["split"] == name]]
-        },
-        "groups": {
-            "count": len(sizes),
-            "smallest": int(sizes.min()),
-            "largest": int(sizes.max()),
-        },
-        "warnings": warnings,
-    }
+    return report
 
 
 def draw_ingest_overview(images: Loaders, masks: Loaders, samples: Any, quarantine: Any) -> Any:

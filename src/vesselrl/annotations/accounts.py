@@ -1,0 +1,97 @@
+"""What came in, what is used of it and what is not, and what to beware of."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vesselrl.annotations.assignment import SPLITS
+from vesselrl.annotations.folder import normalised
+from vesselrl.samples import HELD_OUT, UNLABELLED, ids_of, unlabelled_pool
+
+
+def account_for(
+    accepted_entries: Any,
+    quarantine: Any,
+    samples: Any,
+    split_report: Mapping[str, Any],
+    images: Iterable[str],
+    original: Mapping[str, str],
+) -> dict[str, Any]:
+    """Count what came in, what is used and what is not, and tell what to beware of.
+
+    Args:
+        accepted_entries: the table of accepted entries.
+        quarantine: the table of refused entries.
+        samples: the table of samples.
+        split_report: how many accepted images are not used, and warnings.
+        images: names of the files in ``images/``.
+        original: pseudonym of a file → its name; empty where names are not replaced.
+
+    Returns:
+        ``entries`` = ``accepted`` + ``quarantined``; ``accepted`` = ``samples`` +
+        ``left_out_by_splits_file`` + ``left_out_as_look_alikes`` + ``left_out_by_limit``;
+        ``splits`` with the ``images`` and ``groups`` of each; ``unlabelled_pool``, how many of the
+        unlabelled images may be learned from (`vesselrl.samples.unlabelled_pool`); ``groups`` with
+        their ``count`` and ``smallest`` and ``largest`` number of images; ``warnings``, each a
+        sentence.
+    """
+    sizes = samples.groupby("group").size()
+    pool = unlabelled_pool(samples)
+    warnings = [*split_report["warnings"]]
+    if len(quarantine):
+        warnings.append(
+            f"{len(quarantine)} of {len(accepted_entries) + len(quarantine)} entries are in "
+            "quarantine.csv, each with a reason."
+        )
+    clipped = accepted_entries.loc[accepted_entries["clipped"], "file"].tolist()
+    if clipped:
+        warnings.append(
+            f"In {len(clipped)} images polygons reach over the border and are clipped "
+            f"(the first is {clipped[0]})."
+        )
+    files = [*accepted_entries["file"], *quarantine["file"]]
+    named = {normalised(original.get(file, file)) for file in files}
+    unnamed = sum(file not in named for file in images)
+    if unnamed:
+        warnings.append(
+            f"{unnamed} files in images/ have no entry in the annotations. To use them as images "
+            "without labels, set ingest.unannotated to unlabelled."
+        )
+    unlabelled = ids_of(samples, UNLABELLED)
+    if withheld := len(unlabelled) - len(pool):
+        warnings.append(
+            f"{withheld} of {len(unlabelled)} images without labels are of groups in val or test: "
+            "nothing learns from them."
+        )
+    return {
+        "entries": len(accepted_entries) + len(quarantine),
+        "accepted": len(accepted_entries),
+        "quarantined": len(quarantine),
+        "samples": len(samples),
+        **{name: count for name, count in split_report.items() if name.startswith("left_out")},
+        "splits": {
+            name: {"images": len(rows), "groups": rows["group"].nunique()}
+            for name in (*SPLITS, UNLABELLED)
+            for rows in [samples[samples["split"] == name]]
+        },
+        "unlabelled_pool": len(pool),
+        "groups": {
+            "count": len(sizes),
+            "smallest": int(sizes.min()),
+            "largest": int(sizes.max()),
+        },
+        "warnings": [*warnings, *_twins(samples, pool)],
+    }
+
+
+def _twins(samples: Any, pool: list[str]) -> list[str]:
+    """Warnings of files that are held out and learned from as well."""
+    warnings = []
+    used = samples[(samples["split"] != UNLABELLED) | samples["id"].isin(pool)]
+    for _, twins in used[used.duplicated("sha256", keep=False)].groupby("sha256"):
+        if twins["split"].nunique() > 1 and twins["split"].isin(HELD_OUT).any():
+            first = twins.drop_duplicates("split")
+            warnings.append(
+                f"{' and '.join(first['file'])} are the same file in different splits "
+                f"({', '.join(first['split'])}): give them one group."
+            )
+    return warnings

@@ -1,0 +1,34 @@
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vesselrl.samples import HELD_OUT, UNLABELLED, ids_of, unlabelled_pool
+
+SPLIT = st.sampled_from(["train", "val", "test", "unlabelled"])
+
+
+def table(*rows):
+    return pd.DataFrame(rows, columns=["id", "group", "split"])
+
+
+def test_what_is_unlabelled_may_be_learned_from_unless_its_patient_is_held_out():
+    samples = table(
+        ("n2", "new", "unlabelled"), ("n1", "new", "unlabelled"), ("t1", "taught", "train"),
+        ("t2", "taught", "unlabelled"), ("v1", "chooses", "val"), ("v2", "chooses", "unlabelled"),
+        ("e1", "measured", "test"), ("e2", "measured", "unlabelled"),
+    )  # fmt: skip
+    assert unlabelled_pool(samples) == ["n1", "n2", "t2"]
+
+
+def test_without_unlabelled_images_the_pool_is_empty():
+    assert unlabelled_pool(table(("a", "g", "train"), ("b", "h", "test"))) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), SPLIT), max_size=20))
+def test_no_patient_of_the_pool_is_held_out_and_no_other_image_is_missing(rows):
+    samples = table(*((f"{i:02}", group, split) for i, (group, split) in enumerate(rows)))
+    of_pool = samples[samples["id"].isin(unlabelled_pool(samples))]
+    held_out = set(samples.loc[samples["id"].isin(ids_of(samples, *HELD_OUT)), "group"])
+    assert held_out.isdisjoint(of_pool["group"])
+    rest = samples[(samples["split"] == UNLABELLED) & ~samples["id"].isin(of_pool["id"])]
+    assert set(rest["group"]) <= held_out
