@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -15,7 +16,7 @@ NAME, GROUP = "Mustermann_Erika", "Zimmer-7"
 
 @pytest.fixture(scope="module")
 def ran(project, raw_dir, tmp_path_factory):
-    """A quick run on files that carry a patient's name, one of them not an image.
+    """A quick run on files that carry a patient's name, one not an image, one without label.
 
     Somebody's finished masks carry it too.
     """
@@ -31,6 +32,8 @@ def ran(project, raw_dir, tmp_path_factory):
     (named / "images" / f"{NAME}_broken.png").write_bytes(b"no image")
     entries.append({"image": f"{NAME}_broken.png", "mask": []})
     entries.append({"image": f"{NAME}_gone.png", "mask": []})
+    unlabelled = Image.open(raw_dir / "images/p00_f0.png").transpose(Image.Transpose.ROTATE_90)
+    unlabelled.save(named / "images" / f"{NAME}_unlabelled.png")
     (named / "annotations.json").write_text(json.dumps(entries))
     (named / "groups.json").write_text(json.dumps(groups))
     theirs = tmp_path_factory.mktemp(NAME)
@@ -44,7 +47,8 @@ def ran(project, raw_dir, tmp_path_factory):
     done = subprocess.run(
         [
             sys.executable, "-m", "kedro", "run", "--params",
-            f"quick:true,pseudonymise:true,raw_dir={named},out_dir={out}",
+            "quick:true,pseudonymise:true,ingest.unannotated:unlabelled,"
+            f"raw_dir={named},out_dir={out}",
         ],
         cwd=project, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
         check=False, timeout=300,
@@ -77,6 +81,16 @@ def test_no_file_holds_an_original_name_but_the_private_ones(ran):
                 leaking.append(str(path.relative_to(folder)))
     assert leaking
     assert all(name.startswith("00_private/") for name in leaking), leaking
+
+
+def test_a_whole_run_takes_an_image_without_label_along(ran):
+    folder, _ = ran
+    samples = pd.read_csv(folder / "02_intermediate/samples.csv")
+    (sample,) = samples.loc[samples["split"] == "unlabelled", "id"]
+    assert (folder / f"04_feature/candidates/{sample}.npz").is_file()
+    assert not (folder / f"03_primary/masks/{sample}.png").exists()
+    report = (folder / "08_reporting/final_report.md").read_text()
+    assert "1 image without labels" in report
 
 
 def test_masks_that_carry_the_names_are_imported_under_ids(ran):

@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from fabricated_report import GROUPS, HOSTILE, IMAGES, METHODS, Outputs, fabricate
 
@@ -55,7 +57,7 @@ def test_verdict_opens_the_report(outputs: Outputs) -> None:
     for text in (Page(outputs.html).text, outputs.markdown.replace("\\", "")):
         assert outputs.verdict["sentence"] in text
         assert outputs.verdict["rule"] in text
-        assert text.index(outputs.verdict["sentence"]) < text.index("annotated images")
+        assert text.index(outputs.verdict["sentence"]) < text.index("The images come from")
 
 
 def test_best_score_of_a_method_not_for_use_is_not_recommended(outputs: Outputs) -> None:
@@ -124,6 +126,19 @@ def test_group_in_two_splits_is_a_warning(outputs: Outputs, inputs: dict[str, An
         if b.kind == "callout"
     ]
     assert callouts[0].startswith("1 group (case00) in more than one split")
+
+
+def test_images_without_labels_are_counted_and_are_no_leak(inputs: dict[str, Any]) -> None:
+    samples = inputs["samples"]
+    more = samples.head(7).assign(split="unlabelled", vessel_fraction=np.nan, group="new")
+    more.iloc[:3, more.columns.get_loc("group")] = samples["group"].iloc[0]
+    section = data(pd.concat([samples, more]), {}, inputs["quarantine"], b"PNG")
+    table = next(block for block in section.blocks if block.kind == "table")
+    assert table.rows[-1] == ("unlabelled", "7", "2", "–")
+    text = " ".join(block.text for block in section.blocks if block.kind == "paragraph")
+    assert "7 images without labels" in text
+    assert "Nothing learns from 3 of them" in text
+    assert "No group is shared between splits." in text
 
 
 def test_report_without_any_experiment_says_so(inputs: dict[str, Any], tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 import vesselrl
+from vesselrl.annotations.accounts import account_for
+from vesselrl.annotations.duplicates import LookAlike, tell_leaks
 from vesselrl.annotations.parameters import SplitFractions
-from vesselrl.annotations.splits import share_warnings
+from vesselrl.annotations.splits import obey_splits_file, share_warnings, without_look_alikes
 from vesselrl.report.comparison import SCORES, leaderboard
 from vesselrl.report.language import catalogue, say, say_stored, written_in
 from vesselrl.report.parameters import ReportParameters
@@ -136,6 +138,27 @@ def test_every_judgement_of_the_reward_network_is_told_in_chinese(
     reason = fitness({"objective_tau": tau}, hacks, FitnessParameters(tau=0.3, hacks_right=0.5))
     with written_in("zh"):
         assert english_in(say_stored(reason["reason"])) == set()
+
+
+def test_warnings_on_images_without_labels_are_told_in_chinese() -> None:
+    groups = dict(zip("abcd", "1234", strict=True))
+    sides = {"a": "train", "b": "test", "c": "unlabelled", "d": "unlabelled"}
+    _, no_label = obey_splits_file({"a": "train", "d": "val"}, groups, "a")
+    _, look_alike = without_look_alikes(sides, groups, [{"2", "3"}])
+    leak = [LookAlike(("2", "3"), ("b", "c"), 0)]
+    samples = pd.DataFrame(
+        {"id": list(sides), "group": list("1223"), "split": sides.values(), "sha256": list("1234")}
+    )
+    accepted = pd.DataFrame({"file": list(sides), "clipped": False})
+    report = account_for(accepted, accepted[:0], samples, {"warnings": []}, [*sides, "e.png"], {})
+    by_group = dict(zip("1234", sides.values(), strict=True))
+    leaking = tell_leaks(leak, by_group, "warn", by_file=True)
+    warnings = [*no_label, *look_alike, *leaking, *report["warnings"]]
+    assert len(warnings) == 5
+    names = "splits json images ingest unannotated unlabelled split on leak on_leak move"
+    with written_in("zh"):
+        for warning in warnings:
+            assert english_in(say_stored(warning), *names.split()) == set(), warning
 
 
 def test_warnings_on_splits_are_told_in_chinese() -> None:

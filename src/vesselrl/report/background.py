@@ -19,11 +19,17 @@ from vesselrl.report.failures import listing
 from vesselrl.report.language import mark, say, say_stored, sentences
 from vesselrl.report.words import NOTHING, counted, decimal, listed
 from vesselrl.rl.looks import ALL_STEPS
+from vesselrl.samples import UNLABELLED, unlabelled_pool
 
 Infos = Mapping[Any, Mapping[Any, Mapping[str, Any]]]
 """Experiment → seed → facts of its training."""
 
-SPLITS = {"train": mark("train"), "val": mark("val"), "test": mark("test")}
+SPLITS = {
+    "train": mark("train"),
+    "val": mark("val"),
+    "test": mark("test"),
+    UNLABELLED: mark("unlabelled"),
+}
 
 
 def data(
@@ -37,7 +43,8 @@ def data(
     rows = []
     for split in [s for s in SPLITS if s in set(samples["split"])]:
         part = samples[samples["split"] == split]
-        fraction = f"{100 * part['vessel_fraction'].mean():.1f} %"
+        mean = 100 * part["vessel_fraction"].mean()
+        fraction = NOTHING if split == UNLABELLED else f"{mean:.1f} %"
         rows.append((say(SPLITS[split]), str(len(part)), str(part["group"].nunique()), fraction))
     blocks: list[Block] = [
         Paragraph(
@@ -45,7 +52,7 @@ def data(
                 "Of {seen}, {used} were used and {refused} refused. The images come from {groups} "
                 "(patients, studies or videos). Training images teach, validation images choose, "
                 "test images are only measured.",
-                seen=counted(seen, "annotated image"),
+                seen=counted(seen, "image"),
                 used=f"{len(samples):,}",
                 refused=f"{len(quarantine):,}",
                 groups=counted(samples["group"].nunique(), "group"),
@@ -53,7 +60,25 @@ def data(
         ),
         Table((say("Split"), say("Images"), say("Groups"), say("Vessel pixels")), tuple(rows)),
     ]
-    splits_of_group = samples.groupby("group")["split"].nunique()
+    unlabelled = samples["split"] == UNLABELLED
+    if unlabelled.any():
+        count = int(unlabelled.sum())
+        withheld = count - len(unlabelled_pool(samples))
+        text = sentences(
+            say(
+                "{images} without labels: the segmenter is asked about them as well, but no score "
+                "counts them.",
+                images=counted(count, "image"),
+            ),
+            say(
+                "Nothing learns from {withheld} of them, whose groups are in validation or test.",
+                withheld=f"{withheld:,}",
+            )
+            if withheld
+            else "",
+        )
+        blocks.append(Paragraph(text))
+    splits_of_group = samples[~unlabelled].groupby("group")["split"].nunique()
     shared = [str(group) for group in splits_of_group.index[splits_of_group > 1]]
     blocks.append(
         Callout(
