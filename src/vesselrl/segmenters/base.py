@@ -1,6 +1,6 @@
 """What every segmenter offers, and which one the parameters ask for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -37,8 +37,14 @@ _CLASSES = {
 """Kind → class, as ``module:name``: only the kind that is used is imported."""
 
 
+def segmenter_class(kind: str) -> type[Any]:
+    """The class of a kind of segmenter, made from all of its parameters."""
+    module, name = _CLASSES[kind].split(":")
+    found: type[Any] = getattr(import_module(module), name)
+    return found
+
+
 def build_segmenter(parameters: SegmenterParameters) -> Segmenter:
     """The segmenter of ``parameters.kind``, made from all of the parameters."""
-    module, name = _CLASSES[parameters.kind].split(":")
-    make: Callable[[Any], Segmenter] = getattr(import_module(module), name)
-    return make(parameters)
+    segmenter: Segmenter = segmenter_class(parameters.kind)(parameters)
+    return segmenter
