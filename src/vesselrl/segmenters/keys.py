@@ -59,7 +59,7 @@ def _digest(data: bytes) -> str:
 
 def _code_of(kind: str) -> str:
     """A hash of the code of a segmenter: of the modules of its class and those it derives from."""
-    classes = inspect.getmro(segmenter_class(kind))
-    modules = {inspect.getfile(c) for c in classes if c.__module__.startswith("vesselrl.")}
-    files = sorted({*modules, levels.__file__})
+    own = segmenter_class(kind)
+    ours = [one for one in own.__mro__ if one is own or one.__module__.startswith("vesselrl.")]
+    files = sorted({*map(inspect.getfile, ours), levels.__file__})
     return _digest(b"".join(Path(file).read_bytes() for file in files))
