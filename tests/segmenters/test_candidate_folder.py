@@ -10,9 +10,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from vesselrl.segmenters import candidate_folder
+from vesselrl.segmenters import base, candidate_folder
+from vesselrl.segmenters.base import PromptsFailed
 from vesselrl.segmenters.candidate_folder import CandidateFolder, PendingCandidates
-from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.segmenters.parameters import FilterParameters
 
 PROMPTS = {
     "all": {"scales": [2], "fraction": 0.1, "min_size": 0},
@@ -24,7 +25,7 @@ TIMES = {"seconds", "gpu_mb"}
 
 def parameters(prompts=PROMPTS, **changes):
     default = next(iter(prompts))
-    return SegmenterParameters(
+    return FilterParameters(
         **{
             "kind": "ridge", "default_prompt": default, "max_side": 64, "prompts": prompts,
             **changes,
@@ -70,8 +71,8 @@ def asked(monkeypatch):
 
 @pytest.fixture
 def make(tmp_path):
-    def make(images, settings=None, weights=""):
-        pending = PendingCandidates(images, settings or parameters(), weights)
+    def make(images, settings=None):
+        pending = PendingCandidates(images, settings or parameters())
         return CandidateFolder(tmp_path / "candidates").make(pending)
 
     return make
@@ -135,13 +136,25 @@ def test_an_edited_prompt_is_the_only_one_asked(make, asked, stored):
     assert stored()["000"]["levels"][1][0][0] == int(0.4 * 256)
 
 
-@pytest.mark.parametrize(
-    ("changes", "weights"), [({"max_side": 32}, ""), ({"kind": "tophat"}, ""), ({}, "other")]
-)
-def test_another_segmenter_is_asked_everything(make, asked, changes, weights):
+@pytest.mark.parametrize("changes", [{"max_side": 32}, {"kind": "tophat"}])
+def test_another_segmenter_is_asked_everything(make, asked, changes):
     make(drawn(1))
     asked.questions.clear()
-    assert make(drawn(1), parameters(**changes), weights)
+    assert make(drawn(1), parameters(**changes))
+    assert asked.questions == [(0, tuple(PROMPTS))]
+
+
+def test_another_code_of_the_segmenter_is_asked_everything(make, asked, tmp_path, monkeypatch):
+    module = tmp_path / "own_segmenter.py"
+    module.write_text("class Own:\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(base._CLASSES, "ridge", "own_segmenter:Own")
+    make(drawn(1))
+    asked.questions.clear()
+    make(drawn(1))
+    assert asked.questions == []
+    module.write_text("class Own:\n    better = True\n")
+    assert make(drawn(1))
     assert asked.questions == [(0, tuple(PROMPTS))]
 
 
@@ -197,6 +210,22 @@ def test_a_failure_on_a_new_prompt_leaves_the_earlier_maps(make, asked, stored):
     asked.questions.clear()
     make(drawn(1))
     assert asked.questions == [(0, ("thin",))]
+
+
+def test_of_prompts_that_failed_alone_only_they_are_tried_again(make, asked, stored, monkeypatch):
+    def fail_on_large(image, prompts):
+        maps = np.full((len(prompts), *image.shape), 0.5, np.float32)
+        raise PromptsFailed(maps, {"large": RuntimeError("too large")})
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asked, "probabilities", fail_on_large)
+        make(drawn(1))
+    kept = stored()["000"]
+    assert [bool(np.any(levels)) for levels in kept["levels"]] == [True, False, True]
+    assert kept["error"] == "1 of 3 prompts failed; first 'large': RuntimeError: too large"
+    make(drawn(1))
+    assert asked.questions == [(0, ("large",))]
+    assert stored()["000"]["error"] == ""
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no zip", None])
@@ -260,7 +289,7 @@ from pathlib import Path
 import numpy as np
 from vesselrl.segmenters import base
 from vesselrl.segmenters.candidate_folder import CandidateFolder, PendingCandidates
-from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.segmenters.parameters import FilterParameters
 
 class Slow:
     def __init__(self, parameters):
@@ -280,7 +309,7 @@ def grey(value):
 if __name__ == "__main__":
     devices = ["cpu", "cpu"] if sys.argv[1] == "2" else None
     prompts = {name: {"scales": [1], "fraction": 0.1, "min_size": 0} for name in "ab"}
-    settings = SegmenterParameters(
+    settings = FilterParameters(
         kind="ridge", default_prompt="a", max_side=64, prompts=prompts, devices=devices
     )
     images = {str(value): partial(grey, value) for value in range(1, 31)}

@@ -1,6 +1,6 @@
 """What every segmenter offers, and which one the parameters ask for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -8,6 +8,28 @@ import numpy as np
 import numpy.typing as npt
 
 from vesselrl.segmenters.parameters import SegmenterParameters
+
+
+class PromptsFailed(Exception):  # noqa: N818  # it says what happened, and holds the answers
+    """Some prompts about an image failed; the others were answered.
+
+    A segmenter that can go on after a failure raises this when it has asked all prompts.
+
+    Attributes:
+        probabilities: float32 (P, H, W), as `Segmenter.probabilities` gives them, zeros where a
+            prompt failed.
+        errors: prompt → what went wrong, with its traceback; at least one.
+    """
+
+    def __init__(
+        self, probabilities: npt.NDArray[np.float32], errors: Mapping[str, Exception]
+    ) -> None:
+        self.probabilities = probabilities
+        self.errors = errors
+        described = (f"'{name}': {type(e).__name__}: {e}" for name, e in errors.items())
+        super().__init__(
+            f"{len(errors)} of {len(probabilities)} prompts failed; first {next(described)}"
+        )
 
 
 class Segmenter(Protocol):
@@ -27,6 +49,7 @@ class Segmenter(Protocol):
 
         Raises:
             VesselrlError: the image has another shape or type, or a prompt is unknown.
+            PromptsFailed: some prompts failed; it holds the answers to the others.
         """
 
 

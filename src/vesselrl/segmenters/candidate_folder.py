@@ -41,18 +41,15 @@ class PendingCandidates(Mapping[str, Callable[[], Arrays]]):
         devices: of the worker processes that make them; see `vesselrl.workers.map_on_devices`.
     """
 
-    def __init__(
-        self, images: Mapping[str, Loader], parameters: SegmenterParameters, weights: str = ""
-    ) -> None:
+    def __init__(self, images: Mapping[str, Loader], parameters: SegmenterParameters) -> None:
         """Describe them.
 
         Args:
             images: see the class.
             parameters: which segmenter, its prompts and devices.
-            weights: a text that differs if the segmenter's weights do.
         """
         self.images = images
-        self.asker = Asker(parameters, MapKeys(parameters, weights))
+        self.asker = Asker(parameters, MapKeys(parameters))
         self.devices = parameters.devices
 
     def __getitem__(self, sample: str) -> Callable[[], Arrays]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vesselrl.segmenters import gpu_memory
-from vesselrl.segmenters.base import Segmenter
+from vesselrl.segmenters.base import PromptsFailed, Segmenter
 from vesselrl.segmenters.levels import to_levels
 
 logger = logging.getLogger(__name__)
@@ -24,8 +24,8 @@ def make_candidates(
 ) -> Arrays:
     """Ask a segmenter all prompts about one image.
 
-    A failure of the segmenter is logged and kept with maps of zeros, so that one image never stops
-    a run.
+    A failure of the segmenter, of all prompts or some, is logged and kept with maps of zeros, so
+    that one image never stops a run.
 
     Args:
         sample: the id, for the log.
@@ -36,32 +36,53 @@ def make_candidates(
     Returns:
         ``levels`` uint8 (P, H, W), see `vesselrl.segmenters.levels`; ``prompts`` str (P,);
         ``seconds`` float64 (), the time for all prompts; ``error`` str (), empty if all went well;
-        ``encoder_passes`` float64 (), how often the segmenter's encoder ran, NaN if it does not
-        tell; ``gpu_mb`` float64 (), the most memory in use on a GPU, in MB, NaN without one.
+        ``failed`` bool (P,), the prompts without an answer; ``encoder_passes`` float64 (), how
+        often the segmenter's encoder ran, NaN if it does not tell; ``gpu_mb`` float64 (), the most
+        memory in use on a GPU, in MB, NaN without one.
     """
-    shape = (len(prompts), *image.shape[:2])
-    error = ""
     passes = _encoder_passes(segmenter)
     gpu_memory.reset_peak()
     start = time.perf_counter()
-    try:
-        probabilities = segmenter.probabilities(image, prompts)
-        if probabilities.shape != shape:
-            raise ValueError(f"The maps have shape {probabilities.shape}; expected {shape}.")
-        levels = to_levels(probabilities)
-    except Exception as exception:
-        error = traceback.format_exception_only(exception)[-1].strip()
-        logger.warning("Segmenting '%s' failed, its maps are empty: %s", sample, error)
-        logger.debug("Segmenting '%s' failed.", sample, exc_info=True)
-        levels = np.zeros(shape, np.uint8)
+    levels, errors, error = _ask(image, segmenter, prompts)
+    seconds = time.perf_counter() - start
+    failed = np.array([prompt in errors for prompt in prompts], bool)
+    if errors:
+        levels[failed] = 0
+        which = "all" if failed.all() else ", ".join(errors)
+        logger.warning(
+            "Segmenting '%s' failed; empty are the maps of: %s. %s", sample, which, error
+        )
+        for one in {id(one): one for one in errors.values()}.values():
+            logger.debug("Segmenting '%s' failed.", sample, exc_info=one)
     return {
         "levels": levels,
         "prompts": np.array(prompts, dtype=np.str_),
-        "seconds": np.array(time.perf_counter() - start),
+        "seconds": np.array(seconds),
         "error": np.array(error, dtype=np.str_),
+        "failed": failed,
         "encoder_passes": np.array(_encoder_passes(segmenter) - passes),
         "gpu_mb": np.array(gpu_memory.peak_mb()),
     }
+
+
+def _ask(
+    image: Image, segmenter: Segmenter, prompts: Sequence[str]
+) -> tuple[Image, Mapping[str, Exception], str]:
+    """The levels, which prompts failed and why, and that as a line; empty if none did."""
+    shape = (len(prompts), *image.shape[:2])
+    errors: Mapping[str, Exception] = {}
+    error = ""
+    try:
+        try:
+            probabilities = segmenter.probabilities(image, prompts)
+        except PromptsFailed as failure:
+            probabilities, errors, error = failure.probabilities, failure.errors, str(failure)
+        if probabilities.shape != shape:
+            raise ValueError(f"The maps have shape {probabilities.shape}; expected {shape}.")
+        return to_levels(probabilities), errors, error
+    except Exception as exception:
+        error = traceback.format_exception_only(exception)[-1].strip()
+        return np.zeros(shape, np.uint8), dict.fromkeys(prompts, exception), error
 
 
 def _encoder_passes(segmenter: Segmenter) -> float:
@@ -95,9 +116,11 @@ def extend_candidates(
     levels = np.zeros((len(prompts), *image.shape[:2]), np.uint8)
     made: Arrays = {name: np.array(np.nan) for name in ("encoder_passes", "gpu_mb")}
     made |= {"error": np.array("", np.str_), "seconds": np.array(0.0)}
+    failed: set[str] = set()
     if missing:
         made = make_candidates(sample, image, segmenter(), missing)
         levels[[prompts.index(prompt) for prompt in missing]] = made["levels"]
+        failed.update(made["prompts"][made.pop("failed")].tolist())
     if earlier is not None and len(missing) < len(prompts):
         place = {str(key): i for i, key in enumerate(earlier["keys"])}
         kept = [i for i, prompt in enumerate(prompts) if prompt not in missing]
@@ -106,7 +129,6 @@ def extend_candidates(
         made["gpu_mb"] = np.fmax(made["gpu_mb"], earlier["gpu_mb"])
         if not missing:
             made["encoder_passes"] = earlier["encoder_passes"]
-    failed = missing if str(made["error"]) else []
     return made | {
         "levels": levels,
         "prompts": np.array(prompts, dtype=np.str_),

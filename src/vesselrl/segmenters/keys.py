@@ -19,21 +19,16 @@ class MapKeys:
     """Gives the keys of the maps of an image.
 
     A key depends on the image's pixels, the prompt and its settings, the settings of the segmenter
-    that are not about prompts, its weights and its code. It does not depend on the other prompts,
-    nor on what changes no result (parameters declared with ``exclude=True``).
+    that are not about prompts (what tells its weights apart among them), and its code. It does not
+    depend on the other prompts, nor on what changes no result: parameters with ``exclude=True``.
     """
 
-    def __init__(self, parameters: SegmenterParameters, weights: str = "") -> None:
-        """Note everything but the image.
-
-        Args:
-            parameters: of the segmenter.
-            weights: a text that differs if the segmenter's weights do.
-        """
+    def __init__(self, parameters: SegmenterParameters) -> None:
+        """Note everything but the image."""
         settings = parameters.model_dump(mode="json")
         prompts: Mapping[str, Any] = settings.pop("prompts")
         del settings["default_prompt"]
-        common = [settings, weights, _code_of(parameters.kind)]
+        common = [settings, _code_of(parameters.kind)]
         self._of_prompts = {
             name: _digest(json.dumps([common, name, of_prompt]).encode())
             for name, of_prompt in prompts.items()
@@ -58,8 +53,15 @@ def _digest(data: bytes) -> str:
 
 
 def _code_of(kind: str) -> str:
-    """A hash of the code of a segmenter: of the modules of its class and those it derives from."""
+    """A hash of the code of a segmenter: of its class's module and those of the bases it has here.
+
+    Of a module in a package of its own, the whole package counts.
+    """
     own = segmenter_class(kind)
     ours = [one for one in own.__mro__ if one is own or one.__module__.startswith("vesselrl.")]
-    files = sorted({*map(inspect.getfile, ours), levels.__file__})
-    return _digest(b"".join(Path(file).read_bytes() for file in files))
+    here = Path(levels.__file__)
+    files = {here}
+    for file in map(Path, map(inspect.getfile, ours)):
+        is_alone = file.parent == here.parent or not own.__module__.startswith("vesselrl.")
+        files.update([file] if is_alone else file.parent.glob("*.py"))
+    return _digest(b"".join(file.read_bytes() for file in sorted(files)))
