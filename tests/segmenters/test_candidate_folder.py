@@ -136,12 +136,25 @@ def test_an_edited_prompt_is_the_only_one_asked(make, asked, stored):
     assert stored()["000"]["levels"][1][0][0] == int(0.4 * 256)
 
 
-@pytest.mark.parametrize("changes", [{"max_side": 32}, {"kind": "tophat"}])
-def test_another_segmenter_is_asked_everything(make, asked, changes):
+def test_other_settings_of_the_segmenter_ask_everything(make, asked):
     make(drawn(1))
     asked.questions.clear()
-    assert make(drawn(1), parameters(**changes))
+    assert make(drawn(1), parameters(max_side=32))
     assert asked.questions == [(0, tuple(PROMPTS))]
+
+
+def test_maps_of_another_kind_of_segmenter_wait_until_it_comes_again(make, asked, stored, tmp_path):
+    make(drawn(2))
+    of_ridge = stored()
+    asked.questions.clear()
+    assert not make(drawn(1), parameters(kind="tophat"))
+    assert asked.questions == [(0, tuple(PROMPTS))]
+    assert list(stored()) == ["000"]
+    asked.questions.clear()
+    make(drawn(2))
+    assert asked.questions == []
+    assert stored() == of_ridge
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["candidates", "candidates.tophat"]
 
 
 def test_another_code_of_the_segmenter_is_asked_everything(make, asked, tmp_path, monkeypatch):

@@ -33,7 +33,10 @@ class PromptsFailed(Exception):  # noqa: N818  # it says what happened, and hold
 
 
 class Segmenter(Protocol):
-    """A frozen model that answers prompts about an image with probability maps."""
+    """A frozen model that answers prompts about an image with probability maps.
+
+    It may have an attribute ``encoder_passes``: how often what is dear was done since it was made.
+    """
 
     def probabilities(
         self, image: npt.NDArray[np.uint8], prompts: Sequence[str]

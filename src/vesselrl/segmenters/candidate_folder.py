@@ -111,6 +111,9 @@ class CandidateFolder:
 
     Every file tells by its keys what its maps were made from. So work that broke off goes on where
     it was, and only what is new is asked when prompts, settings or images change.
+
+    Maps of another kind of segmenter may be a day's work, not to be lost by an option forgotten:
+    they wait beside the folder, in ``<folder>.<kind>``, until their kind comes again.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -127,11 +130,12 @@ class CandidateFolder:
         Returns:
             Whether candidates that were there have been replaced by others of the same images.
         """
+        self._change_to(pending.asker.parameters.kind)
         self._folder.mkdir(parents=True, exist_ok=True)
         for sample in self.load().keys() - pending.keys():
             self._file(sample).unlink()
         unfinished = self._unfinished(pending)
-        workplace = self._folder.with_name(f"{self._folder.name}.unfinished")
+        workplace = self._beside("unfinished")
         workplace.mkdir(exist_ok=True)
         write = _Writer(pending.asker, self._folder, workplace)
         items = [(sample, pending.images[sample]) for sample in unfinished]
@@ -143,6 +147,24 @@ class CandidateFolder:
         finally:
             shutil.rmtree(workplace, ignore_errors=True)
         return replaced
+
+    def _change_to(self, kind: str) -> None:
+        """Put the maps of another kind aside, and those of this kind back in their place."""
+        files = (_read(file, "kind") for file in self._folder.glob("*.npz"))
+        there = next((str(arrays["kind"]) for arrays in files if arrays), None)
+        if there == kind:
+            return
+        if there is not None:
+            shutil.rmtree(self._beside(there), ignore_errors=True)
+            self._folder.rename(self._beside(there))
+            logger.info("The maps of %s wait in %s.", there, self._beside(there))
+        if self._beside(kind).exists():
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._beside(kind).rename(self._folder)
+            logger.info("Earlier maps of %s are used again.", kind)
+
+    def _beside(self, name: str) -> Path:
+        return self._folder.with_name(f"{self._folder.name}.{name}")
 
     def _unfinished(self, pending: PendingCandidates) -> list[str]:
         """The images with something to do, and a word about the others."""
@@ -179,16 +201,14 @@ class _Finding(NamedTuple):
 
 
 def _find(file: Path, keys: MapKeys, load: Loader) -> _Finding:
-    wanted = keys.of(load())
-    try:
-        stored = StoredArrays(file)
-        there: list[str] = stored["keys"].tolist()
-        prompts = stored["prompts"].tolist()
-    except _DAMAGED:
+    stored = _read(file, "keys", "prompts")
+    if stored is None:
         return _Finding(False, False, [])
-    used = {"", *wanted.values()}
-    unused = [prompt for prompt, key in zip(prompts, there, strict=True) if key not in used]
-    return _Finding(there == list(wanted.values()), "" in there, unused)
+    wanted = list(keys.of(load()).values())
+    there: list[str] = stored["keys"].tolist()
+    of_prompts = zip(stored["prompts"].tolist(), there, strict=True)
+    unused = [prompt for prompt, key in of_prompts if key and key not in wanted]
+    return _Finding(there == wanted, "" in there, unused)
 
 
 @dataclass(frozen=True)
@@ -215,6 +235,7 @@ class _Writer:
         file = self.folder / f"{sample}.npz"
         earlier = _read(file)
         arrays = self.asker.extend(sample, load(), earlier)
+        arrays["kind"] = np.array(self.asker.parameters.kind)
         unfinished = self.workplace / file.name
         with unfinished.open("wb") as stream:
             np.savez_compressed(stream, allow_pickle=False, **arrays)
@@ -222,10 +243,10 @@ class _Writer:
         return earlier is not None and not set(earlier["keys"]) <= set(arrays["keys"])
 
 
-def _read(file: Path) -> Arrays | None:
-    """All of a file; None if it is not there, damaged or without keys."""
+def _read(file: Path, *names: str) -> Arrays | None:
+    """Some arrays of a file, all of them without names; None if it is not whole or not of ours."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays) if "keys" in arrays else None
+            return {name: arrays[name] for name in names or {*arrays, "keys"}}
     except _DAMAGED:
         return None
