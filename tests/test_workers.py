@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vesselrl.errors import VesselrlError
-from vesselrl.workers import map_on_devices
+from vesselrl.workers import DeviceLostError, map_on_devices
 
 
 def items(count):
@@ -53,6 +53,17 @@ def die_at_3(item):
     return item[1]
 
 
+class LoseDeviceOnce(DieOnce):
+    """The same, of whoever cannot go on and says so."""
+
+    def __call__(self, item):
+        time.sleep(0.02)
+        if item[1] == self.victim and not self.mark.exists():
+            self.mark.touch()
+            raise DeviceLostError("The GPU cannot be used any more.")
+        return item[1]
+
+
 def refuse(item):
     raise VesselrlError("There are no weights.")
 
@@ -84,6 +95,13 @@ def test_the_item_of_a_process_that_is_killed_is_done_by_another(tmp_path, caplo
     done = list(map_on_devices(work, items(20), ["cpu", "cpu"]))
     assert sorted(done) == list(range(20))
     assert "on the CPU ended with exit code -9 while at 'item 5'; 1 go on." in caplog.text
+
+
+def test_the_item_of_a_process_that_lost_its_device_is_done_by_another(tmp_path, caplog):
+    work = LoseDeviceOnce(tmp_path / "mark", victim=5)
+    done = list(map_on_devices(work, items(20), ["cpu", "cpu"]))
+    assert sorted(done) == list(range(20))
+    assert "On the CPU: The GPU cannot be used any more." in caplog.text
 
 
 def test_the_last_item_of_all_is_not_lost_with_its_process(tmp_path):

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import logging.handlers
 import os
+import sys
 import threading
 import traceback
 from collections import deque
@@ -25,6 +26,11 @@ Result = TypeVar("Result")
 Item = tuple[str, Payload]
 """A name, for messages, and what there is to work on."""
 
+
+class DeviceLostError(VesselrlError):
+    """A device can no longer be used by this process; by another it may be."""
+
+
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -36,8 +42,8 @@ def map_on_devices(
     """Apply a function to items, each given to whichever worker is free.
 
     A worker sees its own device alone, as ``cuda``, and logs through this process. The item of a
-    worker that dies goes to another after all others have had their turn: an item that kills does
-    not keep the rest from being finished.
+    worker that dies, or loses its device, goes to another after all others have had their turn: an
+    item that kills does not keep the rest from being finished.
 
     Args:
         function: picklable unless `devices` is None. Every worker has a copy, so that a model made
@@ -51,6 +57,7 @@ def map_on_devices(
 
     Raises:
         VesselrlError: a device is not there, or all workers died.
+        DeviceLostError: the function did, and `devices` is None.
         Exception: whatever the function raises, as VesselrlError if it is one, else as RuntimeError
             with the traceback.
     """
@@ -219,6 +226,9 @@ def _work(
             _check_gpu(device)
         for item in iter(connection.recv, None):
             send("result", function(item))
+    except DeviceLostError as error:
+        logging.getLogger(__name__).warning("On %s: %s", _name(device), error)
+        sys.exit(1)
     except VesselrlError as error:
         send("error", VesselrlError(str(error)))
     except Exception:

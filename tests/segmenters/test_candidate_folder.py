@@ -10,7 +10,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from vesselrl.segmenters import base, candidate_folder
+from vesselrl.errors import VesselrlError
+from vesselrl.segmenters import base, candidate_folder, gpus
 from vesselrl.segmenters.base import PromptsFailed
 from vesselrl.segmenters.candidate_folder import CandidateFolder, PendingCandidates
 from vesselrl.segmenters.parameters import FilterParameters
@@ -239,6 +240,18 @@ def test_of_prompts_that_failed_alone_only_they_are_tried_again(make, asked, sto
     make(drawn(1))
     assert asked.questions == [(0, ("large",))]
     assert stored()["000"]["error"] == ""
+
+
+def test_no_image_counts_as_failed_for_a_gpu_that_broke_down(make, asked, monkeypatch, tmp_path):
+    asked.fails_on = [1]
+    monkeypatch.setattr(gpus, "are_usable", lambda: False)
+    with pytest.raises(VesselrlError, match="After '001' failed the GPU cannot be used any more"):
+        make(drawn(3))
+    assert [file.stem for file in tmp_path.glob("candidates/*.npz")] == ["000"]
+    asked.fails_on = []
+    asked.questions.clear()
+    make(drawn(3))
+    assert [seed for seed, _ in asked.questions] == [1, 2]
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no zip", None])

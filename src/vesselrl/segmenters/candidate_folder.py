@@ -18,11 +18,12 @@ import numpy.typing as npt
 from vesselrl.errors import first_few
 from vesselrl.parallel import cores
 from vesselrl.progress import tracked
+from vesselrl.segmenters import gpus
 from vesselrl.segmenters.base import Segmenter, build_segmenter
 from vesselrl.segmenters.candidates import Arrays, Image, extend_candidates
 from vesselrl.segmenters.keys import MapKeys
 from vesselrl.segmenters.parameters import SegmenterParameters
-from vesselrl.workers import map_on_devices
+from vesselrl.workers import DeviceLostError, map_on_devices
 
 logger = logging.getLogger(__name__)
 
@@ -230,11 +231,19 @@ class _Writer:
 
         Returns:
             Whether there was a file whose maps are not all among the new ones.
+
+        Raises:
+            DeviceLostError: the segmenter failed, and so would all that follows in this process.
         """
         sample, load = item
         file = self.folder / f"{sample}.npz"
         earlier = _read(file)
         arrays = self.asker.extend(sample, load(), earlier)
+        if str(arrays["error"]) and not gpus.are_usable():
+            raise DeviceLostError(
+                f"After '{sample}' failed the GPU cannot be used any more ({arrays['error']}): run "
+                "the command again, which goes on with that image."
+            )
         arrays["kind"] = np.array(self.asker.parameters.kind)
         unfinished = self.workplace / file.name
         with unfinished.open("wb") as stream:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vesselrl.segmenters import gpu_memory
+from vesselrl.segmenters import gpus
 from vesselrl.segmenters.base import PromptsFailed, Segmenter
 from vesselrl.segmenters.levels import to_levels
 
@@ -41,7 +41,7 @@ def make_candidates(
         memory in use on a GPU, in MB, NaN without one.
     """
     passes = _encoder_passes(segmenter)
-    gpu_memory.reset_peak()
+    gpus.reset_peak()
     start = time.perf_counter()
     levels, errors, error = _ask(image, segmenter, prompts)
     seconds = time.perf_counter() - start
@@ -61,7 +61,7 @@ def make_candidates(
         "error": np.array(error, dtype=np.str_),
         "failed": failed,
         "encoder_passes": np.array(_encoder_passes(segmenter) - passes),
-        "gpu_mb": np.array(gpu_memory.peak_mb()),
+        "gpu_mb": np.array(gpus.peak_mb()),
     }
 
 

@@ -1,4 +1,4 @@
-"""How much memory of a GPU is in use by PyTorch, for which it is not loaded where it was not."""
+"""How GPUs fare that PyTorch uses, for which it is not loaded where it was not."""
 
 import math
 import sys
@@ -15,6 +15,16 @@ def peak_mb() -> float:
     """The most since the last reset on any one GPU, in MB; NaN if this process uses none."""
     peaks = [cuda.max_memory_allocated(device) for device, cuda in _gpus()]
     return max(peaks) / 1e6 if peaks else math.nan
+
+
+def are_usable() -> bool:
+    """Whether GPUs can go on: after some errors of CUDA, all that follows in a process fails."""
+    try:
+        for device, cuda in _gpus():
+            cuda.synchronize(device)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _gpus() -> list[tuple[int, Any]]:
