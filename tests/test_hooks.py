@@ -214,6 +214,28 @@ def test_other_pipelines_run_whenever_they_are_asked_for(run, fresh):
     assert sorted(run(fresh, "segment", runner=SparingRunner()).nodes) == SEGMENT
 
 
+def test_the_devices_of_the_segmenter_make_nothing_stale(run, fresh):
+    params = {"segmenter": {"devices": ["cpu"]}}
+    assert run(fresh, "segment", params, only_missing_outputs=True).nodes == []
+
+
+def test_what_was_made_from_maps_of_a_failure_is_made_again(run, tmp_path, monkeypatch):
+    def fail(self, attenuation, scale):
+        raise MemoryError("too little")
+
+    def fresh():
+        recorded = provenance.Ledger(tmp_path)._recorded
+        return {"candidates", "segment_failures", "segment_overview"} & recorded.keys()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vesselrl.segmenters.ridge.RidgeSegmenter.response", fail)
+        run(tmp_path, "segment")
+        run(tmp_path, "segment", node_names=["segment.segment_images"])
+        assert fresh() == {"candidates", "segment_failures", "segment_overview"}
+    run(tmp_path, "segment", node_names=["segment.segment_images"])
+    assert fresh() == {"candidates"}
+
+
 def test_only_missing_outputs_runs_what_is_missing(run, fresh):
     (fresh / "04_feature/segment_failures.csv").unlink()
     ran = run(fresh, "segment", only_missing_outputs=True)

@@ -264,6 +264,10 @@ class ProvenanceHooks:
             self._ledger.record(
                 dataset_name, provenance.Record(self._expected[dataset_name], files)
             )
+            # The same data and parameters as before, and yet others than what follows was made of.
+            if getattr(self._catalog.get(dataset_name), "replaced", False):
+                for name in _everything().from_inputs(dataset_name).all_outputs():
+                    self._ledger.forget(name)
 
 
 def _everything() -> Pipeline:

@@ -47,7 +47,9 @@ def ordered_map(
     if count == 1 or len(first) <= FEW:
         yield from map(function, chain(first, remaining))
         return
-    pool = ProcessPoolExecutor(count, _context(function), initializer=_live_and_die_with_the_parent)
+    pool = ProcessPoolExecutor(
+        count, fresh_processes(function), initializer=live_and_die_with_the_parent
+    )
     underway: deque[Future[list[Result]]] = deque()
     finished = False
     try:
@@ -86,7 +88,7 @@ def _apply(function: Callable[[Item], Result], items: list[Item]) -> list[Result
     return [function(item) for item in items]
 
 
-def _context(function: Callable[..., Any]) -> BaseContext:
+def fresh_processes(function: Callable[..., Any]) -> BaseContext:
     """Worker processes that share no threads or locks with this one, started quickly if possible.
 
     A fork server imports the main module and that of the function once; a spawned process imports
@@ -99,7 +101,7 @@ def _context(function: Callable[..., Any]) -> BaseContext:
     return context
 
 
-def _live_and_die_with_the_parent() -> None:
+def live_and_die_with_the_parent() -> None:
     """Leave Ctrl-C to the parent process, and end when it does, even if it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

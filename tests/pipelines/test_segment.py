@@ -1,18 +1,20 @@
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from kedro.io import DataCatalog
+import yaml
+from kedro.io import DataCatalog, DatasetError
 from kedro.runner import SequentialRunner
-from kedro_datasets.pandas import CSVDataset
-from kedro_datasets.partitions import PartitionedDataset
 
+from vesselrl.datasets.candidates import CandidatesDataset
 from vesselrl.datasets.npz import NpzDataset
 from vesselrl.pipelines.segment import create_pipeline
-from vesselrl.segmenters import base
+from vesselrl.segmenters import base, candidate_folder
 from vesselrl.segmenters.parameters import FilterParameters
 
+CATALOG = Path(__file__).parents[2] / "conf/base/catalog_segment.yml"
 PARAMETERS = FilterParameters(
     kind="ridge",
     default_prompt="all",
@@ -27,36 +29,30 @@ PARAMETERS = FilterParameters(
 class FailsOnBlack:
     """Answers with the prompt's number; raises for an image of zeros."""
 
+    encoder_passes = 0
+
     def probabilities(self, image, prompts):
         if not image.any():
             raise RuntimeError("nothing to see")
+        self.encoder_passes += 1
         return np.stack([np.full(image.shape, i / 4, np.float32) for i in range(len(prompts))])
-
-
-def partitions(folder):
-    return PartitionedDataset(
-        path=str(folder), dataset=NpzDataset, filename_suffix=".npz", overwrite=True
-    )
 
 
 def run(folder, images, segmenter=None, monkeypatch=None):
     if segmenter:
-        monkeypatch.setattr(base, "build_segmenter", lambda parameters: segmenter)
+        monkeypatch.setattr(candidate_folder, "build_segmenter", lambda parameters: segmenter)
     splits = ["train", "val", "test"]
     samples = pd.DataFrame(
         {"id": list(images), "split": [splits[i % 3] for i in range(len(images))]}
     )
-    table = {
-        "load_args": {"dtype": {"id": str, "error": str}, "keep_default_na": False},
-        "save_args": {"index": False},
-    }
+    entries = yaml.safe_load(CATALOG.read_text())
     catalog = DataCatalog.from_config(
         {
-            name: {"type": CSVDataset, "filepath": str(folder / f"{name}.csv"), **table}
+            name: entries[name] | {"filepath": str(folder / f"{name}.csv")}
             for name in ("segment_failures", "segment_timing")
         }
     )
-    catalog["candidates"] = partitions(folder / "candidates")
+    catalog["candidates"] = CandidatesDataset(path=str(folder / "candidates"))
     catalog["images"] = {sample: lambda i=image: i for sample, image in images.items()}
     catalog["masks"] = {sample: lambda i=image: i > 100 for sample, image in images.items()}
     catalog["samples"] = samples
@@ -96,6 +92,7 @@ def test_a_failing_image_gives_empty_maps_a_row_and_a_traceback(tmp_path, monkey
     failures = catalog.load("segment_failures")
     assert failures.to_dict("records") == [{"id": "002", "error": "RuntimeError: nothing to see"}]
     own = [r for r in caplog.records if r.name.startswith("vesselrl")]
+    assert "tried again when the stage runs again" in own[-1].getMessage()
     assert [bool(r.exc_info) for r in own if r.levelno == logging.DEBUG] == [True]
     assert all(not r.exc_info for r in own if r.levelno >= logging.INFO)
 
@@ -116,15 +113,29 @@ def test_without_failures_the_table_still_has_its_columns(tmp_path):
     assert list(failures.columns) == ["id", "error"]
     assert failures.empty
     timing = catalog.load("segment_timing")
-    assert list(timing.columns) == ["id", "seconds", "calls"]
+    assert list(timing.columns) == ["id", "seconds", "calls", "encoder_passes", "gpu_mb"]
     assert timing["id"].tolist() == ["001"]
     assert timing["calls"].tolist() == [2]
+    assert timing[["encoder_passes", "gpu_mb"]].isna().all(axis=None)
+
+
+def test_passes_of_the_encoder_are_counted_where_the_segmenter_tells(tmp_path, monkeypatch):
+    images = {"001": grey(9), "002": grey(0), "003": grey(7)}
+    catalog, _ = run(tmp_path, images, FailsOnBlack(), monkeypatch)
+    assert catalog.load("segment_timing")["encoder_passes"].tolist() == [1, 0, 1]
 
 
 def test_maps_of_images_that_are_gone_do_not_remain(tmp_path):
     run(tmp_path, {"001": grey(9), "002": grey(9)})
     run(tmp_path, {"002": grey(9)})
     assert [file.name for file in (tmp_path / "candidates").iterdir()] == ["002.npz"]
+
+
+def test_candidates_that_are_not_there_are_told(tmp_path):
+    dataset = CandidatesDataset(path=str(tmp_path))
+    assert not dataset.exists()
+    with pytest.raises(DatasetError, match="No candidates in"):
+        dataset.load()
 
 
 def test_the_overview_shows_training_and_validation_images_only(tmp_path):

@@ -33,6 +33,8 @@ def test_what_is_kept_of_a_group_holds_the_settings_of_its_kind():
         ({"max_side": 1}, r"segmenter.max_side\s.*32"),
         ({"path": "x"}, r"segmenter.path\s.*not permitted"),
         ({"prompts": {"vessels": {"text": "x"}}}, r"segmenter.prompts.vessels.scales\s"),
+        ({"devices": []}, r"segmenter.devices\s.*at least 1"),
+        ({"devices": [0, "gpu"]}, r"segmenter.devices.1"),
         ({"default_prompt": "liver"}, "'liver', which is not among the prompts: vessels"),
     ],
 )

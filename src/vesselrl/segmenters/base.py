@@ -1,6 +1,6 @@
 """What every segmenter offers, and which one the parameters ask for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -10,8 +10,33 @@ import numpy.typing as npt
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 
+class PromptsFailed(Exception):  # noqa: N818  # it says what happened, and holds the answers
+    """Some prompts about an image failed; the others were answered.
+
+    A segmenter that can go on after a failure raises this when it has asked all prompts.
+
+    Attributes:
+        probabilities: float32 (P, H, W), as `Segmenter.probabilities` gives them, zeros where a
+            prompt failed.
+        errors: prompt → what went wrong, with its traceback; at least one.
+    """
+
+    def __init__(
+        self, probabilities: npt.NDArray[np.float32], errors: Mapping[str, Exception]
+    ) -> None:
+        self.probabilities = probabilities
+        self.errors = errors
+        described = (f"'{name}': {type(e).__name__}: {e}" for name, e in errors.items())
+        super().__init__(
+            f"{len(errors)} of {len(probabilities)} prompts failed; first {next(described)}"
+        )
+
+
 class Segmenter(Protocol):
-    """A frozen model that answers prompts about an image with probability maps."""
+    """A frozen model that answers prompts about an image with probability maps.
+
+    It may have an attribute ``encoder_passes``: how often what is dear was done since it was made.
+    """
 
     def probabilities(
         self, image: npt.NDArray[np.uint8], prompts: Sequence[str]
@@ -27,6 +52,7 @@ class Segmenter(Protocol):
 
         Raises:
             VesselrlError: the image has another shape or type, or a prompt is unknown.
+            PromptsFailed: some prompts failed; it holds the answers to the others.
         """
 
 
@@ -37,8 +63,14 @@ _CLASSES = {
 """Kind → class, as ``module:name``: only the kind that is used is imported."""
 
 
+def segmenter_class(kind: str) -> type[Any]:
+    """The class of a kind of segmenter, made from all of its parameters."""
+    module, name = _CLASSES[kind].split(":")
+    found: type[Any] = getattr(import_module(module), name)
+    return found
+
+
 def build_segmenter(parameters: SegmenterParameters) -> Segmenter:
     """The segmenter of ``parameters.kind``, made from all of the parameters."""
-    module, name = _CLASSES[parameters.kind].split(":")
-    make: Callable[[Any], Segmenter] = getattr(import_module(module), name)
-    return make(parameters)
+    segmenter: Segmenter = segmenter_class(parameters.kind)(parameters)
+    return segmenter

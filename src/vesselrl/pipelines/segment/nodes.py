@@ -2,10 +2,8 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from vesselrl.progress import with_progress
 from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
 
@@ -14,30 +12,23 @@ logger = logging.getLogger(__name__)
 Partitions = dict[str, Callable[[], Any]]
 
 OVERVIEW_ROWS = 5
+TIMING_COLUMNS = ["id", "seconds", "calls", "encoder_passes", "gpu_mb"]
 
 
-def segment_images(images: Partitions, samples: Any, segmenter: SegmenterParameters) -> Partitions:
+def segment_images(images: Partitions, samples: Any, segmenter: SegmenterParameters) -> Any:
     """Ask the segmenter every prompt about every sample, one image in memory at a time.
 
     Args:
         images: sample id → loader of uint8 (H, W) or (H, W, 3).
         samples: the table of samples.
-        segmenter: which segmenter, and its prompts.
+        segmenter: which segmenter, its prompts, and on which devices.
 
     Returns:
-        Sample id → maker of `vesselrl.segmenters.candidates.make_candidates`.
+        `vesselrl.segmenters.candidate_folder.PendingCandidates`, made where they are saved.
     """
-    from vesselrl.segmenters.base import build_segmenter
-    from vesselrl.segmenters.candidates import make_candidates
+    from vesselrl.segmenters.candidate_folder import PendingCandidates
 
-    model = build_segmenter(segmenter)
-    prompts = list(segmenter.prompts)
-
-    def make(sample: str) -> Any:
-        return make_candidates(sample, images[sample](), model, prompts)
-
-    makers: Partitions = {sample: partial(make, sample) for sample in ids_of(samples)}
-    return with_progress(makers, "Segmenting")
+    return PendingCandidates({sample: images[sample] for sample in ids_of(samples)}, segmenter)
 
 
 def summarise_candidates(candidates: Partitions) -> tuple[Any, Any]:
@@ -48,7 +39,9 @@ def summarise_candidates(candidates: Partitions) -> tuple[Any, Any]:
 
     Returns:
         Two DataFrames, sorted by id: failures (id, error; often no rows) and timing (id, seconds
-        for all prompts together, calls: the number of prompts).
+        for all prompts together, calls: the number of prompts; encoder_passes: how often the
+        segmenter's encoder ran for them, empty if it does not tell; gpu_mb: the most memory in use
+        on one GPU meanwhile, in MB, empty without a GPU).
     """
     import pandas as pd
 
@@ -57,12 +50,18 @@ def summarise_candidates(candidates: Partitions) -> tuple[Any, Any]:
         stored = candidates[sample]()
         if error := str(stored["error"]):
             failures.append((sample, error))
-        timing.append((sample, float(stored["seconds"]), len(stored["prompts"])))
+        numbers = [float(stored[name]) for name in TIMING_COLUMNS[3:]]
+        timing.append((sample, float(stored["seconds"]), len(stored["prompts"]), *numbers))
     if failures:
-        logger.warning("The segmenter failed on %d of %d images.", len(failures), len(timing))
+        logger.warning(
+            "The segmenter failed on %d of %d images; they are tried again when the stage runs "
+            "again: kedro run --pipeline segment",
+            len(failures),
+            len(timing),
+        )
     return (
         pd.DataFrame(failures, columns=["id", "error"]),
-        pd.DataFrame(timing, columns=["id", "seconds", "calls"]),
+        pd.DataFrame(timing, columns=TIMING_COLUMNS),
     )
 
 

@@ -1,0 +1,262 @@
+"""How `segment` scales over devices, and whether it survives being killed.
+
+    python benchmarks/scaling.py [--devices 0 1 2 3] [--images 160] [--repeats 800]
+
+Without devices: all GPUs, or, where there are none, two processes on the CPU at a small size. A
+U-Net with random weights stands in for a big segmenter: its encoder runs once an image, `--repeats`
+times over so that the GPU is what is waited for, its decoder once a prompt. One process on the
+first device, then one on each. The rate is that of the middle three fifths of the files, so that
+start-up and the last images, when processes run out of work, do not count; the seconds are of
+everything.
+
+Then, each compared array by array with the run of one process, times apart: a run one of whose
+processes is killed; a run that is killed and started again; a run with one prompt more.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from measuring import device_name, table
+
+from vesselrl.devices import best_device
+from vesselrl.segmenters import base
+from vesselrl.segmenters.candidate_folder import CandidateFolder, PendingCandidates
+from vesselrl.segmenters.parameters import SegmenterParameters
+
+PROMPTS = [f"prompt {number}" for number in range(11)]
+TIMES = ("seconds", "gpu_mb")
+REPEATS, WIDTH, ASKED = "SCALING_REPEATS", "SCALING_WIDTH", "SCALING_ASKED"
+"""Variables of the environment, which worker processes inherit: size of the stand-in, and a file to
+which it writes what it is asked."""
+
+
+def block(inputs: int, outputs: int, stride: int = 1) -> torch.nn.Module:
+    """Two convolutions."""
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(inputs, outputs, 3, stride, 1),
+        torch.nn.GroupNorm(8, outputs),
+        torch.nn.SiLU(),
+        torch.nn.Conv2d(outputs, outputs, 3, 1, 1),
+        torch.nn.GroupNorm(8, outputs),
+        torch.nn.SiLU(),
+    )
+
+
+class StandIn(torch.nn.Module):
+    """A promptable U-Net with random weights, the same in each process."""
+
+    def __init__(self, parameters: SegmenterParameters) -> None:
+        super().__init__()
+        width, self.repeats = int(os.environ[WIDTH]), int(os.environ[REPEATS])
+        torch.manual_seed(0)
+        torch.backends.cudnn.deterministic = True
+        self.first = block(1, width)
+        self.down = torch.nn.ModuleList([block(width << i, width << i + 1, 2) for i in range(3)])
+        self.up = torch.nn.ModuleList(
+            [block((width << i) + (width << i + 1), width << i) for i in range(3)]
+        )
+        self.prompts = torch.nn.Embedding(99, width << 3)
+        self.last = torch.nn.Conv2d(width, 1, 1)
+        self.device = best_device()
+        self.to(self.device).eval()
+        self.encoder_passes = 0
+
+    @torch.inference_mode()
+    def probabilities(
+        self, image: npt.NDArray[np.uint8], prompts: Sequence[str]
+    ) -> npt.NDArray[np.float32]:
+        """See `vesselrl.segmenters.base.Segmenter`."""
+        if asked := os.environ.get(ASKED):
+            with Path(asked).open("a") as stream:
+                stream.write(f"{os.getpid()}\n")
+        x = torch.from_numpy(image).to(self.device)[None, None] / 255
+        with torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda"):
+            for _ in range(self.repeats):
+                features = [self.first(x)]
+                for down in self.down:
+                    features.append(down(features[-1]))
+            self.encoder_passes += 1
+            maps = [self.decode(features, prompt) for prompt in prompts]
+        return torch.stack(maps).float().cpu().numpy()
+
+    def decode(self, features: list[torch.Tensor], prompt: str) -> torch.Tensor:
+        """The map of one prompt, (H, W)."""
+        number = torch.tensor(int(prompt.split()[1]), device=self.device)
+        y = features[-1] * self.prompts(number)[:, None, None]
+        for up, skip in zip(reversed(self.up), reversed(features[:-1]), strict=True):
+            y = up(torch.cat([skip, torch.nn.functional.interpolate(y, scale_factor=2)], 1))
+        return torch.sigmoid(self.last(y))[0, 0]
+
+
+base._CLASSES["ridge"] = f"{__name__}:StandIn"  # in the worker processes too, which import this
+
+
+def draw(seed: int, side: int) -> npt.NDArray[np.uint8]:
+    """An image."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (side // 16, side // 16), dtype=np.uint8)
+    return np.kron(coarse, np.ones((16, 16), np.uint8))
+
+
+def make(folder: Path, images: int, side: int, devices: Sequence[Any], prompts: int = 10) -> None:
+    """Make candidates with that many of the prompts."""
+    setting = {"scales": [1], "fraction": 0.1, "min_size": 0}
+    parameters = SegmenterParameters.model_validate(
+        {
+            "kind": "ridge",
+            "default_prompt": PROMPTS[0],
+            "max_side": 4096,
+            "prompts": dict.fromkeys(PROMPTS[:prompts], setting),
+            "devices": devices,
+        }
+    )
+    loaders = {f"{seed:05}": partial(draw, seed, side) for seed in range(images)}
+    CandidateFolder(folder).make(PendingCandidates(loaders, parameters))
+
+
+def contents(folder: Path) -> dict[str, dict[str, bytes]]:
+    """Sample → name of an array → its bytes, times apart."""
+    return {
+        sample: {n: array.tobytes() for n, array in load().items() if n not in TIMES}
+        for sample, load in CandidateFolder(folder).load().items()
+    }
+
+
+def equal(folder: Path, other: Path) -> str:
+    """Whether two folders hold the same, in a word."""
+    return "equal, bit for bit" if contents(folder) == contents(other) else "DIFFERENT"
+
+
+def rate(folder: Path) -> float:
+    """Files a second in the middle three fifths."""
+    written = sorted(file.stat().st_mtime for file in folder.glob("*.npz"))
+    first, last = len(written) // 5, len(written) * 4 // 5
+    return (last - first) / (written[last] - written[first])
+
+
+def peak(folder: Path) -> str:
+    """The most memory on one GPU, in MB, as text."""
+    most = max(float(load()["gpu_mb"]) for load in CandidateFolder(folder).load().values())
+    return "—" if np.isnan(most) else f"{most:.0f}"
+
+
+def start(folder: Path, options: argparse.Namespace) -> subprocess.Popen[bytes]:
+    """Start a run on all devices in a process of its own."""
+    command = [
+        sys.executable, __file__, "--make", str(folder), "--images", str(options.images),
+        "--side", str(options.side), "--width", str(options.width),
+        "--repeats", str(options.repeats), "--devices", *map(str, options.devices),
+    ]  # fmt: skip
+    environment = os.environ | {ASKED: str(asked_in(folder))}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+
+def asked_in(folder: Path) -> Path:
+    """The file that tells which processes asked the segmenter."""
+    return folder.with_suffix(".asked")
+
+
+def wait_until_half(folder: Path, run: subprocess.Popen[bytes], images: int) -> None:
+    """Wait for half of the files."""
+    while len(list(folder.glob("*.npz"))) < images // 2:
+        if run.poll() is not None:
+            raise SystemExit("The run ended before it could be killed: try more images.")
+        time.sleep(0.01)
+
+
+def tell_scaling(folder: Path, options: argparse.Namespace) -> None:
+    """Compare one process with all."""
+    rows = [("processes", "seconds", "images/s", "× one", "of ideal", "peak GPU MB", "maps")]
+    rates: list[float] = []
+    for count in sorted({1, len(options.devices)}):
+        out = folder / str(count)
+        started = time.perf_counter()
+        make(out, options.images, options.side, options.devices[:count])
+        seconds = time.perf_counter() - started
+        rates.append(rate(out))
+        gain = rates[-1] / rates[0]
+        rows.append(
+            (
+                str(count), f"{seconds:.1f}", f"{rates[-1]:.2f}", f"{gain:.2f}",
+                f"{gain / count:.2f}", peak(out), equal(out, folder / "1"),
+            )
+        )  # fmt: skip
+    print(table(rows))
+
+
+def tell_kills(folder: Path, options: argparse.Namespace) -> None:
+    """Kill a process, then a run."""
+    out = folder / "process_killed"
+    run = start(out, options)
+    wait_until_half(out, run, options.images)
+    os.kill(int(asked_in(out).read_text().split()[-1]), signal.SIGKILL)
+    run.wait()
+    asked = len(asked_in(out).read_text().split())
+    print(
+        f"\nA process killed half-way: {asked} questions about {options.images} images, "
+        f"exit code {run.returncode}, {equal(out, folder / '1')}."
+    )
+    out = folder / "run_killed"
+    run = start(out, options)
+    wait_until_half(out, run, options.images)
+    run.kill()
+    run.wait()
+    time.sleep(1)  # its processes end
+    there = len(list(out.glob("*.npz")))
+    asked_in(out).unlink()
+    start(out, options).wait()
+    asked = len(asked_in(out).read_text().split())
+    print(
+        f"A run killed with {there} images finished and started again: {asked} asked, "
+        f"{equal(out, folder / '1')}."
+    )
+
+
+def tell_new_prompt(folder: Path, options: argparse.Namespace) -> None:
+    """Ask one prompt more, and all at once."""
+    make(folder / "eleven", options.images, options.side, options.devices, 11)
+    make(folder / "1", options.images, options.side, options.devices, 11)
+    print(f"One prompt more: {equal(folder / '1', folder / 'eleven')} to all asked at once.")
+
+
+def main() -> None:
+    """Read the command line."""
+    gpus = torch.cuda.device_count()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--devices", nargs="+", default=[*range(gpus)] or ["cpu", "cpu"])
+    parser.add_argument("--images", type=int, default=160 if gpus else 24)
+    parser.add_argument("--side", type=int, default=512 if gpus else 64)
+    parser.add_argument("--width", type=int, default=64 if gpus else 8)
+    parser.add_argument("--repeats", type=int, default=800 if gpus else 30)
+    parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.devices = [name if name == "cpu" else int(name) for name in options.devices]
+    os.environ |= {REPEATS: str(options.repeats), WIDTH: str(options.width)}
+    if options.make:
+        make(options.make, options.images, options.side, options.devices)
+        return
+    logging.basicConfig(level=logging.WARNING)
+    print(
+        f"{device_name()}; {options.images} images of {options.side} × {options.side}, "
+        f"10 prompts.\n"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        tell_scaling(Path(name), options)
+        tell_kills(Path(name), options)
+        tell_new_prompt(Path(name), options)
+
+
+if __name__ == "__main__":
+    main()
