@@ -56,3 +56,18 @@ class Residents(Generic[Item]):
                 return
             over -= self._kept[index].nbytes
             yield index
+
+
+class Part(Generic[Item]):
+    """Some of the residents, by their positions."""
+
+    def __init__(self, residents: Residents[Item], positions: Sequence[int]) -> None:
+        self._residents = residents
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, index: int) -> Item:
+        """The item at a position among these."""
+        return self._residents[self._positions[index]]
