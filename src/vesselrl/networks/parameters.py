@@ -10,6 +10,8 @@ from vesselrl.parameters import ParameterModel
 if TYPE_CHECKING:
     from vesselrl.networks.augmentation import Augmentation
 
+Norm = Literal["batch", "instance"]
+"""By batches, or each image by itself."""
 STRIDE = 16
 """MONAI's BasicUNet halves its input four times."""
 
