@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, field_validator
 
-from vesselrl.networks.parameters import AugmentationParameters, NetworkParameters
+from vesselrl.networks.parameters import AugmentationParameters, NetworkParameters, Norm
 from vesselrl.parameters import ParameterModel
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ RIVALS = (
 class TrainingParameters(NetworkParameters):
     """Size of a network of ours, and of its training."""
 
+    norm: Norm = Field(description="how it normalises: by batches, or each image by itself")
     checks: list[Annotated[float, Field(gt=0, le=1)]] = Field(
         min_length=1,
         description="after these parts of the training Dice on validation images is measured, and "
@@ -46,7 +47,7 @@ class TrainingParameters(NetworkParameters):
         """Of a network, which sees an image."""
         from vesselrl.networks.architecture import Architecture  # torch is heavy
 
-        return Architecture(1, tuple(self.features), self.downscale)
+        return Architecture(1, tuple(self.features), self.downscale, self.norm)
 
 
 class StudentParameters(ParameterModel):

@@ -60,10 +60,10 @@ def weights_to_start_from(
         return None
     training = parameters.training
     given, wanted = (
-        f"features {list(features)} and downscale {downscale}"
-        for features, downscale in (
-            (state["features"], state["downscale"]),
-            (training.features, training.downscale),
+        f"features {list(features)}, downscale {downscale} and norm {norm}"
+        for features, downscale, norm in (
+            (state["features"], state["downscale"], state["norm"]),
+            (training.features, training.downscale, training.norm),
         )
     )
     if given != wanted:
@@ -235,6 +235,7 @@ class Trainee:
             "weights": {key: tensor.clone() for key, tensor in self.stages[stage].items()},
             "features": list(self._parameters.features),
             "downscale": self._parameters.downscale,
+            "norm": self._parameters.norm,
             "max_side": max_side,
         }
 
