@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,13 @@ from vesselrl.networks.parameters import NetworkParameters
 Pair = Tensor
 """uint8 (2, h, w): a grey image, and its target, 255 where all of the pixel is vessel."""
 
-Loader = Callable[[], Pair]
+
+class Pool(Protocol):
+    """Pairs to draw from, on one device."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Pair: ...
 
 
 def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -119,7 +125,7 @@ class Learner:
         """All steps are made."""
         return self.iteration >= self._parameters.iterations
 
-    def step(self, pools: Sequence[Sequence[Pair]]) -> Tensor:
+    def step(self, pools: Sequence[Pool]) -> Tensor:
         """One step of the optimiser.
 
         Args:
