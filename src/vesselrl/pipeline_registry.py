@@ -8,6 +8,7 @@ from vesselrl.pipelines import (
     evaluation,
     experiments,
     ingest,
+    pretrain,
     report,
     reward_net,
     sample,
@@ -33,6 +34,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "__default__": sum(stages.values(), Pipeline([])),
         **stages,
         "rl_finetune": experiments.create_pipeline(["reward_rl"]),
+        "pretrain": _in_a_box(pretrain.create_pipeline(), "pretrain"),
         "sample": _in_a_box(sample.create_pipeline(), "sample"),
     }
 

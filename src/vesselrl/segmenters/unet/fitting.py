@@ -81,6 +81,16 @@ def _placed(pairs: Tensor, places: Tensor) -> Tensor:
 class Learner:
     """One network in training, step by step.
 
+    Args:
+        architecture: of the network.
+        parameters: of its training.
+        strength: of the augmentation.
+        seed: of drawn weights, squares and light.
+        device: where it trains.
+        weights: to start from; None for drawn ones.
+        cycle: iterations in which the learning rate rises and falls (Smith and Topin,
+            "Super-convergence", 2018); all of them where it is None.
+
     Attributes:
         module: what learns.
         average: its averaged weights, which are what is used.
@@ -95,6 +105,7 @@ class Learner:
         seed: int,
         device: torch.device,
         weights: Mapping[str, Tensor] | None = None,
+        cycle: int | None = None,
     ) -> None:
         self.iteration = 0
         self.module = architecture.build(seed).to(device)
@@ -116,7 +127,7 @@ class Learner:
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimiser,
             parameters.learning_rate,
-            total_steps=parameters.iterations,
+            total_steps=cycle or parameters.iterations,
             pct_start=0.1,
         )
 
