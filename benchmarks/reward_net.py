@@ -117,8 +117,8 @@ def measure_training(bench: Bench) -> str:
     import torch
 
     from vesselrl.devices import best_device
-    from vesselrl.reward.batches import Residents, sample_batch
-    from vesselrl.reward.training import KEPT_BYTES, Member
+    from vesselrl.reward.batches import residents, sample_batch
+    from vesselrl.reward.training import Member
     from vesselrl.threads import one_thread
 
     clock = Clock(device := best_device())
@@ -126,20 +126,20 @@ def measure_training(bench: Bench) -> str:
     enough = {"iterations": bench.steps * bench.rounds + 2 * WARM_UP}
     parameters = bench.reward().training.model_copy(update=enough)
     loaders = list(bench.loaders("example", range(bench.images)).values())
-    residents = Residents(loaders, device, KEPT_BYTES)
+    pool = residents(loaders, device)
     rng, noise = np.random.default_rng(0), torch.Generator(device).manual_seed(0)
 
     def sample() -> Any:
-        chosen = rng.integers(0, len(residents), parameters.batch)
-        return sample_batch([residents[int(i)] for i in chosen], parameters.patch, rng, noise)
+        chosen = rng.integers(0, len(pool), parameters.batch)
+        return sample_batch([pool[int(i)] for i in chosen], parameters.patch, rng, noise)
 
     turns: dict[str, Callable[[], Any]] = {
-        "training loop": partial(Member(parameters, 0, device).step, residents),
+        "training loop": partial(Member(parameters, 0, device).step, pool),
         "bare steps": _bare(Member(parameters, 1, device), sample(), device),
         "squares alone": sample,
     }
     with one_thread():
-        _ = [residents[i] for i in range(bench.images)]  # to load them once is no part of a step
+        _ = [pool[i] for i in range(bench.images)]  # to load them once is no part of a step
         for number in range(bench.rounds + 1):
             # Whoever begins one round ends the next.
             for name in list(turns)[:: 1 if number % 2 else -1]:

@@ -65,7 +65,7 @@ class ParameterHooks:
         self._point_to_files(catalog)
 
     def _point_to_files(self, catalog: Any) -> None:
-        """Tell the datasets of what the user gives to be compared where it is."""
+        """Tell the datasets of what the user gives by a path in the parameters where it is."""
         replaced = [out_dir_of(catalog) / made for made in ("03_primary", "07_model_output")]
         for name, method in catalog.load("params:evaluation").methods.items():
             if method.path:
@@ -76,6 +76,8 @@ class ParameterHooks:
                         "would replace: copy it elsewhere."
                     )
                 catalog.get(FILES[method.kind]).paths[name] = path
+        if file := catalog.load("params:supervised").starting_file:
+            catalog.get("starting_weights").path = self._anchored(str(file))
 
     def _anchored(self, path: str) -> Path:
         """Absolute paths as they are, relative ones within the project."""

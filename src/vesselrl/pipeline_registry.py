@@ -4,7 +4,17 @@ import warnings
 
 from kedro.pipeline import Pipeline
 
-from vesselrl.pipelines import evaluation, experiments, ingest, report, reward_net, sample, segment
+from vesselrl.pipelines import (
+    evaluation,
+    experiments,
+    ingest,
+    pretrain,
+    report,
+    reward_net,
+    sample,
+    segment,
+    segmenter,
+)
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -14,6 +24,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     stages = {
         "ingest": _in_a_box(ingest.create_pipeline(), "ingest"),
         "segment": _in_a_box(segment.create_pipeline(), "segment"),
+        "segmenter": _in_a_box(segmenter.create_pipeline(), "segmenter"),
         "reward_net": _in_a_box(reward_net.create_pipeline(), "reward_net"),
         "experiments": experiments.create_pipeline() + experiments.create_regressors(),
         "evaluation": _in_a_box(evaluation.create_pipeline(), "evaluation"),
@@ -23,6 +34,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "__default__": sum(stages.values(), Pipeline([])),
         **stages,
         "rl_finetune": experiments.create_pipeline(["reward_rl"]),
+        "pretrain": _in_a_box(pretrain.create_pipeline(), "pretrain"),
         "sample": _in_a_box(sample.create_pipeline(), "sample"),
     }
 

@@ -35,7 +35,7 @@ from vesselrl.rl.parameters import (
     RLParameters,
 )
 from vesselrl.rl.run_folder import RunFolder
-from vesselrl.segmenters.levels import to_levels
+from vesselrl.segmenters.levels import from_levels, to_levels
 from vesselrl.segmenters.parameters import FilterParameters
 
 SIZE = 48
@@ -75,9 +75,12 @@ METHODS = EvaluationParameters(
         "random": {"kind": "random", "repeats": 3},
         **{name: {"kind": "policy", "experiment": name} for name in EXPERIMENTS},
         **{name: {"kind": "regressor", "experiment": name} for name in REGRESSORS},
+        "supervised": {"kind": "network", "network": "supervised"},
         "oracle": {"kind": "oracle"},
     }
 )
+NO_SETTINGS = ["oracle", "posterior", "postprocess_rl", "supervised"]
+"""Methods that do not choose one setting, and may beat the oracle, and itself."""
 TRAINING = list(SAMPLES.loc[SAMPLES["split"] == "train", "id"])
 OBJECTIVE = ["dice", "recall"]
 PARTS = ("models", "policies", "histories", "training_infos")
@@ -109,6 +112,18 @@ def partitions(part):
     return {sample: (lambda p=parts[part]: p) for sample, parts in WORLD.items()}
 
 
+def network_maps(sample):
+    """What a network that always sees a little too much vessel shows of an image."""
+    blurred = ndimage.gaussian_filter(WORLD[sample][1].astype(np.float32), 1)
+    return {"levels": to_levels(np.sqrt(np.clip(blurred, 0, 1))), "seconds": np.array(0.3)}
+
+
+MAPS = {
+    f"supervised/{sample}": (lambda sample=sample: network_maps(sample))
+    for sample in SAMPLES.loc[SAMPLES["split"] != "train", "id"]
+}
+
+
 def untrained_network():
     architecture = Architecture(2, (4, 8, 8, 8, 8, 4), downscale=2)
     members = [architecture.build(seed) for seed in range(2)]
@@ -129,7 +144,7 @@ def run(folder, names=EXPERIMENTS, without=(), observations="handmade"):
         "params:rl.observations": observations, "params:rl.allow_unfit_reward": False,
         "params:actions": ACTIONS, "params:report.objective": OBJECTIVE, "params:seed": 5,
         "params:evaluation": METHODS, "params:ingest.max_pixels": 10**6, "file_names": {},
-        "imported_results": {}, "finished_policies": {},
+        "imported_results": {}, "finished_policies": {}, "segmenter.network_maps": MAPS,
     }  # fmt: skip
     for name in EXPERIMENTS:
         chooses, length = {
@@ -145,6 +160,7 @@ def run(folder, names=EXPERIMENTS, without=(), observations="handmade"):
         inputs[f"params:regressors.{name}"] = RegressorParameters(reward=judge)
     inputs |= {f"{name}.policies": {} for name in without}
     kept = ("choices", "methods_not_run", "static_setting", "predictions", "metrics_per_image")
+    kept += ("operating_points",)
     kept += tuple(f"{n}.{p}" for n in names for p in PARTS)
     regressors = Pipeline([])
     if not set(REGRESSORS) & set(without):
@@ -188,7 +204,7 @@ def test_no_choice_beats_the_oracle_and_the_static_setting_is_best_on_validation
     table = catalog.load("metrics_per_image")
     table = table.assign(objective=table[OBJECTIVE].mean(axis=1))
     means = table.groupby("method")["objective"].mean()
-    assert means["oracle"] >= means.drop(["oracle", "posterior", "postprocess_rl"]).max()
+    assert means["oracle"] >= means.drop(NO_SETTINGS).max()
     static = catalog.load("static_setting")
     assert static["prompt"] == "good"
 
@@ -199,6 +215,31 @@ def test_a_call_is_paid_for_each_prompt_asked(catalog):
     assert calls["regressor"] == calls["regressor_true"] == {1}
     assert calls["best_of_n"] == calls["oracle"] == calls["posterior"] == {2}
     assert calls["postprocess_rl"] == {1}
+
+
+def test_a_networks_map_is_cut_where_validation_images_score_best(catalog):
+    point = catalog.load("operating_points")["supervised"]
+    rows = catalog.load("choices").query("method == 'supervised'")
+    assert set(rows["threshold"]) == {point["threshold"]}
+    predictions = catalog.load("predictions")
+    for row in rows.itertuples():
+        expected = from_levels(network_maps(row.image)["levels"]) > point["threshold"]
+        assert np.array_equal(predictions[row.prediction](), expected)
+
+
+def test_a_network_calls_no_segmenter_and_takes_its_own_time(catalog):
+    rows = catalog.load("metrics_per_image").query("method == 'supervised'")
+    assert set(rows["segmenter_calls"]) == {0}
+    assert set(rows["seconds"]) == {0.3}
+
+
+def test_a_network_that_was_not_trained_is_named_with_its_command():
+    methods = EvaluationParameters(
+        methods={"default": {"kind": "default"}, "d": {"kind": "network", "network": "distilled"}}
+    )
+    choices, not_run = decide(methods)
+    assert set(choices["method"]) == {"default"}
+    assert not_run == [{"method": "d", "command": "kedro run --pipeline segmenter"}]
 
 
 def test_best_of_n_pays_for_the_reward_network_too(catalog):
@@ -269,7 +310,7 @@ def decide(methods=METHODS, samples=SAMPLES, policies=None, imported_masks=None)
     scores = score_actions(images, masks, candidates, network, {}, samples, SEGMENTER, ACTIONS)
     return evaluation.nodes.decide(
         images, candidates, scores, {"index": 0}, network, policies or {}, imported_masks or {},
-        samples, methods, SEGMENTER, ACTIONS, OBJECTIVE, 1,
+        {}, samples, methods, SEGMENTER, ACTIONS, OBJECTIVE, 1,
     )  # fmt: skip
 
 
@@ -298,8 +339,9 @@ def test_imported_masks_are_scored_like_any_other_and_their_unknown_cost_stays_u
     assert not_run == []
     images, masks, candidates = (partitions(part) for part in range(3))
     predictions = evaluation.nodes.draw_predictions(
-        choices, images, candidates, untrained_network(), TRUTH, SEGMENTER, ACTIONS
-    )
+        choices, images, candidates, untrained_network(), TRUTH, with_imported(), SEGMENTER,
+        ACTIONS,
+    )  # fmt: skip
     assert {f"mine/masks/{sample}" for sample in TEST} < set(predictions)
     scores = evaluation.nodes.score_predictions(choices, predictions, masks, SAMPLES)
     of_mine = scores[scores["method"] == "mine"]

@@ -4,23 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vesselrl.metrics.masks import mask_metrics
+from vesselrl.metrics.cuts import CUTS
 from vesselrl.report.costs import method_costs
 from vesselrl.report.failures import worst_images
-from vesselrl.report.thresholds import CUTS, draw_thresholds, scores_over_cuts, threshold_curves
-from vesselrl.segmenters.levels import from_levels
-
-
-@pytest.mark.parametrize("vessels", [True, False])
-def test_scores_over_thresholds_are_those_of_the_masks_themselves(vessels: bool) -> None:
-    random = np.random.default_rng(3)
-    levels = random.integers(0, 256, (12, 9)).astype(np.uint8)
-    truth = (random.random((12, 9)) < 0.3) & vessels
-    scores = scores_over_cuts(levels, truth)
-    for number in (0, 127, 200, 254):
-        expected = mask_metrics(from_levels(levels) > CUTS[number], truth)
-        for name in ("dice", "recall", "precision"):
-            assert scores[name][number] == pytest.approx(expected[name])
+from vesselrl.report.thresholds import draw_thresholds, threshold_curves
 
 
 def test_threshold_curves_are_means_over_the_images_asked_for() -> None:

@@ -12,7 +12,7 @@ from skimage.filters import sato
 from vesselrl.synthetic import angiogram as drawing
 from vesselrl.synthetic.angiogram import Angiogram, draw_patient
 from vesselrl.synthetic.tree import PIXEL
-from vesselrl.synthetic.variation import TYPICAL
+from vesselrl.synthetic.variation import TYPICAL, WIDE, Variation
 
 SIZE = 128
 SEEDS = range(8)
@@ -138,3 +138,19 @@ def test_an_image_takes_a_fraction_of_a_second() -> None:
     start = time.process_time()
     draw_patient(1, frames=3, size=256)
     assert (time.process_time() - start) / 3 < 1.0
+
+
+def test_wide_variation_draws_patients_that_differ_more() -> None:
+    def spread(variation: Variation) -> np.ndarray:
+        drawn = [draw_patient(seed, 1, 96, variation)[0] for seed in range(16)]
+        return np.std([(a.image.mean(), a.mask.mean()) for a in drawn], axis=0)
+
+    assert (spread(WIDE) > spread(TYPICAL)).all()
+
+
+def test_what_annotators_draw_may_be_thinner_than_the_vessel() -> None:
+    (whole,) = draw_patient(2, 1, 128)
+    (thin,) = draw_patient(2, 1, 128, replace(TYPICAL, drawn=(0.7, 0.7)))
+    np.testing.assert_array_equal(thin.image, whole.image)
+    assert 0.5 < thin.mask.sum() / whole.mask.sum() < 0.85
+    assert not (thin.mask & ~whole.mask).any()

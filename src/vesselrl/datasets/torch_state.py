@@ -43,12 +43,12 @@ class TorchStateDataset(AbstractDataset[State, State]):
             raise VesselrlError(
                 f"{self._filepath} cannot be loaded: it is damaged, or holds something beside "
                 "tensors and plain values, which is refused because loading it could run code. "
-                "Train the network again: kedro run --pipeline reward_net."
+                "Delete it, and the next run trains the network again."
             ) from error
         if not isinstance(state, dict):
             raise VesselrlError(
-                f"{self._filepath} holds a {type(state).__name__}; expected the dict that "
-                "kedro run --pipeline reward_net writes."
+                f"{self._filepath} holds a {type(state).__name__}; expected the "
+                "dict that a run writes. Delete it, and the next run trains the network again."
             )
         return state
 

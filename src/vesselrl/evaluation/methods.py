@@ -22,6 +22,8 @@ POSTERIOR = "posterior"
 """In place of what is chosen: the mask is the reward network's own, nothing is chosen."""
 IMPORTED = "imported"
 """In place of what is chosen: the mask was given."""
+NETWORK = "network"
+"""In place of what is chosen: the mask is a trained network's map, cut."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,18 @@ class Decision:
     """What a method does to an image.
 
     Attributes:
-        chooses: what is chosen, or `POSTERIOR` or `IMPORTED`.
+        chooses: what is chosen, or `POSTERIOR`, `IMPORTED` or `NETWORK`.
         state: the choices.
         calls: how many prompts had to be asked; NaN if that is unknown.
         seconds: from image to mask; None where they are to be measured, NaN if they are unknown.
+        threshold: where a network's map is cut.
     """
 
     chooses: str
     state: State
     calls: float
     seconds: float | None = None
+    threshold: float | None = None
 
     def encoded(self) -> str:
         """The state as JSON."""
@@ -224,6 +228,8 @@ def describe(decision: Decision, actions: ActionSet) -> dict[str, object]:
     """The decision in names: prompt, threshold, operations."""
     if decision.chooses == POSTERIOR:
         return {"prompt": "all", "threshold": 0.5, "operations": "none"}
+    if decision.chooses == NETWORK:
+        return {"prompt": "none", "threshold": decision.threshold, "operations": "none"}
     if decision.chooses == IMPORTED:
         return {"prompt": "unknown", "threshold": float("nan"), "operations": "unknown"}
     rules = Rules(actions, decision.chooses, max(len(decision.state), 1))  # type: ignore[arg-type]

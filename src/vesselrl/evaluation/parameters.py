@@ -6,9 +6,12 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from vesselrl.parameters import ParameterModel
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
+from vesselrl.segmenters.unet.parameters import RIVALS
 
 TRAINED = {"policy": EXPERIMENTS, "regressor": REGRESSORS}
 """Kind → the names under which its policies are trained."""
+NETWORKS = {"segmenter": RIVALS}
+"""Pipeline that trains networks → those of which it makes maps (``<pipeline>.network_maps``)."""
 FILES = {"imported": "imported_results", "policy": "finished_policies"}
 """Kind of the methods that may have a ``path`` → the dataset that reads what is there."""
 NETWORK_SECONDS = {
@@ -25,15 +28,22 @@ class Method(ParameterModel):
 
     Policies and regressors need an ``experiment``, or a policy a ``path`` in its place: the
     ``final_model.zip``, or a checkpoint, of an experiment that is finished. Imported methods need a
-    ``path``: a folder of masks, or an ``annotations.json``. ``repeats``, the number of draws, is
-    used by random.
+    ``path``: a folder of masks, or an ``annotations.json``. Networks need a ``network``, one of
+    `NETWORKS`. ``repeats``, the number of draws, is used by random.
     """
 
     kind: Literal[
         "default", "static", "random", "best_of_one", "best_of_n", "policy", "regressor",
-        "posterior", "imported", "oracle",
+        "posterior", "network", "imported", "oracle",
     ]  # fmt: skip
     experiment: str | None = None
+    network: str | None = None
+    threshold: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="where a network's map is cut; None: where the validation images score best",
+    )
     repeats: PositiveInt = 1
     path: str | None = Field(
         None,
@@ -57,6 +67,14 @@ class Method(ParameterModel):
                 f"a {self.kind} needs 'experiment', one of {', '.join(known)}; "
                 f"found {self.experiment!r}"
             )
+        networks = [network for trained in NETWORKS.values() for network in trained]
+        if self.kind == "network" and self.network not in networks:
+            raise ValueError(
+                f"a network method needs 'network', one of {', '.join(networks)}; "
+                f"found {self.network!r}"
+            )
+        if self.kind != "network" and (self.network or self.threshold):
+            raise ValueError("only network methods have 'network' and 'threshold'")
         if self.kind == "imported" and not self.path:
             raise ValueError("an imported method needs 'path': its masks or annotations.json")
         if self.kind != "imported" and {"segmenter_calls", "seconds"} & self.model_fields_set:

@@ -1,7 +1,7 @@
 """The U-Net that reward network and segmenter are made of."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from monai.networks.nets import BasicUNet
@@ -9,9 +9,8 @@ from monai.networks.nets.basic_unet import UpCat
 from torch import nn
 
 from vesselrl.devices import fastest_layout
-from vesselrl.networks.parameters import STRIDE
+from vesselrl.networks.parameters import STRIDE, Norm
 
-Norm = Literal["batch", "instance"]
 _NORM: dict[Norm, dict[str, Any]] = {"batch": {"momentum": 0.05}, "instance": {"affine": True}}
 
 

@@ -1,11 +1,17 @@
 """Parameters that the trainings of all our networks have in common."""
 
-from typing import Annotated, Literal
+import math
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from vesselrl.parameters import ParameterModel
 
+if TYPE_CHECKING:
+    from vesselrl.networks.augmentation import Augmentation
+
+Norm = Literal["batch", "instance"]
+"""By batches, or each image by itself."""
 STRIDE = 16
 """MONAI's BasicUNet halves its input four times."""
 
@@ -37,3 +43,25 @@ class NetworkParameters(ArchitectureParameters):
                 f"{stride}"
             )
         return self
+
+
+class AugmentationParameters(ParameterModel):
+    """How much training squares are changed; every number is the most."""
+
+    angle: float = Field(ge=0, le=180, description="turned to either side, in degrees")
+    zoom: float = Field(ge=0, le=1, description="logarithm of the factor, nearer or farther")
+    shear: float = Field(ge=0, le=1, description="sideways per pixel upwards")
+    bend: float = Field(ge=0, description="pixels that a smooth field moves a point, one deviation")
+    gamma: float = Field(ge=0, description="logarithm of the exponent of brightness")
+    gain: float = Field(ge=0, description="standard deviation of a smooth factor of brightness")
+    sharpness: float = Field(ge=0, description="share of what a blur takes away, added or taken")
+    noise: float = Field(ge=0, description="standard deviation, of the range from black to white")
+    shadows: float = Field(ge=0, description="depth of soft edges through the image")
+    inverted: float = Field(ge=0, le=1, description="share in which dark and bright change over")
+
+    @property
+    def strength(self) -> "Augmentation":
+        """The same for `vesselrl.networks.augmentation`."""
+        from vesselrl.networks.augmentation import Augmentation  # torch is heavy
+
+        return Augmentation(**{**self.model_dump(), "angle": math.radians(self.angle)})

@@ -10,36 +10,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vesselrl.metrics.masks import scores_of_sizes
+from vesselrl.metrics.cuts import CUTS, scores_over_cuts
 from vesselrl.report.style import BLUE, FAINT, GREY, INK, ORANGE, RC
 
-CUTS = np.arange(1, 256) / 256
-"""Every threshold that maps stored in one byte tell apart."""
 LOOKS = ((BLUE, "-"), (ORANGE, "--"))
 SCORES = ("dice", "recall", "precision")
-
-
-def scores_over_cuts(
-    levels: npt.NDArray[np.uint8], truth: npt.NDArray[np.bool_]
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Scores of one map cut at every threshold of `CUTS`.
-
-    A value exceeds k / 256 exactly when its level is at least k, so that two cumulative histograms
-    give all masks' sizes.
-
-    Args:
-        levels: uint8 (H, W), see `vesselrl.segmenters.levels`.
-        truth: bool (H, W).
-
-    Returns:
-        ``dice``, ``recall``, ``precision``, each float64 (255,).
-    """
-
-    def at_least(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        return np.bincount(values.ravel(), minlength=256)[::-1].cumsum()[::-1][1:].astype(float)
-
-    truth_size = int(np.count_nonzero(truth))
-    return scores_of_sizes(at_least(levels[truth]), at_least(levels), truth_size)
 
 
 def threshold_curves(

@@ -4,9 +4,9 @@ Everything random about geometry and choice comes from a numpy Generator, so tha
 every device; fields of noise come from a torch Generator on the device.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vesselrl.networks.augmentation import Augmentation, random_places, relit
+from vesselrl.networks.residents import Residents
 from vesselrl.reward.network import SILENT
 
 Example = Mapping[str, npt.NDArray[Any]]
@@ -47,6 +48,11 @@ class Resident:
     mean: Tensor
     own: Tensor
     corrupted: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return sum(tensor.nbytes for tensor in vars(self).values())
 
     @classmethod
     def of(cls, example: Example, device: torch.device) -> "Resident":
@@ -139,40 +145,10 @@ def _mean(levels: Tensor) -> Tensor:
     return levels.float().mean(0).round().to(torch.uint8)
 
 
-class Residents:
-    """Examples on a device; the last ones used stay there, as far as memory goes."""
+def residents(loaders: Sequence[Loader], device: torch.device) -> Residents[Resident]:
+    """Examples on the device where training runs, each loaded when it is first asked for."""
 
-    def __init__(self, loaders: Sequence[Loader], device: torch.device, kept_bytes: int) -> None:
-        self._loaders = loaders
-        self._device = device
-        self._kept_bytes = kept_bytes
-        self._kept: dict[int, Resident] = {}
-        self._bytes = 0
-        self._lock = Lock()
+    def load(index: int) -> Resident:
+        return Resident.of(loaders[index](), device)
 
-    def __len__(self) -> int:
-        return len(self._loaders)
-
-    def __getitem__(self, index: int) -> Resident:
-        """The example at a position among the loaders; threads may ask side by side."""
-        with self._lock:
-            resident = self._kept.pop(index, None)
-            if resident is None:
-                resident = Resident.of(self._loaders[index](), self._device)
-                self._bytes += _size(resident)
-            self._kept[index] = resident  # the last of the dict is the last used
-            for oldest in self._leaving():
-                self._bytes -= _size(self._kept.pop(oldest))
-            return resident
-
-    def _leaving(self) -> Iterator[int]:
-        over = self._bytes - self._kept_bytes
-        for index in list(self._kept)[:-1]:
-            if over <= 0:
-                return
-            over -= _size(self._kept[index])
-            yield index
-
-
-def _size(resident: Resident) -> int:
-    return sum(tensor.nbytes for tensor in vars(resident).values())
+    return Residents([partial(load, index) for index in range(len(loaders))])

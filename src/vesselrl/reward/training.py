@@ -16,15 +16,14 @@ from vesselrl.checkpoints import Checkpoints
 from vesselrl.devices import best_device
 from vesselrl.errors import VesselrlError
 from vesselrl.networks.graphs import graphed
-from vesselrl.reward.batches import Batch, Loader, Residents, sample_batch
+from vesselrl.networks.residents import Residents
+from vesselrl.reward.batches import Batch, Loader, Resident, residents, sample_batch
 from vesselrl.reward.loss import reward_loss
 from vesselrl.reward.network import RewardNetwork, network_input
 from vesselrl.reward.parameters import ExampleParameters, TrainingParameters
 from vesselrl.reward.rankings import calibrate, ranking_tau
 from vesselrl.threads import one_thread
 
-KEPT_BYTES = 2 * 2**30
-"""Memory of the device for examples that stay there, about 2 MB each at 300 × 300 pixels."""
 NO_LIMIT = 10**9  # examples have the working size already
 
 Records = list[dict[str, float]]
@@ -76,7 +75,7 @@ def train_reward_network(
                 "annotate more groups, or change split.fractions or splits.json."
             )
     device = best_device()
-    residents = Residents(list(training.values()), device, KEPT_BYTES)
+    pool = residents(list(training.values()), device)
     judges = list(validation.values())
     members = [Member(parameters, seed + i, device) for i in range(parameters.members)]
     interrupted = Event()
@@ -87,7 +86,7 @@ def train_reward_network(
             member.load_state(saved)
             progress.update(member.iteration)
         while not member.finished and not interrupted.is_set():
-            member.step(residents)
+            member.step(pool)
             progress.update()
             if member.due:
                 member.check(judges, objective)
@@ -97,10 +96,10 @@ def train_reward_network(
     # Members train side by side: torch leaves Python to the others while it computes.
     with (
         tqdm(total=total, desc="Reward network") as progress,
-        ThreadPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ThreadPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)) as threads,
     ):
         try:
-            for training_member in [pool.submit(train, i) for i in range(len(members))]:
+            for training_member in [threads.submit(train, i) for i in range(len(members))]:
                 training_member.result()
         except BaseException:
             interrupted.set()
@@ -172,11 +171,11 @@ class Member:
         stale = len(taus) - 1 - int(np.argmax(taus)) if taus else 0
         return self.iteration >= self._parameters.iterations or stale >= self._parameters.patience
 
-    def step(self, residents: Residents) -> None:
+    def step(self, pool: Residents[Resident]) -> None:
         """One step of the optimiser."""
         p = self._parameters
-        chosen = self._rng.integers(0, len(residents), p.batch)
-        examples = [residents[int(i)] for i in chosen]
+        chosen = self._rng.integers(0, len(pool), p.batch)
+        examples = [pool[int(i)] for i in chosen]
         loss = self._loss(*sample_batch(examples, p.patch, self._rng, self._noise))
         self._optimiser.zero_grad()
         loss.backward()

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from vesselrl.errors import VesselrlError
 from vesselrl.segmenters.parameters import SegmenterParameters
+
+Prompt = TypeVar("Prompt")
 
 
 class PromptsFailed(Exception):  # noqa: N818  # it says what happened, and holds the answers
@@ -59,6 +62,7 @@ class Segmenter(Protocol):
 _CLASSES = {
     "ridge": "vesselrl.segmenters.ridge:RidgeSegmenter",
     "tophat": "vesselrl.segmenters.tophat:TophatSegmenter",
+    "unet": "vesselrl.segmenters.unet.segmenter:UnetSegmenter",
 }
 """Kind → class, as ``module:name``: only the kind that is used is imported."""
 
@@ -74,3 +78,31 @@ def build_segmenter(parameters: SegmenterParameters) -> Segmenter:
     """The segmenter of ``parameters.kind``, made from all of the parameters."""
     segmenter: Segmenter = segmenter_class(parameters.kind)(parameters)
     return segmenter
+
+
+def settings_of(prompts: Mapping[str, Prompt], asked: Sequence[str]) -> list[Prompt]:
+    """What the prompts asked stand for.
+
+    Raises:
+        VesselrlError: one is unknown.
+    """
+    for name in asked:
+        if name not in prompts:
+            raise VesselrlError(
+                f"Unknown prompt '{name}'; the segmenter's prompts are {', '.join(prompts)}."
+            )
+    return [prompts[name] for name in asked]
+
+
+def check_image(image: npt.NDArray[np.uint8]) -> None:
+    """Check that there is an image to segment.
+
+    Raises:
+        VesselrlError: it is not uint8 (H, W) or (H, W, 3), or has no pixels.
+    """
+    colour = image.ndim == 3 and image.shape[2] == 3
+    if image.dtype != np.uint8 or not (image.ndim == 2 or colour) or image.size == 0:
+        raise VesselrlError(
+            f"An image of type {image.dtype} and shape {image.shape} cannot be segmented; expected "
+            "uint8 (H, W) or (H, W, 3)."
+        )

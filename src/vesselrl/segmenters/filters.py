@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.transform import resize
 
-from vesselrl.errors import VesselrlError
+from vesselrl.segmenters.base import check_image, settings_of
 from vesselrl.segmenters.parameters import FilterParameters, FilterPrompt
 
 Image = npt.NDArray[np.uint8]
@@ -61,8 +61,9 @@ class FilterSegmenter(ABC):
         Dark vessels are expected; of a colour image the green channel is read, in which blood is
         darkest. Outside a collimator the maps are 0.
         """
-        settings = [self._settings(prompt) for prompt in prompts]
-        grey = _green(image)
+        settings = settings_of(self._prompts, prompts)
+        check_image(image)
+        grey = image if image.ndim == 2 else image[..., 1]
         shape = grey.shape
         factor = self._max_side / max(shape)
         if factor < 1:
@@ -75,25 +76,6 @@ class FilterSegmenter(ABC):
         if factor < 1:
             maps = [resize(one, shape, order=1) for one in maps]
         return np.clip(np.array(maps, np.float32).reshape(len(maps), *shape), 0, 1)
-
-    def _settings(self, prompt: str) -> FilterPrompt:
-        if prompt not in self._prompts:
-            raise VesselrlError(
-                f"Unknown prompt '{prompt}'; the segmenter's prompts are "
-                f"{', '.join(self._prompts)}."
-            )
-        return self._prompts[prompt]
-
-
-def _green(image: Image) -> Image:
-    """The channel to look at, uint8 (H, W)."""
-    colour = image.ndim == 3 and image.shape[2] == 3
-    if image.dtype != np.uint8 or not (image.ndim == 2 or colour) or image.size == 0:
-        raise VesselrlError(
-            f"An image of type {image.dtype} and shape {image.shape} cannot be segmented; expected "
-            "uint8 (H, W) or (H, W, 3)."
-        )
-    return image[..., 1] if colour else image
 
 
 def _attenuation(grey: Map) -> tuple[Map, Mask]:

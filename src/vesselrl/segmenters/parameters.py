@@ -1,6 +1,7 @@
 """Parameters of the segmenter (``conf/base/parameters_segment.yml``)."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, NonNegativeInt, model_validator
@@ -57,7 +58,9 @@ class SegmenterParameters(ParameterModel):
         kind = values.get("kind")
         if kind not in MODELS:
             raise ValueError(f"kind is {kind!r}; expected one of {', '.join(MODELS)}")
-        return MODELS[kind].model_validate(values)
+        module, name = MODELS[kind].split(":")
+        model: type[SegmenterParameters] = getattr(import_module(module), name)
+        return model.model_validate(values)
 
     @model_validator(mode="after")
     def _default_is_a_prompt(self) -> Self:
@@ -77,8 +80,9 @@ class FilterParameters(SegmenterParameters):
     prompts: dict[str, FilterPrompt] = Field(min_length=1)
 
 
-MODELS: dict[Any, type[SegmenterParameters]] = {
-    "ridge": FilterParameters,
-    "tophat": FilterParameters,
+MODELS: dict[Any, str] = {
+    "ridge": "vesselrl.segmenters.parameters:FilterParameters",
+    "tophat": "vesselrl.segmenters.parameters:FilterParameters",
+    "unet": "vesselrl.segmenters.unet.parameters:UnetParameters",
 }
-"""Kind → the parameters it has."""
+"""Kind → the parameters it has, as ``module:name``: those of the others are not imported."""

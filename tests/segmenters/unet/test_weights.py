@@ -12,11 +12,11 @@ from vesselrl.networks.architecture import Architecture
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.segmenters.unet.weights import load_weights, read_header, save_weights
 
-HEADER = {"features": [4] * 6, "downscale": 2, "max_side": 96}
+HEADER = {"features": [4] * 6, "downscale": 2, "norm": "batch", "max_side": 96}
 
 
-def make(seed=0, features=(4,) * 6, downscale=2):
-    architecture = Architecture(1, features, downscale)
+def make(seed=0, features=(4,) * 6, downscale=2, norm="batch"):
+    architecture = Architecture(1, features, downscale, norm)
     return SegmentationNetwork(architecture.build(seed).eval(), architecture, 96)
 
 
@@ -25,8 +25,9 @@ def image():
     return np.random.default_rng(0).integers(0, 255, (70, 90), dtype=np.uint8)
 
 
-def test_a_network_that_was_kept_answers_as_before_but_for_fp16(tmp_path, image):
-    network, file = make(), tmp_path / "weights.safetensors"
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_a_network_that_was_kept_answers_as_before_but_for_fp16(tmp_path, image, norm):
+    network, file = make(norm=norm), tmp_path / "weights.safetensors"
     save_weights(file, network, {"data": "drawn"})
     again = load_weights(file)
     assert next(again.module.parameters()).dtype == torch.float32
@@ -81,7 +82,12 @@ def test_a_file_without_a_description_of_its_network_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"downscale": 3}, "downscale"), ({"features": [4]}, "features"), ({"size": 3}, "size")],
+    [
+        ({"downscale": 3}, "downscale"),
+        ({"norm": "group"}, "norm"),
+        ({"features": [4]}, "features"),
+        ({"size": 3}, "size"),
+    ],
 )
 def test_a_wrong_description_is_refused_by_the_name_of_its_field(tmp_path, change, named):
     file = tmp_path / "weights.safetensors"

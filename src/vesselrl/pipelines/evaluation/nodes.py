@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from vesselrl.errors import first_few
-from vesselrl.evaluation.parameters import NETWORK_SECONDS, EvaluationParameters
+from vesselrl.evaluation.parameters import NETWORK_SECONDS, NETWORKS, EvaluationParameters, Method
 from vesselrl.progress import with_progress
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.samples import ids_of
@@ -27,6 +27,8 @@ METRIC_COLUMNS = [
     "thin_share",
 ]  # fmt: skip
 COMMAND = "kedro run --pipeline {}"
+MAPS = "_maps"
+"""Ends the names of the arguments that are maps of a pipeline's networks."""
 
 
 def choose_static_setting(
@@ -68,6 +70,29 @@ def choose_static_setting(
         **action_set.describe(action_set.settings[best]),
         "objective": round(float(scores[best]), 6),
     }
+
+
+def choose_operating_points(
+    masks: Partitions, samples: Any, objective: list[str], **network_maps: Partitions
+) -> dict[str, Any]:
+    """Find where each trained network's maps are best cut, on the validation images.
+
+    Args:
+        masks: sample id → loader of the truth.
+        samples: the table of samples.
+        objective: the scores whose mean decides.
+        network_maps: pipeline → maps of its networks, see `vesselrl.evaluation.networks.Maps`.
+
+    Returns:
+        See `vesselrl.evaluation.networks.operating_points`.
+    """
+    from vesselrl.evaluation.networks import operating_points
+
+    return operating_points(_merged(network_maps), masks, ids_of(samples, "val"), objective)
+
+
+def _merged(network_maps: Mapping[str, Partitions]) -> Partitions:
+    return {name: load for maps in network_maps.values() for name, load in maps.items()}
 
 
 def import_masks(
@@ -115,13 +140,14 @@ def decide(
     reward_network: dict[str, Any],
     finished_policies: Mapping[str, Any],
     imported_masks: Partitions,
+    operating_points: dict[str, Any],
     samples: Any,
     evaluation: EvaluationParameters,
     segmenter: SegmenterParameters,
     actions: ActionParameters,
     objective: list[str],
     seed: int,
-    **policies: Mapping[int, Any],
+    **trained: Mapping[Any, Any],
 ) -> tuple[Any, list[dict[str, str]]]:
     """Let every method decide about every test image.
 
@@ -133,13 +159,15 @@ def decide(
         reward_network: state of the `RewardNetwork`.
         finished_policies: method → the policy its path leads to.
         imported_masks: see `import_masks`.
+        operating_points: see `choose_operating_points`.
         samples: the table of samples.
         evaluation: the methods.
         segmenter: the prompts.
         actions: thresholds and operations.
         objective: the scores whose mean decides.
         seed: of the random choices.
-        policies: experiment or regressor → seed → policy; without seeds where it was not trained.
+        trained: experiment or regressor → seed → policy, without seeds where it was not trained;
+            ``<pipeline>_maps`` → maps of its networks, none where it was not run.
 
     Returns:
         The choices, a table with the columns `CHOICE_COLUMNS` (``prediction`` is the mask's name
@@ -156,6 +184,7 @@ def decide(
 
     from vesselrl.evaluation.held_out import held_out
     from vesselrl.evaluation.methods import Case, check_choices, deciders
+    from vesselrl.evaluation.networks import network_deciders
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.rl.actions import ActionSet
     from vesselrl.rl.setting_scores import objective_by
@@ -166,20 +195,24 @@ def decide(
     judge = RewardNetwork.from_state(reward_network)
     for name, policy in finished_policies.items():
         check_choices(name, policy, action_set)
+    maps = _merged({name: dict(given) for name, given in trained.items() if name.endswith(MAPS)})
     methods: dict[str, Any] = {}
     not_run: list[dict[str, str]] = []
     for name, method in evaluation.methods.items():
-        own = policies.get(method.experiment or "", {})
+        own = trained.get(method.experiment or "", {})
         own = {seed: finished_policies[name]} if name in finished_policies else own
         missing = [sample for sample in test if f"{name}/{sample}" not in imported_masks]
         if method.kind == "imported" and missing:
             not_run.append({"method": name, "command": _complete(name, missing, len(test))})
             logger.warning("Method ‘%s’ is left out: %s", name, not_run[-1]["command"])
             continue
-        methods[name] = deciders(method, action_set, static_setting["index"], own, objective, seed)
+        methods[name] = (
+            network_deciders(method, maps, operating_points, test, seed)
+            if method.kind == "network"
+            else deciders(method, action_set, static_setting["index"], own, objective, seed)
+        )
         if not methods[name]:
-            command = "rl_finetune" if method.experiment == "reward_rl" else "experiments"
-            not_run.append({"method": name, "command": COMMAND.format(command)})
+            not_run.append({"method": name, "command": COMMAND.format(_made_by(method))})
     rows = []
     for sample in tqdm(test, "Deciding", unit="image"):
         stored, scores = candidates[sample](), action_scores[sample]()
@@ -202,6 +235,14 @@ def decide(
     return pd.DataFrame(rows, columns=CHOICE_COLUMNS), not_run
 
 
+def _made_by(method: Method) -> str:
+    """The pipeline that trains what a method needs."""
+    for pipeline, networks in NETWORKS.items():
+        if method.network in networks:
+            return pipeline
+    return "rl_finetune" if method.experiment == "reward_rl" else "experiments"
+
+
 def _complete(name: str, missing: list[str], images: int) -> str:
     """What to do about missing masks: methods are compared on the same images only."""
     return (
@@ -219,12 +260,12 @@ def _decision_row(
     """
     import time
 
-    from vesselrl.evaluation.methods import IMPORTED, POSTERIOR, describe, draw
+    from vesselrl.evaluation.methods import IMPORTED, NETWORK, POSTERIOR, describe, draw
 
     started = time.perf_counter()
     decision = choose(case)
-    # The reward network's own map is drawn within its time, an imported mask is there.
-    if decision.chooses not in (POSTERIOR, IMPORTED):
+    # The networks' own maps are drawn within their time, an imported mask is there.
+    if decision.chooses not in (POSTERIOR, IMPORTED, NETWORK):
         draw(decision.chooses, decision.state, case.probabilities, actions, posterior=None)
     seconds = a_call * decision.calls + network + time.perf_counter() - started
     if decision.seconds is not None:
@@ -247,8 +288,10 @@ def draw_predictions(
     candidates: Partitions,
     reward_network: dict[str, Any],
     imported_masks: Partitions,
+    evaluation: EvaluationParameters,
     segmenter: SegmenterParameters,
     actions: ActionParameters,
+    **network_maps: Partitions,
 ) -> Partitions:
     """Draw the mask of every choice; imported masks are taken as they are.
 
@@ -256,28 +299,32 @@ def draw_predictions(
         ``<method>/masks/<id>`` → maker of a mask, bool (H, W); those of a method's further seeds
         are ``<method>/seeds/<n>/masks/<id>``.
     """
-    from vesselrl.evaluation.methods import IMPORTED, decode_state, draw
+    from vesselrl.evaluation.methods import IMPORTED, NETWORK, decode_state, draw
+    from vesselrl.evaluation.networks import run_of
     from vesselrl.reward.network import RewardNetwork, mean_candidate
     from vesselrl.rl.actions import ActionSet
     from vesselrl.segmenters.levels import from_levels
 
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
     network = RewardNetwork.from_state(reward_network)
+    maps = _merged(network_maps)
 
-    def make(sample: str, chooses: str, state: str) -> Any:
+    def make(row: Any) -> Any:
+        if row.chooses == IMPORTED:
+            return imported_masks[f"{row.method}/{row.image}"]()
+        if row.chooses == NETWORK:
+            method = evaluation.methods[row.method]
+            run = run_of(method, row.method, row.prediction, row.image)
+            return from_levels(maps[f"{run}/{row.image}"]()["levels"]) > row.threshold
+        sample = row.image
         probabilities = from_levels(candidates[sample]()["levels"])
 
         def posterior() -> Any:
             return network.own_map(images[sample](), mean_candidate(probabilities))
 
-        return draw(chooses, decode_state(state), probabilities, action_set, posterior)
+        return draw(row.chooses, decode_state(row.state), probabilities, action_set, posterior)
 
-    makers: Partitions = {
-        row.prediction: imported_masks[f"{row.method}/{row.image}"]
-        if row.chooses == IMPORTED
-        else partial(make, row.image, row.chooses, row.state)
-        for row in choices.itertuples()
-    }
+    makers: Partitions = {row.prediction: partial(make, row) for row in choices.itertuples()}
     return with_progress(makers, "Drawing masks", unit="mask")
 
 

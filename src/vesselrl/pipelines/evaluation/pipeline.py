@@ -2,12 +2,14 @@
 
 from kedro.pipeline import Pipeline, node
 
+from vesselrl.evaluation.parameters import NETWORKS
 from vesselrl.pipelines.evaluation import nodes
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 
 def create_pipeline() -> Pipeline:
-    """Best static setting, imported masks → what each method decides → its masks → its scores."""
+    """Best static setting and thresholds, given masks → what each method decides → its scores."""
+    network_maps = {f"{pipeline}{nodes.MAPS}": f"{pipeline}.network_maps" for pipeline in NETWORKS}
     return Pipeline(
         [
             node(
@@ -21,6 +23,18 @@ def create_pipeline() -> Pipeline:
                 ],
                 "static_setting",
                 name="choose_static_setting",
+                tags="early",
+            ),
+            node(
+                nodes.choose_operating_points,
+                {
+                    "masks": "masks",
+                    "samples": "samples",
+                    "objective": "params:report.objective",
+                    **network_maps,
+                },
+                "operating_points",
+                name="choose_operating_points",
                 tags="early",
             ),
             node(
@@ -40,6 +54,7 @@ def create_pipeline() -> Pipeline:
                     "reward_network": "reward_network",
                     "finished_policies": "finished_policies",
                     "imported_masks": "imported_masks",
+                    "operating_points": "operating_points",
                     "samples": "samples",
                     "evaluation": "params:evaluation",
                     "segmenter": "params:segmenter",
@@ -47,21 +62,24 @@ def create_pipeline() -> Pipeline:
                     "objective": "params:report.objective",
                     "seed": "params:seed",
                     **{name: f"{name}.policies" for name in (*EXPERIMENTS, *REGRESSORS)},
+                    **network_maps,
                 },
                 ["choices", "methods_not_run"],
                 name="decide",
             ),
             node(
                 nodes.draw_predictions,
-                [
-                    "choices",
-                    "images",
-                    "candidates",
-                    "reward_network",
-                    "imported_masks",
-                    "params:segmenter",
-                    "params:actions",
-                ],
+                {
+                    "choices": "choices",
+                    "images": "images",
+                    "candidates": "candidates",
+                    "reward_network": "reward_network",
+                    "imported_masks": "imported_masks",
+                    "evaluation": "params:evaluation",
+                    "segmenter": "params:segmenter",
+                    "actions": "params:actions",
+                    **network_maps,
+                },
                 "predictions",
                 name="draw_predictions",
             ),

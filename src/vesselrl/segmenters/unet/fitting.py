@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,13 @@ from vesselrl.networks.parameters import NetworkParameters
 Pair = Tensor
 """uint8 (2, h, w): a grey image, and its target, 255 where all of the pixel is vessel."""
 
-Loader = Callable[[], Pair]
+
+class Pool(Protocol):
+    """Pairs to draw from, on one device."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Pair: ...
 
 
 def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -75,6 +81,16 @@ def _placed(pairs: Tensor, places: Tensor) -> Tensor:
 class Learner:
     """One network in training, step by step.
 
+    Args:
+        architecture: of the network.
+        parameters: of its training.
+        strength: of the augmentation.
+        seed: of drawn weights, squares and light.
+        device: where it trains.
+        weights: to start from; None for drawn ones.
+        cycle: iterations in which the learning rate rises and falls (Smith and Topin,
+            "Super-convergence", 2018); all of them where it is None.
+
     Attributes:
         module: what learns.
         average: its averaged weights, which are what is used.
@@ -89,6 +105,7 @@ class Learner:
         seed: int,
         device: torch.device,
         weights: Mapping[str, Tensor] | None = None,
+        cycle: int | None = None,
     ) -> None:
         self.iteration = 0
         self.module = architecture.build(seed).to(device)
@@ -110,7 +127,7 @@ class Learner:
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimiser,
             parameters.learning_rate,
-            total_steps=parameters.iterations,
+            total_steps=cycle or parameters.iterations,
             pct_start=0.1,
         )
 
@@ -119,7 +136,7 @@ class Learner:
         """All steps are made."""
         return self.iteration >= self._parameters.iterations
 
-    def step(self, pools: Sequence[Sequence[Pair]]) -> Tensor:
+    def step(self, pools: Sequence[Pool]) -> Tensor:
         """One step of the optimiser.
 
         Args:

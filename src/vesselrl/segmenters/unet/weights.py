@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vesselrl.errors import VesselrlError
 from vesselrl.files import write_atomically
-from vesselrl.networks.parameters import ArchitectureParameters
+from vesselrl.networks.parameters import ArchitectureParameters, Norm
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 
 METADATA = "network"
@@ -20,6 +20,7 @@ METADATA = "network"
 class WeightsHeader(ArchitectureParameters):
     """What the file's metadata tells of the network."""
 
+    norm: Norm = Field(description="how the network normalises: by batches, or each image alone")
     max_side: int = Field(ge=32, description="longer images are reduced to this side, in pixels")
     facts: dict[str, Any] = Field({}, description="how it was made, for people")
 
@@ -79,9 +80,9 @@ def load_weights(path: Path) -> SegmentationNetwork:
         return SegmentationNetwork.from_state(state)
     except RuntimeError as error:
         raise VesselrlError(
-            f"{path} says that its network has features {header.features} and downscale "
-            f"{header.downscale}, but the weights in it are of another: get the file again from "
-            "where it was made."
+            f"{path} says that its network has features {header.features}, downscale "
+            f"{header.downscale} and {header.norm} normalisation, but the weights in it are of "
+            "another: get the file again from where it was made."
         ) from error
 
 
@@ -112,8 +113,8 @@ def read_header(path: Path) -> WeightsHeader:
     except (ValueError, TypeError) as error:
         raise VesselrlError(
             f"{path}: the entry '{METADATA}' of its metadata is wrong ({_first_line(error)}); "
-            "expected JSON with features (six numbers), downscale (1, 2 or 4) and max_side, as "
-            "vesselrl's `segmenter` pipeline writes it."
+            "expected JSON with features (six numbers), downscale (1, 2 or 4), norm and max_side, "
+            "as vesselrl's `segmenter` pipeline writes it."
         ) from error
 
 

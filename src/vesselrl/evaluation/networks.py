@@ -1,0 +1,94 @@
+"""Methods whose maps come from networks that this project trained."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vesselrl.evaluation.methods import NETWORK, Decide, Decision
+from vesselrl.evaluation.parameters import Method
+from vesselrl.metrics.cuts import best_cut
+
+Maps = Mapping[str, Callable[[], Mapping[str, Any]]]
+"""``<run>/<id>`` → loader of ``levels`` uint8 (H, W) and ``seconds``. A run is a network, or, if it
+was trained with several seeds, ``<network>/seeds/<n>`` for each but the first."""
+
+
+def operating_points(
+    maps: Maps,
+    masks: Mapping[str, Callable[[], npt.NDArray[np.bool_]]],
+    validation: Sequence[str],
+    objective: Sequence[str],
+) -> dict[str, dict[str, float]]:
+    """Where each run's maps are best cut, on validation images.
+
+    Args:
+        maps: of validation images and others.
+        masks: id → loader of the truth, bool (H, W).
+        validation: ids.
+        objective: the scores whose mean decides.
+
+    Returns:
+        Run → `vesselrl.metrics.cuts.best_cut`.
+    """
+    return {
+        run: best_cut(
+            (
+                (maps[f"{run}/{sample}"]()["levels"], masks[sample]())
+                for sample in validation
+                if f"{run}/{sample}" in maps
+            ),
+            objective,
+        )
+        for run in sorted({name.rpartition("/")[0] for name in maps})
+    }
+
+
+def network_deciders(
+    method: Method,
+    maps: Maps,
+    points: Mapping[str, Mapping[str, float]],
+    images: Sequence[str],
+    seed: int,
+) -> dict[int, Decide]:
+    """Seed → how a network decides; none if maps of its images are missing.
+
+    Args:
+        method: of the kind ``network``.
+        maps: of all networks.
+        points: see `operating_points`.
+        images: ids of the images that are to be decided about.
+        seed: under which a run without one is filed.
+    """
+    network = str(method.network)
+    runs = {seed: network}
+    runs |= {int(run.rpartition("/")[2]): run for run in points if run.startswith(f"{network}/")}
+
+    def decider(run: str) -> Decide:
+        threshold = method.threshold or points[run]["threshold"]
+
+        def decide(case: Any) -> Decision:
+            seconds = float(maps[f"{run}/{case.sample}"]()["seconds"])
+            return Decision(NETWORK, (), 0, seconds, threshold)
+
+        return decide
+
+    return {
+        number: decider(run)
+        for number, run in runs.items()
+        if all(f"{run}/{sample}" in maps for sample in images)
+    }
+
+
+def run_of(method: Method, name: str, prediction: str, image: str) -> str:
+    """The run behind a prediction: both are named alike.
+
+    Args:
+        method: of the kind ``network``.
+        name: of the method.
+        prediction: ``<name>/masks/<image>`` or ``<name>/seeds/<n>/masks/<image>``.
+        image: its id.
+    """
+    seeds = prediction.removeprefix(name).removesuffix(f"/masks/{image}")
+    return f"{method.network}{seeds}"

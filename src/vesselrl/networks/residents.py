@@ -1,0 +1,73 @@
+"""What a training draws from, kept near as far as memory goes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from threading import Lock
+from typing import Generic, Protocol, TypeVar
+
+KEPT_BYTES = 2 * 2**30
+"""Memory for what stays."""
+
+
+class Sized(Protocol):
+    """Anything that tells what memory it takes, as arrays and tensors do."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+
+
+Item = TypeVar("Item", bound=Sized)
+
+
+class Residents(Generic[Item]):
+    """Items that are loaded when they are first asked for; the last ones used stay.
+
+    Args:
+        loaders: of each item, to where it is used, a device.
+        kept_bytes: of all that stay; the last one used always does.
+    """
+
+    def __init__(self, loaders: Sequence[Callable[[], Item]], kept_bytes: int = KEPT_BYTES) -> None:
+        self._loaders = loaders
+        self._kept_bytes = kept_bytes
+        self._kept: dict[int, Item] = {}
+        self._bytes = 0
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._loaders)
+
+    def __getitem__(self, index: int) -> Item:
+        """The item at a position among the loaders; threads may ask side by side."""
+        with self._lock:
+            item = self._kept.pop(index, None)
+            if item is None:
+                item = self._loaders[index]()
+                self._bytes += item.nbytes
+            self._kept[index] = item  # the last of the dict is the last used
+            for oldest in list(self._leaving()):
+                self._bytes -= self._kept.pop(oldest).nbytes
+            return item
+
+    def _leaving(self) -> Iterator[int]:
+        over = self._bytes - self._kept_bytes
+        for index in list(self._kept)[:-1]:
+            if over <= 0:
+                return
+            over -= self._kept[index].nbytes
+            yield index
+
+
+class Part(Generic[Item]):
+    """Some of the residents, by their positions."""
+
+    def __init__(self, residents: Residents[Item], positions: Sequence[int]) -> None:
+        self._residents = residents
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, index: int) -> Item:
+        """The item at a position among these."""
+        return self._residents[self._positions[index]]

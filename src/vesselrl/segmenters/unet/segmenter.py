@@ -1,0 +1,46 @@
+"""The segmenter ``unet``: our own network, which needs no label to begin with."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vesselrl.segmenters.base import check_image, settings_of
+from vesselrl.segmenters.unet.network import Image, Probability
+from vesselrl.segmenters.unet.parameters import UnetParameters
+from vesselrl.segmenters.unet.weights import load_weights
+
+
+class UnetSegmenter:
+    """One network; a prompt is the magnification under which it looks, and where it cuts.
+
+    Under a lower magnification wide vessels come to the width it knows best, and fine ones vanish;
+    under a higher one fine branches do. Prompts of one magnification share one pass.
+
+    Attributes:
+        encoder_passes: passes through the network since it was made.
+    """
+
+    def __init__(self, parameters: UnetParameters) -> None:
+        self._prompts = parameters.prompts
+        self._network = load_weights(parameters.file)
+        self.encoder_passes = 0
+
+    def probabilities(self, image: Image, prompts: Sequence[str]) -> Probability:
+        """The map of each prompt, see `vesselrl.segmenters.base.Segmenter`.
+
+        The network's probability p becomes ``p (1 - t) / (p (1 - t) + (1 - p) t)``: its log-odds
+        less those of the prompt's operating point t, so that p = t becomes one half.
+        """
+        settings = settings_of(self._prompts, prompts)
+        check_image(image)
+        seen = {
+            zoom: self._network.probability(image, zoom)
+            for zoom in sorted({setting.zoom for setting in settings})
+        }
+        self.encoder_passes += len(seen)
+        maps = np.empty((len(settings), *image.shape[:2]), np.float32)
+        for out, setting in zip(maps, settings, strict=True):
+            p, t = seen[setting.zoom], np.float32(setting.operating_point)
+            yes = p * (1 - t)
+            out[:] = yes / (yes + (1 - p) * t)
+        return maps

@@ -1,0 +1,256 @@
+"""Training of several networks side by side: checked, resumable, the best weights of each kept."""
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from vesselrl.checkpoints import Checkpoints
+from vesselrl.devices import best_device
+from vesselrl.errors import VesselrlError
+from vesselrl.metrics.masks import overlap_scores
+from vesselrl.networks.augmentation import Augmentation
+from vesselrl.segmenters.unet.fitting import Learner, Pool
+from vesselrl.segmenters.unet.network import SegmentationNetwork
+from vesselrl.segmenters.unet.parameters import SupervisedParameters, TrainingParameters
+from vesselrl.threads import one_thread
+
+NO_LIMIT = 10**9  # examples have the working size already
+
+Records = list[dict[str, Any]]
+State = dict[str, Any]
+Weights = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One network to be trained.
+
+    Attributes:
+        pools: what to learn from; each gives an equal part of every batch.
+        seed: of drawn weights, squares and light.
+        start: weights to start from; None for drawn ones.
+    """
+
+    pools: Sequence[Pool]
+    seed: int
+    start: Weights | None
+
+
+def weights_to_start_from(
+    state: Mapping[str, Any] | None, parameters: SupervisedParameters
+) -> Weights | None:
+    """The weights of a network that training starts from.
+
+    Args:
+        state: of the `SegmentationNetwork`; None for drawn weights, which are None again.
+        parameters: of which the size of the networks to be trained is read.
+
+    Raises:
+        VesselrlError: the network is of another size than those to be trained.
+    """
+    if state is None:
+        return None
+    training = parameters.training
+    given, wanted = (
+        f"features {list(features)}, downscale {downscale} and norm {norm}"
+        for features, downscale, norm in (
+            (state["features"], state["downscale"], state["norm"]),
+            (training.features, training.downscale, training.norm),
+        )
+    )
+    if given != wanted:
+        raise VesselrlError(
+            f"supervised.pretrained, '{parameters.pretrained}', has the weights of a network with "
+            f"{given}; supervised.training asks for {wanted}. Give it those (as conf/gpu does for "
+            "the weights that are shipped), or supervised.pretrained: none."
+        )
+    weights: Weights = state["weights"]
+    return weights
+
+
+@one_thread()
+def train_networks(
+    tasks: Mapping[str, Task],
+    validation: Pool,
+    parameters: TrainingParameters,
+    strength: Augmentation,
+    checkpoints: Checkpoints,
+    fingerprint: str,
+) -> tuple[dict[str, "Trainee"], Records]:
+    """Train networks that do not depend on each other.
+
+    Of each network the averaged weights are kept of the check with the best Dice on validation
+    images. An interrupted training goes on at its last check and ends, on the same device, in the
+    same weights.
+
+    Args:
+        tasks: by the networks' names.
+        validation: images of other patients than those learned from, with their truth.
+        parameters: size and length of each training.
+        strength: of the augmentation.
+        checkpoints: where the state of each network is kept at every check.
+        fingerprint: of the data and the parameters.
+
+    Returns:
+        The trained, and their history: network, iteration, loss, val_dice, seconds (since the
+        network's training began, those before an interruption included).
+
+    Raises:
+        VesselrlError: there are no images to learn from, or none to check on.
+    """
+    sizes = {"train": min(len(task.pools[0]) for task in tasks.values()), "val": len(validation)}
+    for split, size in sizes.items():
+        if not size:
+            raise VesselrlError(
+                f"The split '{split}' has no images, and the segmenter's networks need training "
+                "images to learn from and validation images of other patients to be checked on: "
+                "annotate more groups, or change split.fractions or splits.json."
+            )
+    device = best_device()
+    trainees = {name: Trainee(task, parameters, strength, device) for name, task in tasks.items()}
+    interrupted = Event()
+
+    def train(name: str) -> None:
+        trainee = trainees[name]
+        if saved := checkpoints.load(name, fingerprint):
+            trainee.load_state(saved)
+            progress.update(trainee.iteration)
+        while not trainee.finished and not interrupted.is_set():
+            trainee.step()
+            progress.update()
+            if trainee.due:
+                trainee.check(validation)
+                checkpoints.save(name, fingerprint, trainee.state())
+
+    total = len(tasks) * parameters.iterations
+    # Networks train side by side: torch leaves Python to the others while it computes.
+    with (
+        tqdm(total=total, desc=f"Training {', '.join(tasks)}") as progress,
+        ThreadPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)) as threads,
+    ):
+        try:
+            for training in [threads.submit(train, name) for name in tasks]:
+                training.result()
+        except BaseException:
+            interrupted.set()
+            raise
+    history = [
+        {"network": name, **record}
+        for name, trainee in trainees.items()
+        for record in trainee.records
+    ]
+    return trainees, history
+
+
+class Trainee:
+    """One network in training.
+
+    Attributes:
+        stages: iteration of each check → weights then, on the CPU.
+        records: of each check iteration, loss, val_dice and seconds since training began.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        parameters: TrainingParameters,
+        strength: Augmentation,
+        device: torch.device,
+    ) -> None:
+        self.stages: dict[int, State] = {}
+        self.records: Records = []
+        self._began = time.perf_counter()
+        self._task = task
+        self._parameters = parameters
+        self._losses: list[Tensor] = []
+        self._learner = Learner(
+            parameters.architecture, parameters, strength, task.seed, device, task.start
+        )
+        steps = np.array(parameters.checks) * parameters.iterations
+        self._checks = set(np.maximum(np.round(steps), 1).astype(int).tolist())
+
+    @property
+    def iteration(self) -> int:
+        """Steps made."""
+        return self._learner.iteration
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a check."""
+        return self.iteration in self._checks
+
+    @property
+    def finished(self) -> bool:
+        """All steps are made, or the last checks brought nothing better."""
+        scores = [record["val_dice"] for record in self.records]
+        stale = len(scores) - 1 - int(np.argmax(scores)) if scores else 0
+        return self._learner.finished or stale >= self._parameters.patience
+
+    def step(self) -> None:
+        """One step of the optimiser."""
+        self._losses.append(self._learner.step(self._task.pools))
+
+    def check(self, validation: Pool) -> None:
+        """Measure Dice on validation images; the weights that score best are kept."""
+        averaged = self._learner.averaged()
+        weights = {
+            key: tensor.detach().cpu().clone() for key, tensor in averaged.state_dict().items()
+        }
+        dice = self._dice(averaged, validation)
+        if all(dice > record["val_dice"] for record in self.records):
+            self.best = weights
+        self.stages[self.iteration] = weights
+        self.records.append(
+            {
+                "iteration": self.iteration,
+                "loss": float(torch.stack(self._losses).mean()),
+                "val_dice": self._dice(averaged, validation),
+                "seconds": round(time.perf_counter() - self._began, 3),
+            }
+        )
+        self._losses.clear()
+
+    def _dice(self, module: nn.Module, validation: Pool) -> float:
+        """Mean Dice of whole images, cut at 0.5."""
+        network = SegmentationNetwork(module, self._parameters.architecture, NO_LIMIT)
+        scores = []
+        for image, truth in (validation[i].numpy() for i in range(len(validation))):
+            mask = (network.logits(image) > 0).cpu().numpy()
+            scores.append(overlap_scores(mask, truth > 127)["dice"][0])
+        return float(np.mean(scores))
+
+    def network(self, max_side: int, stage: int | None = None) -> State:
+        """State of a `SegmentationNetwork`: of a check, or of the first with the best Dice."""
+        if stage is None:
+            stage = max(self.records, key=lambda record: record["val_dice"])["iteration"]
+        return {
+            "weights": {key: tensor.clone() for key, tensor in self.stages[stage].items()},
+            "features": list(self._parameters.features),
+            "downscale": self._parameters.downscale,
+            "norm": self._parameters.norm,
+            "max_side": max_side,
+        }
+
+    def state(self) -> State:
+        """All that the next step depends on, right after a check; of tensors and plain values."""
+        return {
+            "learner": self._learner.state(),
+            "stages": self.stages,
+            "records": self.records,
+        }
+
+    def load_state(self, state: State) -> None:
+        """Go on where `state` was taken."""
+        self._learner.load_state(state["learner"])
+        self.stages = state["stages"]
+        self.records = state["records"]
+        # As if it had begun so much earlier; what was lost since the last check does not count.
+        self._began = time.perf_counter() - self.records[-1]["seconds"]

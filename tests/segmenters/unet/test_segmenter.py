@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from vesselrl.errors import VesselrlError
+from vesselrl.networks.architecture import Architecture
+from vesselrl.segmenters.base import build_segmenter
+from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.segmenters.unet.network import SegmentationNetwork
+from vesselrl.segmenters.unet.weights import load_weights, save_weights
+from vesselrl.synthetic.angiogram import draw_patient
+
+PROMPTS = {
+    "tree": {"operating_point": 0.5, "zoom": 1},
+    "surely": {"operating_point": 0.9, "zoom": 1},
+    "perhaps": {"operating_point": 0.1, "zoom": 1},
+    "branches": {"operating_point": 0.5, "zoom": 1.5},
+}
+
+
+def parameters(weights="shipped", **changes):
+    values = {"kind": "unet", "weights": str(weights), "default_prompt": "tree", "prompts": PROMPTS}
+    return SegmenterParameters.model_validate({**values, **changes})
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A file of weights that were drawn, of a small network."""
+    architecture = Architecture(1, (4, 4, 4, 4, 4, 4), 1)
+    path = tmp_path / "small.safetensors"
+    save_weights(path, SegmentationNetwork(architecture.build(3).eval(), architecture, 64))
+    return path
+
+
+@pytest.fixture(scope="module")
+def angiogram():
+    return draw_patient(1, 1, 160)[0]
+
+
+def test_the_shipped_network_finds_vessels_without_any_label(angiogram):
+    (tree,) = build_segmenter(parameters()).probabilities(angiogram.image, ["tree"])
+    found = tree > 0.5
+    dice = 2 * (found & angiogram.mask).sum() / (found.sum() + angiogram.mask.sum())
+    assert dice > 0.7
+
+
+def test_an_operating_point_becomes_one_half(small, angiogram):
+    maps = build_segmenter(parameters(small)).probabilities(angiogram.image, list(PROMPTS))
+    plain = load_weights(small).probability(angiogram.image)
+    np.testing.assert_allclose(maps[0], plain, atol=1e-6)
+    for number, cut in ((1, 0.9), (2, 0.1)):
+        clear = np.abs(plain - cut) > 1e-5
+        np.testing.assert_array_equal(maps[number][clear] > 0.5, plain[clear] > cut)
+    assert (maps[1] <= maps[0]).all()
+    assert (maps[0] <= maps[2]).all()
+
+
+def test_prompts_of_one_magnification_share_one_pass(small, angiogram, monkeypatch):
+    segmenter = build_segmenter(parameters(small))
+    zooms = []
+    asked = SegmentationNetwork.probability
+
+    def counted(self, image, zoom=1.0, flips=False):
+        zooms.append(zoom)
+        return asked(self, image, zoom, flips)
+
+    monkeypatch.setattr(SegmentationNetwork, "probability", counted)
+    segmenter.probabilities(angiogram.image, list(PROMPTS))
+    assert zooms == [1, 1.5]
+
+
+@pytest.mark.parametrize("shape", [(50, 70), (200, 90, 3), (17, 300)])
+def test_maps_have_the_size_of_the_image(small, shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    maps = build_segmenter(parameters(small)).probabilities(image, ["branches", "tree"])
+    assert maps.shape == (2, *shape[:2])
+    assert maps.dtype == np.float32
+    assert ((maps >= 0) & (maps <= 1)).all()
+
+
+def test_a_black_image_has_maps_too(small):
+    maps = build_segmenter(parameters(small)).probabilities(np.zeros((64, 64), np.uint8), ["tree"])
+    assert np.isfinite(maps).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "prompt", "words"),
+    [
+        (np.zeros((8, 8), np.uint8), "veins", "Unknown prompt 'veins'"),
+        (np.zeros((8, 8), np.float32), "tree", "expected uint8"),
+        (np.zeros((8, 8, 4), np.uint8), "tree", "shape (8, 8, 4)"),
+    ],
+)
+def test_what_cannot_be_segmented_is_said(small, image, prompt, words):
+    with pytest.raises(VesselrlError) as caught:
+        build_segmenter(parameters(small)).probabilities(image, [prompt])
+    assert words in str(caught.value)
+
+
+def test_other_weights_are_other_parameters_and_another_path_is_not(small, tmp_path):
+    before = parameters(small).model_dump(mode="json")
+    copy = tmp_path / "patient-name.safetensors"
+    copy.write_bytes(small.read_bytes())
+    assert parameters(copy).model_dump(mode="json") == before
+    network = load_weights(small)
+    with torch.no_grad():
+        next(network.module.parameters()).add_(1)
+    save_weights(small, network)
+    assert parameters(small).model_dump(mode="json") != before
+
+
+def test_a_missing_file_of_weights_is_named(tmp_path):
+    with pytest.raises(ValidationError, match="there is no file .*gone.safetensors"):
+        parameters(tmp_path / "gone.safetensors")
+
+
+@pytest.mark.parametrize("change", [{"operating_point": 1}, {"zoom": 0}, {"scales": [1]}])
+def test_a_prompt_out_of_range_is_refused(change):
+    prompts = {"tree": {"operating_point": 0.5, "zoom": 1, **change}}
+    with pytest.raises(ValidationError, match=next(iter(change))):
+        parameters(prompts=prompts)
