@@ -186,6 +186,7 @@ def fabricate() -> dict[str, Any]:
             for image in ids
         },
         "reward_network": NETWORK.state(),
+        "reward_history": pd.DataFrame({"member": [0, 1, 1], "seconds": [300.0, 150.0, 330.0]}),
         **{f"{name}.policies": {} for name in ("reward_rl", *REGRESSORS)},
         **{f"{name}.training_infos": {} for name in REGRESSORS},
         "prompt_rl.policies": {1: POLICY, 2: POLICY},

@@ -285,6 +285,9 @@ def test_a_regressor_is_made_of_training_images_and_chosen_by_validation_images(
         json.dumps(info)
         assert info["training_images"] == 4
         assert info["validation_images"] == 2
+        scoring = [load()["seconds"] for load in catalog.load("training_scores").values()]
+        assert info["seconds"] >= sum(scoring) - 0.001
+        assert min(scoring) > 0
         policy = catalog.load(f"{name}.policies")[5]
         assert policy.joint
         assert policy.rules.choices == (2, 2, 3)

@@ -116,7 +116,7 @@ def test_every_cost_is_measured_or_counted(inputs: dict[str, Any], outputs: Outp
         assert row["Milliseconds an image"] == cost(milliseconds[method])
         assert row["of these: segmenter"] == cost(segmenter)
         assert row["reward network"] == cost(network.get(method, 0))
-        assert float(row["policy and clean-up"].replace("−", "-")) == pytest.approx(rest, rel=0.06)
+        assert float(row["all else"].replace("−", "-")) == pytest.approx(rest, rel=0.06)
     weights = sum(w.size for name, w in POLICY.weights.items() if name.startswith("layer."))
     judge = sum(p.numel() for member in NETWORK.members for p in member.parameters())
     parameters = having["Trained parameters"]
@@ -124,7 +124,11 @@ def test_every_cost_is_measured_or_counted(inputs: dict[str, Any], outputs: Outp
         "0", f"{weights:,}", f"{judge:,}",
     ]  # fmt: skip
     assert having.loc["prompt_rl", "Training [min]"] == cost(81.5 / 60)
-    assert having.loc["posterior", "Training [min]"] == "–"
+    assert having.loc["posterior", "Training [min]"] == "0"
+    judges = having["Reward network's training [min]"]
+    assert judges[["posterior", "postprocess_rl", "prompt_rl", "static"]].tolist() == [
+        "5.5", "5.5", "0", "0",
+    ]  # fmt: skip
     assert having["Reward network"].value_counts().to_dict() == {
         "not needed": 5, "in use": 2, "for training": 1,
     }  # fmt: skip

@@ -196,7 +196,7 @@ def test_a_finished_training_leaves_weights_in_two_forms_and_no_checkpoints(cata
 
 def test_history_has_a_row_for_every_member_and_check(catalog):
     history = catalog.load("reward_history")
-    assert list(history.columns) == ["member", "iteration", "loss", "tau"]
+    assert list(history.columns) == ["member", "iteration", "loss", "tau", "seconds"]
     assert history[["member", "iteration"]].to_numpy().tolist() == [
         [0, 10],
         [0, 20],

@@ -95,8 +95,48 @@ def test_what_is_clearly_best_is_recommended_though_its_cost_is_unknown() -> Non
     table = scores({"default": 0.6, "mine": 0.8 + noise(0.02, 1)}, calls={"mine": np.nan})
     board, result = judge(table)
     assert result["recommended"] == "mine"
+
+
+def test_a_method_that_calls_no_segmenter_is_the_cheapest_of_equals() -> None:
+    table = scores(
+        {"default": 0.6, "static": 0.8 + noise(0.02, 1), "mine": 0.799 + noise(0.02, 2)},
+        calls={"mine": 0},
+    )
+    _, result = judge(table)
+    assert (result["best"], result["recommended"]) == ("static", "mine")
+    assert "costs more (1 segmenter calls an image against 0)" in result["sentence"]
+
+
+def test_every_method_has_its_place_in_the_figure_of_costs_known_or_not() -> None:
+    dice = {"default": 0.6, "static": 0.7, "rl": 0.75, "oracle": 0.9, "mine": 0.8, "posterior": 0.5}
+    table = scores(dice, calls={"oracle": 11, "mine": np.nan, "posterior": 0, "rl": 2.2})
+    board, _ = judge(table)
+    (ax,) = draw_cost(board.reset_index(), "static", SETTINGS).axes
+    ticks = {
+        text.get_text(): float(place)
+        for text, place in zip(ax.get_xticklabels(), ax.get_xticks(), strict=True)
+    }
+    assert list(ticks) == ["0", "1", "2.2", "11", "unknown"]
+    assert list(ticks.values()) == sorted(ticks.values())
+    points = {
+        (round(float(line.get_xdata()[0]), 6), round(float(line.get_ydata()[0]), 6))
+        for line in ax.lines
+        if line.get_marker() == "o"
+    }
+    stands = {"default": "1", "static": "1", "rl": "2.2", "oracle": "11", "mine": "unknown",
+              "posterior": "0"}  # fmt: skip
+    assert points == {(round(ticks[stands[m]], 6), dice[m]) for m in dice}
+    assert {text.get_text() for text in ax.texts} == set(dice)
+    (front,) = [line for line in ax.lines if line.get_label() == "nothing better at this cost"]
+    assert list(front.get_ydata()) == pytest.approx([0.5, 0.7, 0.75, 0.75])
+    assert front.get_xdata()[-1] < ticks["unknown"]
+
+
+@pytest.mark.parametrize("calls", [0, np.nan])
+def test_costs_are_drawn_where_none_has_a_place_on_the_scale(calls: float) -> None:
+    board, _ = judge(scores({"default": 0.6, "mine": 0.8}, calls={"default": calls, "mine": calls}))
     figure = draw_cost(board.reset_index(), "mine", SETTINGS)
-    assert [text.get_text() for text in figure.axes[0].texts] == ["default"]
+    assert {text.get_text() for text in figure.axes[0].texts} == {"default", "mine"}
 
 
 def test_imported_masks_are_no_rival_without_reinforcement_learning() -> None:

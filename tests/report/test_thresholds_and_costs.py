@@ -38,7 +38,7 @@ def test_every_method_is_marked_where_its_precision_and_recall_are() -> None:
     assert {"u", "v", "p"} <= {text.get_text() for text in figure.legends[0].get_texts()}
 
 
-def costs_of(kind: str, **columns: object) -> pd.Series:
+def costs_of(kind: str, network_training: float = 90.0, **columns: object) -> pd.Series:
     choices = pd.DataFrame(
         {"method": "m", "seed": [1, 2], "image": "a", "segmenter_calls": 2.0, "seconds": [0.5, 0.7]}
         | columns
@@ -48,7 +48,7 @@ def costs_of(kind: str, **columns: object) -> pd.Series:
     settings = {"segmenter": {"kind": "ridge"}, "actions": {"thresholds": [0.5]}, "reward": {}}
     table = method_costs(
         choices, timing, network, {"m": {"kind": kind}}, {}, {}, network_parameters=7,
-        settings=settings,
+        network_training=network_training, settings=settings,
     )  # fmt: skip
     return table.iloc[0]
 
@@ -65,8 +65,26 @@ def test_time_is_split_into_segmenter_network_and_the_rest() -> None:
 def test_what_was_not_measured_apart_stays_unknown() -> None:
     costs = costs_of("best_of_one")
     assert np.isnan(costs["network_seconds"])
-    assert np.isnan(costs["training_seconds"])
     assert costs["other_seconds"] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("best_of_n", 90), ("posterior", 90), ("static", 0), ("oracle", 0)]
+)
+def test_who_needs_the_reward_network_needs_its_training(kind: str, expected: float) -> None:
+    costs = costs_of(kind)
+    assert (costs["training_seconds"], costs["network_training_seconds"]) == (0, expected)
+
+
+def test_training_time_that_was_not_recorded_is_unknown_to_those_who_need_the_network() -> None:
+    assert np.isnan(costs_of("best_of_n", np.nan)["network_training_seconds"])
+    assert costs_of("static", np.nan)["network_training_seconds"] == 0
+
+
+def test_without_a_call_no_encoder_passes_and_all_time_is_the_methods_own() -> None:
+    costs = costs_of("imported", segmenter_calls=0.0)
+    assert (costs["encoder_passes"], costs["segmenter_seconds"]) == (0, 0)
+    assert costs["other_seconds"] == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("kind", ["imported", "policy"])
@@ -74,7 +92,8 @@ def test_nothing_is_claimed_of_a_method_that_was_made_elsewhere(kind: str) -> No
     costs = costs_of(kind, segmenter_calls=np.nan, seconds=np.nan)
     unknown = [
         "segmenter_calls", "encoder_passes", "seconds", "segmenter_seconds", "network_seconds",
-        "other_seconds", "parameters", "training_seconds", "configuration_lines",
+        "other_seconds", "parameters", "training_seconds", "network_training_seconds",
+        "configuration_lines",
     ]  # fmt: skip
     assert costs[unknown].isna().all()
     assert costs["files"] == costs["reward_network"] == ""

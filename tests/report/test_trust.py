@@ -116,9 +116,9 @@ def test_hacks_are_told_in_words_with_what_they_gain_and_how_often_they_are_rank
     )
 
 
-def test_the_pictures_are_there_and_only_photographs_are_dark() -> None:
+def test_the_pictures_are_there_and_photographs_are_marked() -> None:
     pictures = [block for block in section().blocks if isinstance(block, Picture)]
-    assert {picture.file: (picture.png, picture.dark) for picture in pictures} == {
+    assert {picture.file: (picture.png, picture.photographs) for picture in pictures} == {
         "reward_net_report.png": (b"card", False),
         "reward_hacks.png": (b"hacks", False),
         "reward_error_maps.png": (b"maps", True),

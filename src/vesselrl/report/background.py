@@ -104,6 +104,7 @@ def data(
                 "Some images of each split with what was annotated, and how images, groups and "
                 "vessel pixels are spread."
             ),
+            photographs=True,
         )
     )
     warnings = tuple(say_stored(str(warning)) for warning in ingest_report.get("warnings", []))

@@ -5,12 +5,15 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from vesselrl.report.comparison import image_scores
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.style import BLUE, FAINT, GREY, INK, ORANGE, RC, SKY, VERMILLION
 from vesselrl.report.words import SCORE_NAMES, objective_name, significant
+
+NO_CALLS, UNKNOWN = "0", "unknown"
+"""What is written under the strips of methods that have no place on a logarithmic axis."""
 
 
 def draw_leaderboard(board: pd.DataFrame, recommended: str, settings: ReportParameters) -> Figure:
@@ -110,46 +113,64 @@ def draw_paired_differences(
 def draw_cost(board: pd.DataFrame, recommended: str, settings: ReportParameters) -> Figure:
     """Objective against segmenter calls an image; the line is what is best at each cost or below.
 
+    The axis is logarithmic, so methods without any call stand in a strip to the left of it, and
+    those whose calls are unknown in one to the right, beyond the line.
+
     Args:
         board: the leaderboard.
         recommended: the method to stand out.
         settings: the objective.
     """
-    known = board[board["segmenter_calls"] > 0]  # neither unknown nor, on this axis, none
-    rows = known.sort_values(["segmenter_calls", "objective"], ascending=[True, False])
-    deployable = rows[rows["deployable"]]
-    front = deployable[
-        deployable["objective"] > deployable["objective"].cummax().shift(fill_value=-1)
-    ]
+    places, ticks = _cost_places(board["segmenter_calls"])
+    rows = board.assign(place=places).sort_values(["place", "objective"], ascending=[True, False])
+    front = rows[rows["deployable"] & rows["segmenter_calls"].notna()]
+    front = front[front["objective"] > front["objective"].cummax().shift(fill_value=-1)]
     with rc_context(RC):
         figure = Figure(figsize=(8.4, 3.9))
         ax = figure.subplots()
-        ax.set_xscale("log")
         for row in rows.to_dict("records"):
             chosen = row["method"] == recommended
             colour = BLUE if chosen else INK if row["deployable"] else GREY
             ax.plot(
-                row["segmenter_calls"], row["objective"], "o", ms=9 if chosen else 7, color=colour,
+                row["place"], row["objective"], "o", ms=9 if chosen else 7, color=colour,
                 mfc=colour if row["deployable"] else "white",
             )  # fmt: skip
-        ax.margins(x=0.35, y=0.12)
-        for (_, side), group in rows.groupby(["segmenter_calls", "deployable"]):
+        ax.margins(y=0.12)
+        ax.set_xlim(rows["place"].min() - 0.45, rows["place"].max() + 0.45)
+        for (_, side), group in rows.groupby(["place", "deployable"]):
             _label_without_overlap(ax, group, recommended, right=bool(side))
         dear = ax.get_xlim()[1]  # the last of the front stays unbeaten at any higher cost
+        if UNKNOWN in ticks:
+            dear = ticks[UNKNOWN] - 0.35
+            ax.axvspan(dear, ax.get_xlim()[1], color=FAINT, alpha=0.5, lw=0, zorder=0)
+        if NO_CALLS in ticks and len(ticks) > 1:
+            ax.axvline(ticks[NO_CALLS] + 0.35, color=FAINT, ls="--", lw=1.2, zorder=0)
         ax.step(
-            [*front["segmenter_calls"], dear], [*front["objective"], front["objective"].max()],
+            [*front["place"], dear], [*front["objective"], front["objective"].max()],
             where="post", color=SKY, lw=2.5, zorder=1, label="nothing better at this cost",
         )  # fmt: skip
-        ax.set_xlim(right=dear)
-        ax.legend(loc="lower right")
-        ticks = sorted(set(rows["segmenter_calls"]))
-        ax.xaxis.set_major_locator(FixedLocator(ticks))
-        ax.xaxis.set_minor_locator(NullLocator())
-        ax.set_xticks(ticks, [significant(tick) for tick in ticks])
+        figure.legend(loc="outside upper right")
+        ax.set_xticks(list(ticks.values()), list(ticks))
         ax.set_xlabel("Segmenter calls an image (logarithmic)")
         ax.set_ylabel(f"Objective: {objective_name(settings.objective)}")
         ax.grid(axis="y")
     return figure
+
+
+def _cost_places(calls: "pd.Series[float]") -> tuple["pd.Series[float]", dict[str, float]]:
+    """Where on the axis each number of calls stands, in decades, and what is written there."""
+    known = calls[calls > 0]
+    decades = np.log10(known)
+    first, last = (decades.min(), decades.max()) if len(known) else (0.0, -0.8)
+    places = decades.reindex(calls.index)
+    places[calls == 0] = first - 0.8
+    places[calls.isna()] = last + 0.8
+    ticks = {significant(10**decade): float(decade) for decade in sorted(set(decades))}
+    if (calls == 0).any():
+        ticks = {NO_CALLS: first - 0.8, **ticks}
+    if calls.isna().any():
+        ticks[UNKNOWN] = last + 0.8
+    return places, ticks
 
 
 def _label_without_overlap(ax: Axes, group: pd.DataFrame, recommended: str, right: bool) -> None:
@@ -162,10 +183,10 @@ def _label_without_overlap(ax: Axes, group: pd.DataFrame, recommended: str, righ
         places.append(max([row["objective"], *(place + step for place in places[-1:])]))
     shift = (sum(places) - group["objective"].sum()) / len(places)  # centred on the points
     for row, place in zip(rows, places, strict=True):
-        calls, chosen = row["segmenter_calls"], row["method"] == recommended
+        chosen = row["method"] == recommended
         ax.annotate(
-            row["method"], (calls, row["objective"]),
-            xytext=(calls * (1.15 if right else 1 / 1.15), place - shift), textcoords="data",
+            row["method"], (row["place"], row["objective"]),
+            xytext=(row["place"] + (0.06 if right else -0.06), place - shift), textcoords="data",
             va="center", ha="left" if right else "right", fontsize=8.5,
             color=BLUE if chosen else INK, fontweight="bold" if chosen else "normal",
             arrowprops={"arrowstyle": "-", "color": FAINT, "shrinkB": 5},

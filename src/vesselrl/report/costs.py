@@ -55,6 +55,7 @@ def method_costs(
     policies: Named,
     infos: Named,
     network_parameters: int,
+    network_training: float,
     settings: Mapping[str, Any],
 ) -> pd.DataFrame:
     """One row a method, in the order of the choices.
@@ -67,14 +68,16 @@ def method_costs(
         policies: experiment or regressor → seed → `Policy`.
         infos: experiment or regressor → seed → facts of its training, of which ``seconds``.
         network_parameters: trained parameters of the reward network.
+        network_training: seconds that its training took; NaN where they are not known.
         settings: all parameters of the run, as plain values.
 
     Returns:
         Columns method; segmenter_calls, encoder_passes; seconds (an image) and its parts
         segmenter_seconds, network_seconds, other_seconds (choosing and cleaning up; it holds what
         is NaN among the others); reward_network (where it is needed: ``use``, ``training``,
-        ``no``); parameters (trained, to deploy); training_seconds (of one seed, mean over seeds,
-        without the reward network's); configuration_lines (of YAML); files (to deploy).
+        ``no``); parameters (trained, to deploy); training_seconds (its own, of one seed, mean over
+        seeds) and network_training_seconds (the reward network's, where it is needed);
+        configuration_lines (of YAML); files (to deploy).
     """
     timed = choices.merge(
         segmenter_seconds.rename(columns={"seconds": "all_prompts"}), left_on="image", right_on="id"
@@ -102,7 +105,8 @@ def method_costs(
                 "other_seconds": means["seconds"] - in_parts,
                 "reward_network": needed,
                 "parameters": _parameters(kind, needed, policy, network_parameters),
-                "training_seconds": _training_seconds(kind, needed, infos.get(name, {})),
+                "training_seconds": _training_seconds(kind, infos.get(name, {})),
+                "network_training_seconds": _network_training(needed, network_training),
                 "configuration_lines": _lines(kind, needed, name, specification, settings),
                 "files": ", ".join(_files(kind, needed)),
             }
@@ -128,6 +132,8 @@ def _reward_network(kind: str, policy: "Policy | None", reward: str) -> str:
 
 def _encoder_passes(kind: str, policy: "Policy | None", calls: float) -> float:
     """Prompts asked together share one pass; a policy that looks at answers asks one by one."""
+    if not calls:
+        return 0.0
     if kind not in FILES:
         return np.nan
     if policy is None or not policy.observer.sees_masks or policy.rules.chooses != "prompts":
@@ -149,10 +155,14 @@ def _parameters(kind: str, needed: str, policy: "Policy | None", of_network: int
     return layers + (of_network if needed == IN_USE else 0)
 
 
-def _training_seconds(kind: str, needed: str, infos: Mapping[int, Mapping[str, Any]]) -> float:
+def _training_seconds(kind: str, infos: Mapping[int, Mapping[str, Any]]) -> float:
     if infos:
         return float(np.mean([info.get("seconds", np.nan) for info in infos.values()]))
-    return 0.0 if kind in FILES and needed == NOT_NEEDED else np.nan
+    return 0.0 if kind in FILES and kind not in TRAINED else np.nan
+
+
+def _network_training(needed: str, seconds: float) -> float:
+    return {IN_USE: seconds, IN_TRAINING: seconds, NOT_NEEDED: 0.0}.get(needed, np.nan)
 
 
 def _files(kind: str, needed: str) -> list[str]:

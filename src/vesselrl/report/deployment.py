@@ -36,7 +36,8 @@ def costs(board: pd.DataFrame, table: pd.DataFrame, recommended: str, figure: by
         say("Objective against segmenter calls an image."),
         say(
             "Up is better, left is cheaper. The line joins the methods for use that nothing beats "
-            "at their cost (Pareto front). Hollow: not for use."
+            "at their cost (Pareto front). Apart stand methods that call no segmenter (0) and, on "
+            "grey, those whose cost is unknown. Hollow: not for use."
         ),
     )
     return Section(
@@ -61,7 +62,7 @@ def _running(rows: pd.DataFrame, recommended: str) -> Table:
             say("Milliseconds an image"),
             say("of these: segmenter"),
             say("reward network"),
-            say("policy and clean-up"),
+            say("all else"),
         ),
         tuple(
             (
@@ -84,8 +85,8 @@ def _running(rows: pd.DataFrame, recommended: str) -> Table:
             "segmenter's time for all prompts is shared equally among them; where prompts share an "
             "encoder, a single call takes longer. Prompts that are asked together take one pass "
             "of the encoder, if the segmenter has one; a policy that looks at each answer before "
-            "the next question takes one a question. A dash: not measured apart, it is within the "
-            "last column."
+            "the next question takes one a question. All else: a policy or a network of the "
+            "method's own, and clean-up. A dash: not measured apart, it is within the last column."
         ), stars(rows)),
     )  # fmt: skip
 
@@ -98,6 +99,7 @@ def _having(rows: pd.DataFrame, recommended: str) -> Table:
             say("Files to deploy"),
             say("Trained parameters"),
             say("Training [min]"),
+            say("Reward network's training [min]"),
             say("Lines of configuration"),
         ),
         tuple(
@@ -106,7 +108,10 @@ def _having(rows: pd.DataFrame, recommended: str) -> Table:
                 say(WHERE[row["reward_network"]]) if row["reward_network"] else NOTHING,
                 row["files"] or NOTHING,
                 _whole(row["parameters"]),
-                significant(row["training_seconds"] / 60),
+                *(
+                    significant(row[name] / 60)
+                    for name in ("training_seconds", "network_training_seconds")
+                ),
                 _whole(row["configuration_lines"]),
             )
             for row in rows.to_dict("records")
@@ -115,10 +120,11 @@ def _having(rows: pd.DataFrame, recommended: str) -> Table:
         marked_row=place(rows, recommended),
         note=sentences(
             say(
-                "Beside the segmenter, which all need. Parameters are those of the files to "
-                "deploy. Training is of one seed, mean over seeds, without the reward network, "
-                "whose training time is not recorded; a dash: not recorded. Lines of YAML that "
-                "shape the method, as printed at the end of this report."
+                "Beside the segmenter, where it is called. Parameters are those of the files to "
+                "deploy. Training is of one seed, mean over seeds; that of the reward network, "
+                "whose members are trained side by side, serves all methods that need it. A dash: "
+                "not recorded. Lines of YAML that shape the method, as printed at the end of this "
+                "report."
             ),
             stars(rows),
         ),

@@ -77,7 +77,8 @@ class Table:
 class Picture:
     """A figure: PNG bytes, its file name beside the Markdown report, words for who cannot see it.
 
-    A *dark* picture carries its own dark ground; the others are drawn on white.
+    One with *photographs* looks the same on a dark screen, where charts, which are drawn on white,
+    are inverted: no image of a patient may appear as its negative.
     """
 
     kind: ClassVar[str] = "picture"
@@ -85,7 +86,7 @@ class Picture:
     file: str
     alt: str
     caption: str
-    dark: bool = False
+    photographs: bool = False
 
 
 Block = Paragraph | Callout | Bullets | Code | Tiles | Table | Picture

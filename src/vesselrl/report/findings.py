@@ -225,6 +225,6 @@ def gallery(figure: bytes) -> Section:
             "Left: the image. Then what a method found (sky blue), marked where there is no vessel "
             "(yellow) and missed (vermillion). The Dice of the first method chooses the images."
         ),
-        dark=True,
+        photographs=True,
     )
     return Section("gallery", say("Best, median and worst"), (picture,))

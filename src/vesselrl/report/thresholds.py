@@ -100,7 +100,10 @@ def _mark_methods(ax: Axes, board: pd.DataFrame, recommended: str) -> None:
             row["recall"], row["precision"], str(number), ha="center", va="center_baseline",
             fontsize=7.5, color="white" if usable else INK, zorder=5,
         )  # fmt: skip
-        ax.plot([], [], marker=f"${number}$", color=colour, ls="none", label=str(row["method"]))
+        ax.plot(
+            [], [], marker=f"${number}$", ms=6 if number < 10 else 9, color=colour, ls="none",
+            label=str(row["method"]),
+        )  # fmt: skip
     margin = 0.06
     for column, set_limits in (("recall", ax.set_xlim), ("precision", ax.set_ylim)):
         values = board[column]

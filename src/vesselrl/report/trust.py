@@ -67,7 +67,7 @@ def reward_network(card: Card, figure: bytes, error_maps: bytes, hacks: bytes) -
             "reward_net_report.png",
             say("Predicted against true Dice, reliability, order of masks, choices and training."),
             say(
-                "Above: predicted against true Dice, the darker the more masks, and the mean true "
+                "Above: predicted against true Dice, the bolder the more masks, and the mean true "
                 "Dice of masks whose prediction lies in the same tenth, raw and calibrated; points "
                 "grow with the number of masks. Middle: how each judge orders the masks of one "
                 "image, a dot an image, a bar for the mean; training. Below: of each image the "
@@ -97,7 +97,7 @@ def reward_network(card: Card, figure: bytes, error_maps: bytes, hacks: bytes) -
                 "default mask: the image, the mask, where the network believes it to be wrong, and "
                 "where it is."
             ),
-            dark=True,
+            photographs=True,
         ),
     ]
     return Section("reward_network", title, tuple(blocks))

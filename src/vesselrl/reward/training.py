@@ -1,5 +1,6 @@
 """Training of the reward network's members."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -62,7 +63,8 @@ def train_reward_network(
         fingerprint: of the data and the parameters.
 
     Returns:
-        The network, and its history: member, iteration, loss, tau.
+        The network, and its history: member, iteration, loss, tau, seconds (since training began,
+        those before an interruption included; members train side by side).
 
     Raises:
         VesselrlError: there are no images to learn from, or none to judge what was learnt.
@@ -126,13 +128,14 @@ class Member:
     Attributes:
         iteration: steps made.
         best: weights of the check with the highest tau so far, on the CPU.
-        records: of each check iteration, loss and tau.
+        records: of each check iteration, loss, tau and seconds since training began.
     """
 
     def __init__(self, parameters: TrainingParameters, seed: int, device: torch.device) -> None:
         self.iteration = 0
         self.best: State = {}
         self.records: Records = []
+        self._began = time.perf_counter()
         self._parameters = parameters
         self._device = device
         self._losses: list[torch.Tensor] = []
@@ -196,7 +199,10 @@ class Member:
         if all(tau > record["tau"] for record in self.records):
             self.best = _on_cpu(averaged)
         loss = float(torch.stack(self._losses).mean())
-        self.records.append({"iteration": self.iteration, "loss": loss, "tau": tau})
+        seconds = round(time.perf_counter() - self._began, 3)
+        self.records.append(
+            {"iteration": self.iteration, "loss": loss, "tau": tau, "seconds": seconds}
+        )
         self._losses.clear()
 
     def built(self) -> nn.Module:
@@ -224,6 +230,8 @@ class Member:
         self.iteration = state["iteration"]
         self.best = state["best"]
         self.records = state["records"]
+        # As if it had begun so much earlier; what was lost since the last check does not count.
+        self._began = time.perf_counter() - self.records[-1].get("seconds", 0)
         self._rng.bit_generator.state = state["rng"]
         self._noise.set_state(state["noise"])
         self._network.load_state_dict(state["network"])

@@ -168,7 +168,7 @@ def draw_training(histories: dict[int, Any], experiment: ExperimentParameters) -
     return draw_learning_curves(pd.concat(curves, ignore_index=True))
 
 
-def score_training_actions(
+def score_training_images(
     images: Partitions,
     masks: Partitions,
     candidates: Partitions,
@@ -180,8 +180,13 @@ def score_training_actions(
     """True and predicted scores of every mask of training images that could be chosen.
 
     Returns:
-        Sample id → maker of `vesselrl.rl.setting_scores.setting_scores`, float64 arrays (A,).
+        Sample id → maker of `vesselrl.rl.setting_scores.setting_scores`, float64 arrays (A,), and
+        ``seconds``, float64 (), what they took.
     """
+    import time
+
+    import numpy as np
+
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.rl.actions import ActionSet
     from vesselrl.rl.scenes import SceneLoader
@@ -191,7 +196,9 @@ def score_training_actions(
     load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
 
     def score(sample: str) -> dict[str, Any]:
-        return setting_scores(load(sample), action_set)
+        started = time.perf_counter()
+        scores: dict[str, Any] = setting_scores(load(sample), action_set)
+        return scores | {"seconds": np.array(time.perf_counter() - started)}
 
     makers: Partitions = {sample: partial(score, sample) for sample in ids_of(samples, "train")}
     return with_progress(makers, "Scoring masks of training images")
@@ -216,7 +223,8 @@ def fit_regressor(
 
     Args:
         images: sample id → loader of uint8 (H, W) or (H, W, 3).
-        training_scores: sample id → loader of the scores of every setting, training images.
+        training_scores: sample id → loader of the scores of every setting, training images, and
+            of the seconds that they took.
         action_scores: the same of validation images.
         reward_network: state of the `RewardNetwork`.
         reward_net_report: its report card, with the verdict.
@@ -230,11 +238,14 @@ def fit_regressor(
         seed: under which the policy is filed; there is no chance in it.
 
     Returns:
-        Two mappings from the seed: the policy, and the facts of its making.
+        Two mappings from the seed: the policy, and the facts of its making, of which ``seconds`` is
+        the time for scoring the masks it learned from and for the regression.
 
     Raises:
         VesselrlError: the reward network pays and is not fit to, or there are no images.
     """
+    import time
+
     import numpy as np
 
     from vesselrl.reward.network import RewardNetwork
@@ -245,6 +256,7 @@ def fit_regressor(
 
     if regressor.reward == "reward_network":
         _check_fit(reward_net_report, allow_unfit_reward)
+    started = time.perf_counter()
     see = feature_function(observations, RewardNetwork.from_state(reward_network))
 
     def seen(split: str, scores: Partitions, judge: Judge) -> Images:
@@ -260,12 +272,15 @@ def fit_regressor(
         ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions),
         observations,
     )
+    training = ids_of(samples, "train")
+    scoring = sum(float(training_scores[sample]()["seconds"]) for sample in training)
     facts = {
         "reward": regressor.reward,
         "observations": observations,
         "penalty": fitted.penalty,
         "val_objective": round(fitted.validation, 6),
-        "training_images": len(ids_of(samples, "train")),
+        "seconds": round(scoring + time.perf_counter() - started, 3),
+        "training_images": len(training),
         "validation_images": len(ids_of(samples, "val")),
     }
     return {seed: fitted.policy}, {seed: facts}

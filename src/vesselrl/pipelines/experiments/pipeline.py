@@ -19,7 +19,7 @@ def create_pipeline(names: Sequence[str] = EXPERIMENTS) -> Pipeline:
 def create_regressors() -> Pipeline:
     """The rewards of all settings of the training images → the plain rivals of ``reward_rl``."""
     score = node(
-        nodes.score_training_actions,
+        nodes.score_training_images,
         [
             "images",
             "masks",
@@ -30,7 +30,7 @@ def create_regressors() -> Pipeline:
             "params:actions",
         ],
         "training_scores",
-        name="score_training_actions",
+        name="score_training_images",
     )
     stage = Pipeline([score], namespace="training_scores", prefix_datasets_with_namespace=False)
     return sum((_create_regressor(name) for name in REGRESSORS), stage)

@@ -76,6 +76,7 @@ def count_costs(
     segment_timing: Any,
     action_scores: Lazy,
     reward_network: dict[str, Any],
+    reward_history: Any,
     evaluation: Any,
     parameters: Mapping[str, Any],
     **trained: Mapping[int, Any],
@@ -87,6 +88,8 @@ def count_costs(
         segment_timing: columns id, seconds, calls.
         action_scores: sample id → loader of the scores of every setting and the time they took.
         reward_network: state of the ``RewardNetwork``, whose parameters are counted.
+        reward_history: of its training, of which ``seconds`` is read (not there in histories that
+            earlier versions wrote).
         evaluation: of which ``methods`` (method → settings) is read.
         parameters: every parameter of the run.
         trained: ``<experiment>_policies`` and ``<experiment>_infos`` → seed → policy or facts.
@@ -115,6 +118,7 @@ def count_costs(
         of("_policies"),
         of("_infos"),
         sum(weights.numel() for member in members for weights in member.parameters()),
+        float(reward_history.get("seconds", pd.Series(dtype=float)).max()),
         to_jsonable_python(parameters),
     )
 

@@ -36,6 +36,7 @@ def create_pipeline() -> Pipeline:
                     "segment_timing": "segment_timing",
                     "action_scores": "action_scores",
                     "reward_network": "reward_network",
+                    "reward_history": "reward_history",
                     "evaluation": "params:evaluation",
                     "parameters": "parameters",
                     **{f"{name}_policies": f"{name}.policies" for name in trained},

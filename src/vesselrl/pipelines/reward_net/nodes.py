@@ -69,7 +69,8 @@ def train_network(
         seed: of the first member.
 
     Returns:
-        The state of the `RewardNetwork`, and its history as a table (member, iteration, loss, tau).
+        The state of the `RewardNetwork`, and its history as a table (member, iteration, loss, tau,
+        seconds).
     """
     import pandas as pd
 
