@@ -285,12 +285,25 @@ def test_a_regressor_is_made_of_training_images_and_chosen_by_validation_images(
         json.dumps(info)
         assert info["training_images"] == 4
         assert info["validation_images"] == 2
-        scoring = [load()["seconds"] for load in catalog.load("training_scores").values()]
-        assert info["seconds"] >= sum(scoring) - 0.001
-        assert min(scoring) > 0
         policy = catalog.load(f"{name}.policies")[5]
         assert policy.joint
         assert policy.rules.choices == (2, 2, 3)
+
+
+def test_scoring_what_it_learns_from_is_part_of_a_regressors_training_time():
+    images, masks, candidates = (partitions(part) for part in range(3))
+    network = untrained_network()
+    world = (images, masks, candidates, network)
+    scored = experiments.nodes.score_training_images(*world, SAMPLES, SEGMENTER, ACTIONS)
+    assert all(make()["seconds"] > 0 for make in scored.values())
+    an_hour = {s: (lambda make=make: make() | {"seconds": 3600}) for s, make in scored.items()}
+    validation = score_actions(*world, {}, SAMPLES, SEGMENTER, ACTIONS)
+    _, infos = experiments.nodes.fit_regressor(
+        images, an_hour, validation, network, UNFIT, SAMPLES,
+        RegressorParameters(reward="ground_truth"), "handmade", False, SEGMENTER, ACTIONS,
+        OBJECTIVE, 5,
+    )  # fmt: skip
+    assert 4 * 3600 < infos[5]["seconds"] < 4 * 3600 + 600
 
 
 def test_policies_may_see_images_through_the_reward_network_and_pay_for_it(tmp_path):
