@@ -160,7 +160,7 @@ def draw_cost(board: pd.DataFrame, recommended: str, settings: ReportParameters)
 def _cost_places(calls: "pd.Series[float]") -> tuple["pd.Series[float]", dict[str, float]]:
     """Where on the axis each number of calls stands, in decades, and what is written there."""
     known = calls[calls > 0]
-    decades = np.log10(known)
+    decades = known.map(np.log10)
     first, last = (decades.min(), decades.max()) if len(known) else (0.0, -0.8)
     places = decades.reindex(calls.index)
     places[calls == 0] = first - 0.8
