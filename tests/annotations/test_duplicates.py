@@ -213,7 +213,7 @@ def test_groups_kept_together_are_told_and_those_that_moved_for_it():
     assert tell_together([], {}, split_of) == []
     (warning,) = tell_together([{"b", "a"}, {"c", "d"}], {"a": "train", "b": "test"}, split_of)
     assert warning.endswith(
-        "(split.on_leak is move): a with b; c with d. Moved for it: b (test to train)."
+        "(split.on_leak is move): a + b; c + d. Moved for it: b (test → train)."
     )
     (warning,) = tell_together([set("abcdef")], {}, split_of)
     assert warning.endswith("a with b with c with d ….")

@@ -92,6 +92,6 @@ def _twins(samples: Any, pool: list[str]) -> list[str]:
             first = twins.drop_duplicates("split")
             warnings.append(
                 f"{' and '.join(first['file'])} are the same file in different splits "
-                f"({', '.join(first['split'])}): give them one group."
+                f"({' and '.join(first['split'])}): give them one group."
             )
     return warnings

@@ -308,16 +308,16 @@ def tell_together(
     """
     if not together:
         return []
-    sets = [" with ".join(sorted(one)[:4]) + " …" * (len(one) > 4) for one in together]
+    sets = [" + ".join(sorted(one)[:4]) + " + …" * (len(one) > 4) for one in together]
     moved = [
-        f"{group} ({earlier[group]} to {split_of[group]})"
+        f"{group} ({earlier[group]} → {split_of[group]})"
         for group in sorted(group for one in together for group in one)
         if group in split_of and earlier.get(group, split_of[group]) != split_of[group]
     ]
     first, more = "; ".join(sets[:3]), "; …" * (len(sets) > 3)
     warning = f"Groups that look alike are kept in one split (split.on_leak is move): {first}{more}"
     if moved:
-        warning += f". Moved for it: {', '.join(moved[:5])}" + ", …" * (len(moved) > 5)
+        warning += f". Moved for it: {'; '.join(moved[:5])}" + "; …" * (len(moved) > 5)
     return [warning + "."]
 
 
