@@ -11,11 +11,13 @@ from pydantic import ValidationError
 
 import vesselrl
 from vesselrl.annotations.accounts import account_for
-from vesselrl.annotations.duplicates import LookAlike, tell_leaks
+from vesselrl.annotations.duplicates import LookAlike, tell_leaks, tell_together
 from vesselrl.annotations.parameters import SplitFractions
 from vesselrl.annotations.splits import obey_splits_file, share_warnings, without_look_alikes
+from vesselrl.pipelines.evaluation.nodes import _complete
 from vesselrl.report.comparison import SCORES, leaderboard
 from vesselrl.report.language import catalogue, say, say_stored, written_in
+from vesselrl.report.methods import methods
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.verdict import verdict
 from vesselrl.report.words import counted, listed
@@ -168,3 +170,60 @@ def test_warnings_on_splits_are_told_in_chinese() -> None:
     assert len(warnings) == 3
     with written_in("zh"):
         assert [english_in(say_stored(warning)) for warning in warnings] == [set()] * 3
+
+
+SPLIT_OF = {f"p{n}": "train" for n in range(9)} | {f"q{n}": "test" for n in range(9)}
+
+
+def alike(number: int) -> LookAlike:
+    groups = f"p{number}", f"q{number}"
+    return LookAlike(groups, (f"a{number}.png", f"b{number}.png"), distance=12)
+
+
+@pytest.mark.parametrize("by_file", [True, False])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_look_alikes_across_splits_are_told_in_chinese(count: int, by_file: bool) -> None:
+    pairs = [alike(number) for number in range(count)]
+    (warning,) = tell_leaks(pairs, SPLIT_OF, "warn", by_file)
+    with written_in("zh"):
+        said = say_stored(warning)
+    assert f"有 {count} 对组在不同子集中含有相似图像" in said
+    for number in range(min(count, 3)):
+        assert (
+            f"a{number}.png（组 p{number}，训练）与 b{number}.png（组 q{number}，测试），"
+            "256 位中相差 12 位"
+        ) in said
+    settings = "splits", "json", "groups", "split", "on", "leak", "move", "png"
+    assert english_in(said, *settings) == set()
+
+
+@pytest.mark.parametrize("size", [2, 9])
+@pytest.mark.parametrize("earlier", [{}, dict.fromkeys(SPLIT_OF, "val")])
+def test_groups_kept_together_are_told_in_chinese(size: int, earlier: dict[str, str]) -> None:
+    together = [{f"p{number}" for number in range(size)}, {"q1", "q2"}]
+    (warning,) = tell_together(together, earlier, SPLIT_OF)
+    with written_in("zh"):
+        said = say_stored(warning)
+    assert "p0 + p1" in said
+    assert ("p0（验证 → 训练）" in said) == bool(earlier)
+    assert english_in(said, "split", "on", "leak", "move") == set()
+
+
+def test_what_to_do_about_missing_masks_is_told_in_chinese() -> None:
+    with written_in("zh"):
+        said = say_stored(_complete("mine", ["a1", "a2"], 3))
+        assert said == (
+            "请将 3 幅测试图像中 2 幅的掩膜（a1, a2）放到 evaluation.methods.mine.path 所指的位置"
+        )
+        assert say_stored("kedro run --pipeline experiments") == "kedro run --pipeline experiments"
+
+
+@pytest.mark.parametrize(("prompt", "shown"), [("all", "全部"), ("unknown", "未知"), ("", "无")])
+def test_a_prompt_without_a_name_is_told_in_chinese(prompt: str, shown: str) -> None:
+    board = pd.DataFrame({"method": ["m"], "kind": ["imported"]})
+    choices = pd.DataFrame(
+        {"method": ["m"], "prompt": [prompt], "operations": [prompt], "threshold": [None]}
+    )
+    with written_in("zh"):
+        table = methods(board, choices, {}, {}).blocks[-1]
+    assert table.rows == (("m", f"{shown} (100%)", f"{shown} (100%)", "–"),)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from vesselrl.report.document import Block, Callout, Paragraph, Section, Table
-from vesselrl.report.language import say
+from vesselrl.report.language import say, say_stored
 from vesselrl.report.words import counted, decimal
 
 LONGEST_LIST = 30
@@ -49,7 +49,7 @@ def failures(
         )
         blocks.append(Paragraph(text))
     if not_run:
-        rows = tuple((str(m["method"]), str(m["command"])) for m in not_run)
+        rows = tuple((str(m["method"]), say_stored(str(m["command"]))) for m in not_run)
         text = say("Methods that were not run, and what to do for them to be:")
         blocks += [Paragraph(text), Table((say("Method"), say("What to do")), rows, text_columns=2)]
     text = say("The test images on which the recommended method has the lowest Dice:")

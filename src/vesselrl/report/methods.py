@@ -7,8 +7,11 @@ import pandas as pd
 
 from vesselrl.report.document import Paragraph, Section, Table
 from vesselrl.report.explanations import explanation
-from vesselrl.report.language import say
+from vesselrl.report.language import mark, say
 from vesselrl.report.words import decimal
+
+NO_NAMES = (mark("none"), mark("all"), mark("unknown"))
+"""What stands among the choices where no prompt or clean-up of a name was chosen."""
 
 
 def methods(
@@ -69,7 +72,7 @@ def methods(
 
 
 def _most_frequent(values: "pd.Series[Any]") -> str:
-    none = say("none")
     counts = values.fillna("none").replace("", "none").astype(str).value_counts()
     name = counts.index[0]
-    return f"{none if name == 'none' else name} ({counts.iloc[0] / counts.sum():.0%})"
+    shown = say(name) if name in NO_NAMES else name
+    return f"{shown} ({counts.iloc[0] / counts.sum():.0%})"
