@@ -216,4 +216,4 @@ def test_groups_kept_together_are_told_and_those_that_moved_for_it():
         "(split.on_leak is move): a + b; c + d. Moved for it: b (test → train)."
     )
     (warning,) = tell_together([set("abcdef")], {}, split_of)
-    assert warning.endswith("a with b with c with d ….")
+    assert warning.endswith("a + b + c + d + ….")
