@@ -180,7 +180,7 @@ def test_tables_figures_and_pages_of_the_reports_can_be_shown(catalog):
             [
                 "segmenter_calls", "encoder_passes", "seconds", "segmenter_seconds",
                 "network_seconds", "other_seconds", "parameters", "training_seconds",
-                "configuration_lines",
+                "network_training_seconds", "configuration_lines",
             ],
         ),
         ("leaderboard", ["segmenter_calls", "seconds", "thin_recall", "difference_p"]),

@@ -117,6 +117,11 @@ def test_refused_entries_failures_and_methods_not_run_are_listed(outputs: Output
         assert words in text
 
 
+def test_the_summary_tells_that_there_are_warnings_on_the_data(outputs: Outputs) -> None:
+    summary = Page(outputs.html).text.split("What this test can show")[0]
+    assert "1 warning on the data; see ‘Data and splits’." in summary
+
+
 def test_group_in_two_splits_is_a_warning(outputs: Outputs, inputs: dict[str, Any]) -> None:
     assert "No group is shared between splits." in Page(outputs.html).text
     leaking = inputs["samples"].assign(group="case00")

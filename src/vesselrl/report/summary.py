@@ -13,6 +13,7 @@ from vesselrl.report.tables import Row, footnote, marked_name, place
 from vesselrl.report.words import (
     NOTHING,
     SCORE_NAMES,
+    counted,
     decimal,
     listed,
     points_interval,
@@ -29,14 +30,27 @@ STATUSES = (
 """What the verdict says of a target."""
 
 
-def summary(verdict: Mapping[str, Any], board: pd.DataFrame, settings: ReportParameters) -> Section:
-    """The verdict, the targets and a short leaderboard."""
+def summary(
+    verdict: Mapping[str, Any], board: pd.DataFrame, settings: ReportParameters, warnings: int
+) -> Section:
+    """The verdict, the targets and a short leaderboard.
+
+    Args:
+        verdict: the method to use and why.
+        board: the leaderboard.
+        settings: objective, targets, baseline.
+        warnings: how many there are on the data, which `vesselrl.report.background.data` tells.
+    """
     learning = verdict["reinforcement_learning"]
     blocks: list[Block] = [
         *(Callout(say_stored(text), "warning") for text in verdict["warnings"].values()),
         Callout(say_stored(verdict["sentence"]), "verdict"),
-        Tiles(_tiles(verdict, board)),
     ]
+    if warnings:
+        text = say("{warnings} on the data; see ‘Data and splits’.",
+                   warnings=counted(warnings, "warning"))  # fmt: skip
+        blocks.append(Callout(text, "warning"))
+    blocks.append(Tiles(_tiles(verdict, board)))
     if learning:
         order = say("Order of the policies: {policies}.", policies=listed(learning["ranking"]))
         several = len(learning["ranking"]) > 1

@@ -276,7 +276,7 @@ def write_report(
                 groups=counted(verdict["groups"], "group"),
             ),
             sections=(
-                summary(verdict, leaderboard, report),
+                summary(verdict, leaderboard, report, len(ingest_report.get("warnings", []))),
                 background.data(samples, ingest_report, quarantine, ingest_overview),
                 methods(leaderboard, choices, _specifications(evaluation), trained),
                 findings.scores(leaderboard, recommended, leaderboard_figure, report),
