@@ -12,8 +12,8 @@ from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.style import BLUE, FAINT, GREY, INK, ORANGE, RC, SKY, VERMILLION
 from vesselrl.report.words import SCORE_NAMES, objective_name, significant
 
-NO_CALLS, UNKNOWN = "0", "unknown"
-"""What is written under the strips of methods that have no place on a logarithmic axis."""
+UNKNOWN = "unknown"
+"""What is written under the column of methods of unknown cost."""
 
 
 def draw_leaderboard(board: pd.DataFrame, recommended: str, settings: ReportParameters) -> Figure:
@@ -113,15 +113,18 @@ def draw_paired_differences(
 def draw_cost(board: pd.DataFrame, recommended: str, settings: ReportParameters) -> Figure:
     """Objective against segmenter calls an image; the line is what is best at each cost or below.
 
-    The axis is logarithmic, so methods without any call stand in a strip to the left of it, and
-    those whose calls are unknown in one to the right, beyond the line.
+    Every number of calls has a column of its own, at the same distance from the next, so that names
+    have room; methods whose calls are unknown stand apart in the last one, beyond the line.
 
     Args:
         board: the leaderboard.
         recommended: the method to stand out.
         settings: the objective.
     """
-    places, ticks = _cost_places(board["segmenter_calls"])
+    calls = board["segmenter_calls"]
+    known = sorted(calls.dropna().unique())
+    columns = [significant(number) for number in known] + [UNKNOWN] * bool(calls.isna().any())
+    places = calls.map({number: place for place, number in enumerate(known)}).fillna(len(known))
     rows = board.assign(place=places).sort_values(["place", "objective"], ascending=[True, False])
     front = rows[rows["deployable"] & rows["segmenter_calls"].notna()]
     front = front[front["objective"] > front["objective"].cummax().shift(fill_value=-1)]
@@ -133,50 +136,31 @@ def draw_cost(board: pd.DataFrame, recommended: str, settings: ReportParameters)
             colour = BLUE if chosen else INK if row["deployable"] else GREY
             ax.plot(
                 row["place"], row["objective"], "o", ms=9 if chosen else 7, color=colour,
-                mfc=colour if row["deployable"] else "white",
+                mfc=colour if row["deployable"] else "white", zorder=4,
             )  # fmt: skip
         ax.margins(y=0.12)
-        ax.set_xlim(rows["place"].min() - 0.45, rows["place"].max() + 0.45)
+        ax.set_xlim(-0.5, len(columns) - 0.3)
         for (_, side), group in rows.groupby(["place", "deployable"]):
             _label_without_overlap(ax, group, recommended, right=bool(side))
-        dear = ax.get_xlim()[1]  # the last of the front stays unbeaten at any higher cost
-        if UNKNOWN in ticks:
-            dear = ticks[UNKNOWN] - 0.35
-            ax.axvspan(dear, ax.get_xlim()[1], color=FAINT, alpha=0.5, lw=0, zorder=0)
-        if NO_CALLS in ticks and len(ticks) > 1:
-            ax.axvline(ticks[NO_CALLS] + 0.35, color=FAINT, ls="--", lw=1.2, zorder=0)
+        dear = len(known) - 0.4  # the last of the front stays unbeaten at any higher cost
+        if UNKNOWN in columns:
+            ax.axvspan(dear, len(columns) - 0.3, color=FAINT, alpha=0.5, lw=0, zorder=0)
         ax.step(
             [*front["place"], dear], [*front["objective"], front["objective"].max()],
             where="post", color=SKY, lw=2.5, zorder=1, label="nothing better at this cost",
         )  # fmt: skip
         figure.legend(loc="outside upper right")
-        ax.set_xticks(list(ticks.values()), list(ticks))
-        ax.set_xlabel("Segmenter calls an image (logarithmic)")
+        ax.set_xticks(range(len(columns)), columns)
+        ax.set_xlabel("Segmenter calls an image (not to scale)")
         ax.set_ylabel(f"Objective: {objective_name(settings.objective)}")
         ax.grid(axis="y")
     return figure
 
 
-def _cost_places(calls: "pd.Series[float]") -> tuple["pd.Series[float]", dict[str, float]]:
-    """Where on the axis each number of calls stands, in decades, and what is written there."""
-    known = calls[calls > 0]
-    decades = known.map(np.log10)
-    first, last = (decades.min(), decades.max()) if len(known) else (0.0, -0.8)
-    places = decades.reindex(calls.index)
-    places[calls == 0] = first - 0.8
-    places[calls.isna()] = last + 0.8
-    ticks = {significant(10**decade): float(decade) for decade in sorted(set(decades))}
-    if (calls == 0).any():
-        ticks = {NO_CALLS: first - 0.8, **ticks}
-    if calls.isna().any():
-        ticks[UNKNOWN] = last + 0.8
-    return places, ticks
-
-
 def _label_without_overlap(ax: Axes, group: pd.DataFrame, recommended: str, right: bool) -> None:
     """Name the points above one cost, pushed apart where they crowd."""
     low, high = ax.get_ylim()
-    step = (high - low) * 0.062
+    step, aside = (high - low) * 0.062, np.ptp(ax.get_xlim()) * 0.018
     rows = group.sort_values("objective").to_dict("records")
     places: list[float] = []
     for row in rows:
@@ -186,7 +170,7 @@ def _label_without_overlap(ax: Axes, group: pd.DataFrame, recommended: str, righ
         chosen = row["method"] == recommended
         ax.annotate(
             row["method"], (row["place"], row["objective"]),
-            xytext=(row["place"] + (0.06 if right else -0.06), place - shift), textcoords="data",
+            xytext=(row["place"] + (aside if right else -aside), place - shift), textcoords="data",
             va="center", ha="left" if right else "right", fontsize=8.5,
             color=BLUE if chosen else INK, fontweight="bold" if chosen else "normal",
             arrowprops={"arrowstyle": "-", "color": FAINT, "shrinkB": 5},

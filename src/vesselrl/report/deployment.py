@@ -36,8 +36,8 @@ def costs(board: pd.DataFrame, table: pd.DataFrame, recommended: str, figure: by
         say("Objective against segmenter calls an image."),
         say(
             "Up is better, left is cheaper. The line joins the methods for use that nothing beats "
-            "at their cost (Pareto front). Apart stand methods that call no segmenter (0) and, on "
-            "grey, those whose cost is unknown. Hollow: not for use."
+            "at their cost (Pareto front). On grey: methods whose cost is unknown. Hollow: not for "
+            "use."
         ),
     )
     return Section(
@@ -86,7 +86,8 @@ def _running(rows: pd.DataFrame, recommended: str) -> Table:
             "encoder, a single call takes longer. Prompts that are asked together take one pass "
             "of the encoder, if the segmenter has one; a policy that looks at each answer before "
             "the next question takes one a question. All else: a policy or a network of the "
-            "method's own, and clean-up. A dash: not measured apart, it is within the last column."
+            "method's own, and clean-up. A dash: unknown, or not measured apart and then within "
+            "the last column."
         ), stars(rows)),
     )  # fmt: skip
 
