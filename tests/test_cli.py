@@ -266,6 +266,11 @@ def test_kedro_viz_builds_a_page_without_a_server(kedro, project):
     assert len(json.loads((project / "build/api/main").read_text())["nodes"]) > 50
 
 
+def test_kedro_viz_reads_parameters_as_kedro_run_does(kedro):
+    done = kedro("viz", "run", "--params", "quick:true,out_dir")
+    assert "--params: 'out_dir' is no parameter" in text_of(done)
+
+
 @pytest.mark.parametrize(
     ("there", "params", "shown"),
     [

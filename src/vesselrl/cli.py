@@ -18,6 +18,7 @@ from kedro.framework.project import pipelines
 from kedro.io.core import DatasetError
 from kedro.validation.exceptions import ParameterValidationError
 from kedro_viz.launchers.cli.main import viz as kedro_viz
+from kedro_viz.launchers.cli.main import viz_cli
 
 from vesselrl import overrides
 from vesselrl.errors import VesselrlError
@@ -144,4 +145,5 @@ class _VizCommands(type(kedro_viz)):  # type: ignore[misc]  # loads its commands
 
 viz = copy.copy(kedro_viz)
 viz.__class__ = _VizCommands
-cli.add_command(viz, name="viz")
+# Kedro looks among the commands of its plugins first, so the plugin's own is replaced there.
+viz_cli.add_command(viz, name="viz")
