@@ -167,6 +167,15 @@ def test_tables_figures_and_pages_of_the_reports_can_be_shown(catalog):
         assert kind is None or isinstance(dataset, kind), name
 
 
+@pytest.mark.parametrize("name", ["leaderboard", "costs"])
+def test_kedro_viz_shows_every_method_of_a_comparison(catalog, name):
+    table = pd.DataFrame({"method": [f"m{number}" for number in range(30)]})
+    catalog.save(name, table)
+    dataset = catalog.get(name)
+    shown = dataset.preview(**dataset.metadata["kedro-viz"]["preview_args"])
+    assert [row[0] for row in shown["data"]] == list(table["method"])
+
+
 @pytest.mark.parametrize(
     ("name", "unknown"),
     [
