@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from vesselrl.metrics.cuts import CUTS
-from vesselrl.report.costs import method_costs
+from vesselrl.report.costs import FILES, GROUPS, method_costs
 from vesselrl.report.failures import worst_images
 from vesselrl.report.thresholds import draw_thresholds, threshold_curves
 
@@ -38,7 +38,12 @@ def test_every_method_is_marked_where_its_precision_and_recall_are() -> None:
     assert {"u", "v", "p"} <= {text.get_text() for text in figure.legends[0].get_texts()}
 
 
-def costs_of(kind: str, network_training: float = 90.0, **columns: object) -> pd.Series:
+def costs_of(
+    kind: str,
+    network_training: float = 90.0,
+    infos: dict[int, dict[str, float]] | None = None,
+    **columns: object,
+) -> pd.Series:
     choices = pd.DataFrame(
         {"method": "m", "seed": [1, 2], "image": "a", "segmenter_calls": 2.0, "seconds": [0.5, 0.7]}
         | columns
@@ -47,7 +52,8 @@ def costs_of(kind: str, network_training: float = 90.0, **columns: object) -> pd
     network = pd.DataFrame({"id": ["a"], "opinion_seconds": [0.1], "judging_seconds": [0.2]})
     settings = {"segmenter": {"kind": "ridge"}, "actions": {"thresholds": [0.5]}, "reward": {}}
     table = method_costs(
-        choices, timing, network, {"m": {"kind": kind}}, {}, {}, network_parameters=7,
+        choices, timing, network, {"m": {"kind": kind, "experiment": "e"}}, {},
+        {"e": infos} if infos else {}, network_parameters=7,
         network_training=network_training, settings=settings,
     )  # fmt: skip
     return table.iloc[0]
@@ -79,6 +85,19 @@ def test_who_needs_the_reward_network_needs_its_training(kind: str, expected: fl
 def test_training_time_that_was_not_recorded_is_unknown_to_those_who_need_the_network() -> None:
     assert np.isnan(costs_of("best_of_n", np.nan)["network_training_seconds"])
     assert costs_of("static", np.nan)["network_training_seconds"] == 0
+
+
+def test_a_network_that_is_no_policy_has_the_parameters_its_training_tells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(FILES, "ours", ("ours.safetensors",))
+    monkeypatch.setitem(GROUPS, "ours", ("segmenter",))
+    infos = {1: {"seconds": 60.0, "parameters": 500}, 2: {"seconds": 120.0, "parameters": 500}}
+    costs = costs_of("ours", infos=infos, segmenter_calls=0.0)
+    assert (costs["parameters"], costs["files"]) == (500, "ours.safetensors")
+    assert (costs["training_seconds"], costs["network_training_seconds"]) == (90, 0)
+    assert (costs["encoder_passes"], costs["network_seconds"]) == (0, 0)
+    assert costs["other_seconds"] == pytest.approx(costs["seconds"])
 
 
 def test_without_a_call_no_encoder_passes_and_all_time_is_the_methods_own() -> None:

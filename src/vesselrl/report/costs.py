@@ -66,7 +66,8 @@ def method_costs(
         network_seconds: columns id, opinion_seconds, judging_seconds.
         specifications: method → its settings, of which kind and experiment are read.
         policies: experiment or regressor → seed → `Policy`.
-        infos: experiment or regressor → seed → facts of its training, of which ``seconds``.
+        infos: experiment or regressor → seed → facts of its training, of which ``seconds``, and
+            ``parameters`` where what was trained is no policy.
         network_parameters: trained parameters of the reward network.
         network_training: seconds that its training took; NaN where they are not known.
         settings: all parameters of the run, as plain values.
@@ -104,7 +105,9 @@ def method_costs(
                 "network_seconds": network,
                 "other_seconds": means["seconds"] - in_parts,
                 "reward_network": needed,
-                "parameters": _parameters(kind, needed, policy, network_parameters),
+                "parameters": _parameters(
+                    kind, needed, policy, network_parameters, infos.get(name, {})
+                ),
                 "training_seconds": _training_seconds(kind, infos.get(name, {})),
                 "network_training_seconds": _network_training(needed, network_training),
                 "configuration_lines": _lines(kind, needed, name, specification, settings),
@@ -147,12 +150,19 @@ def _network_seconds(kind: str, needed: str, means: "pd.Series[Any]") -> float:
     return 0.0 if needed in (NOT_NEEDED, IN_TRAINING) else np.nan
 
 
-def _parameters(kind: str, needed: str, policy: "Policy | None", of_network: int) -> float:
+def _parameters(
+    kind: str,
+    needed: str,
+    policy: "Policy | None",
+    of_network: int,
+    infos: Mapping[int, Mapping[str, Any]],
+) -> float:
     if kind not in FILES:
         return np.nan
-    own = policy.weights.items() if policy else ()
-    layers = sum(array.size for name, array in own if name.startswith("layer."))
-    return layers + (of_network if needed == IN_USE else 0)
+    weights = policy.weights.items() if policy else ()
+    own = sum(array.size for name, array in weights if name.startswith("layer."))
+    own += max((info.get("parameters", 0) for info in infos.values()), default=0)
+    return float(own + (of_network if needed == IN_USE else 0))
 
 
 def _training_seconds(kind: str, infos: Mapping[int, Mapping[str, Any]]) -> float:
