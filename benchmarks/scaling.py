@@ -236,10 +236,10 @@ def main() -> None:
     gpus = torch.cuda.device_count()
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--devices", nargs="+", default=[*range(gpus)] or ["cpu", "cpu"])
-    parser.add_argument("--images", type=int, default=160 if gpus else 24)
+    parser.add_argument("--images", type=int, default=160 if gpus else 40)
     parser.add_argument("--side", type=int, default=512 if gpus else 64)
     parser.add_argument("--width", type=int, default=64 if gpus else 8)
-    parser.add_argument("--repeats", type=int, default=800 if gpus else 30)
+    parser.add_argument("--repeats", type=int, default=800 if gpus else 120)
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.devices = [name if name == "cpu" else int(name) for name in options.devices]
