@@ -142,6 +142,8 @@ def killed(examples, supervised, folder):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_killed_process_loses_nothing(examples, supervised, tmp_path):
+    preloaded = ["vesselrl.segmenters.unet.training"]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(preloaded)
     whole, _ = train(examples, supervised, tmp_path / "whole", iterations=40)
     assert killed(examples, supervised, tmp_path / "states")
     resumed, _ = train(examples, supervised, tmp_path / "states", iterations=40)
