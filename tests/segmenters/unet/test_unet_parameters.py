@@ -1,12 +1,16 @@
 """What may be asked of the supervised networks."""
 
+import importlib
 import math
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from vesselrl.segmenters.unet.parameters import SHIPPED, SupervisedParameters
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_what_training_starts_from_is_named_or_a_path(supervised):
@@ -50,3 +54,14 @@ def test_a_patch_that_the_network_cannot_halve_is_refused(supervised):
     settings["training"] = settings["training"] | {"patch": 72}
     with pytest.raises(ValidationError, match="must be a multiple of 32"):
         SupervisedParameters(**settings)
+
+
+def test_the_benchmark_measures_the_networks_of_the_configuration(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    benchmark = importlib.import_module("segmenter")
+    light, full = (
+        yaml.safe_load((ROOT / f"conf/{env}/parameters_segmenter.yml").read_text())["supervised"]
+        for env in ("base", "gpu")
+    )
+    assert light == benchmark.SETTINGS | {"training": benchmark.TRAINING}
+    assert full["training"] == benchmark.FULL_SIZE
