@@ -44,9 +44,9 @@ SUPERVISED = SupervisedParameters(
 )  # fmt: skip
 SAMPLES = pd.DataFrame(
     {
-        "id": list("abcdefgh"),
-        "group": ["g1", "g1", "g2", "g3", "g4", "g5", "g6", "g7"],
-        "split": ["train"] * 4 + ["val"] * 2 + ["test", "unlabelled"],
+        "id": list("abcdefghi"),
+        "group": ["g1", "g1", "g2", "g3", "g4", "g5", "g6", "g7", "g6"],
+        "split": ["train"] * 4 + ["val"] * 2 + ["test", "unlabelled", "unlabelled"],
     }
 )
 NETWORKS = ["supervised", "fold_0", "fold_1", "distilled", "pseudo_labelled"]
@@ -62,7 +62,7 @@ def draw(number):
 
 WORLD = {sample: draw(number) for number, sample in enumerate(SAMPLES["id"])}
 IMAGES = {sample: (lambda i=image: i) for sample, (image, _) in WORLD.items()}
-MASKS = {sample: (lambda m=mask: m) for sample, (_, mask) in WORLD.items() if sample != "h"}
+MASKS = {sample: (lambda m=mask: m) for sample, (_, mask) in WORLD.items() if sample not in "hi"}
 
 
 def make_catalog(folder, samples=SAMPLES):
@@ -109,7 +109,7 @@ def weights_of(state):
     return np.concatenate([w.double().flatten() for w in state["weights"].values()])
 
 
-def test_no_test_image_is_learned_from(catalog):
+def test_no_image_of_a_test_patient_is_learned_from(catalog):
     assert sorted(catalog.load("segmenter_examples")) == list("abcdefh")
     assert sorted(catalog.load("cross_fitted")) == list("abcdef")
     assert sorted(catalog.load("soft_targets")) == ["h"]
