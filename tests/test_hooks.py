@@ -422,10 +422,14 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
     reports = tmp_path / "08_reporting"
     reports.mkdir()
     (reports / "verdict.json").write_text('{"sentence": "Use ‘static’."}')
-    made = {"verdict", "final_report_html", "reward_network", "reward_rl.models", "masks"}
+    made = {
+        "verdict", "final_report_html", "segmenter_weights", "reward_network", "reward_rl.models",
+        "masks",
+    }  # fmt: skip
     assert list(summary.lines(tmp_path, made)) == [
         f"Policy of reward_rl: {tmp_path}/06_models/reward_rl/final_model.zip",
         f"Learning curves: tensorboard --logdir {tmp_path}/06_models",
+        f"Networks of our own: {tmp_path}/06_models/segmenter/weights",
         f"Reward network: {tmp_path}/06_models/reward_net/best_reward_net.pth",
         f"Report: {reports}/final_report.html",
         "Result: Use ‘static’.",
