@@ -7,14 +7,13 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
-from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.partitions import PartitionedDataset
 from matplotlib.figure import Figure
 from scipy import ndimage
 
 from vesselrl.datasets.checkpoints import CheckpointsDataset
-from vesselrl.datasets.methods import MaybeNoneDataset
+from vesselrl.datasets.methods import MaybeNoneDataset, NetworkFactsDataset
 from vesselrl.datasets.npz import NpzDataset
 from vesselrl.datasets.torch_state import TorchStateDataset
 from vesselrl.datasets.unet_weights import StartingWeightsDataset, UnetWeightsDataset
@@ -77,9 +76,7 @@ def make_catalog(folder, samples=SAMPLES):
             "cross_fitted": arrays("cross_fitted"),
             "soft_targets": arrays("soft_targets"),
             "segmenter.network_maps": arrays("maps", MaybeNoneDataset),
-            "segmenter.network_facts": MaybeNoneDataset(
-                path=str(folder / "facts"), dataset=JSONDataset, filename_suffix=".json"
-            ),
+            "segmenter.network_facts": NetworkFactsDataset(filepath=str(folder / "facts.json")),
             "starting_weights": StartingWeightsDataset(),
             "segmenter_checkpoints": CheckpointsDataset(folder=str(folder / "checkpoints")),
             "teachers": TorchStateDataset(filepath=str(folder / "teachers.pth")),
@@ -173,11 +170,17 @@ def test_every_rival_has_a_map_of_every_validation_and_test_image(catalog):
     np.testing.assert_allclose(from_levels(stored["levels"]), expected, atol=1 / 250)
 
 
+def test_of_a_pipeline_that_was_not_run_there_are_no_facts_and_no_maps(tmp_path):
+    empty = make_catalog(tmp_path)
+    assert empty.load("segmenter.network_facts") == {}
+    assert empty.load("segmenter.network_maps") == {}
+
+
 def test_it_is_told_what_it_takes_to_have_each_rival(catalog):
-    facts = {rival: load() for rival, load in catalog.load("segmenter.network_facts").items()}
-    assert set(facts) == set(RIVALS)
+    facts = catalog.load("segmenter.network_facts")
+    assert list(facts) == list(RIVALS)
     assert facts["fold_ensemble"]["files"] == ["fold_0.safetensors", "fold_1.safetensors"]
-    assert all(fact["seconds"] > 0 for fact in facts.values())
+    assert all(fact["training_seconds"] > 0 for fact in facts.values())
 
 
 def test_history_has_a_row_for_every_network_and_check(catalog):

@@ -55,6 +55,6 @@ def test_every_rival_has_its_price():
 
 
 def test_a_student_is_trained_after_its_teachers_and_folds_side_by_side():
-    assert facts("supervised")["seconds"] == 10
-    assert facts("fold_ensemble_tta")["seconds"] == 40
-    assert facts("distilled")["seconds"] == 40 + 50
+    assert facts("supervised")["training_seconds"] == 10
+    assert facts("fold_ensemble_tta")["training_seconds"] == 40
+    assert facts("distilled")["training_seconds"] == 40 + 50

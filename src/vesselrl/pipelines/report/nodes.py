@@ -46,7 +46,7 @@ def compare_methods(
     evaluation: Any,
     report: ReportParameters,
     seed: int,
-    **network_facts: Lazy,
+    **network_facts: Mapping[str, Mapping[str, Any]],
 ) -> Any:
     """The leaderboard; see ``vesselrl.report.comparison.leaderboard``.
 
@@ -55,21 +55,16 @@ def compare_methods(
         evaluation: of which ``methods`` (method → settings) is read.
         report: objective, targets, baseline.
         seed: of the resampling.
-        network_facts: pipeline → network → loader of what it takes to have it.
+        network_facts: pipeline → network → what it takes to have it.
     """
     from vesselrl.report.comparison import leaderboard
 
-    facts = _facts(network_facts)
+    facts = {name: fact for facts in network_facts.values() for name, fact in facts.items()}
     methods = {
-        name: settings | {"passes": facts.get(settings.get("network"), {}).get("passes", 0)}
+        name: settings | {"passes": facts.get(str(settings.get("network")), {}).get("passes", 0)}
         for name, settings in _specifications(evaluation).items()
     }
     return leaderboard(metrics_per_image, methods, report, seed)
-
-
-def _facts(network_facts: Mapping[str, Lazy]) -> dict[Any, Mapping[str, Any]]:
-    """Network → what it takes to have it."""
-    return {name: load() for facts in network_facts.values() for name, load in facts.items()}
 
 
 def give_verdict(
@@ -119,7 +114,7 @@ def count_costs(
         parameters: every parameter of the run.
         seed: under which the networks' facts are filed.
         trained: ``<experiment>_policies`` and ``<experiment>_infos`` → seed → policy or facts;
-            ``<pipeline>_facts`` → network → loader of what it takes to have it.
+            ``<pipeline>_facts`` → network → what it takes to have it.
     """
     import pandas as pd
     from pydantic_core import to_jsonable_python
@@ -137,14 +132,18 @@ def count_costs(
     def of(kind: str) -> dict[str, Mapping[Any, Any]]:
         return {n.removesuffix(kind): given for n, given in trained.items() if n.endswith(kind)}
 
-    networks = _facts({name: dict(facts) for name, facts in of(FACTS).items()})
+    networks = {
+        name: {seed: fact | {"seconds": fact["training_seconds"]}}
+        for facts in of(FACTS).values()
+        for name, fact in facts.items()
+    }
     return method_costs(
         choices,
         segment_timing,
         pd.DataFrame(times, columns=["id", *measured]),
         _specifications(evaluation),
         of("_policies"),
-        of("_infos") | {name: {seed: facts} for name, facts in networks.items()},
+        of("_infos") | networks,
         sum(weights.numel() for member in members for weights in member.parameters()),
         float(reward_history.get("seconds", pd.Series(dtype=float)).max()),
         to_jsonable_python(parameters),

@@ -66,8 +66,8 @@ def rival_facts(
 
     Returns:
         ``files`` (names, those of its networks), ``parameters`` (trained, of all of them),
-        ``passes`` (through a network, an image), ``seconds`` (of training; networks trained side
-        by side end with the slowest; a student comes after its teachers).
+        ``passes`` (through a network, an image), ``training_seconds`` (networks trained side by
+        side end with the slowest; a student comes after its teachers).
     """
     names = list(networks)
     asked = networks_of(rival, names)
@@ -78,5 +78,5 @@ def rival_facts(
         "files": [f"{name}.safetensors" for name in asked],
         "parameters": sum(weights.numel() for weights in parameters),
         "passes": len(asked) * (len(FLIPS) if rival.endswith(TTA) else 1),
-        "seconds": round(before + max(seconds[name] for name in asked), 3),
+        "training_seconds": round(before + max(seconds[name] for name in asked), 3),
     }
