@@ -108,6 +108,14 @@ def test_of_networks_that_score_alike_the_one_of_fewest_passes_is_recommended() 
     }  # fmt: skip
 
 
+def test_what_costs_less_than_the_baseline_is_not_recommended_if_it_scores_less() -> None:
+    base = 0.7 + noise(0.05, 1, size=4)
+    table = scores({"default": base, "one_network": base - 0.1}, groups=2, calls={"one_network": 0})
+    _, result = judge(table)
+    assert "one_network" in result["not_worse"]
+    assert result["recommended"] == "default"
+
+
 def test_what_is_clearly_best_is_recommended_though_its_cost_is_unknown() -> None:
     table = scores({"default": 0.6, "mine": 0.8 + noise(0.02, 1)}, calls={"mine": np.nan})
     assert judge(table)[1]["recommended"] == "mine"

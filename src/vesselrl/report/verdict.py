@@ -25,10 +25,10 @@ NETWORK_NEEDED = (LEARNED_BY_RL, "regressor", "best_of_one", "best_of_n", "poste
 POWER = 0.8
 """A difference counts as detectable if it would be found with this probability (Cohen, 1988)."""
 RULE = (
-    "Among the methods not significantly worse than the best (sign-flip test over groups, "
-    "Holm-corrected), the cheapest to deploy: fewest segmenter calls an image (unknown ones count "
-    "as more than any), then without a trained policy or network, then fewest passes through "
-    "networks trained here, then the highest objective."
+    "Among the methods that score no lower than the baseline and are not significantly worse than "
+    "the best (sign-flip test over groups, Holm-corrected), the cheapest to deploy: fewest "
+    "segmenter calls an image (unknown ones count as more than any), then without a trained policy "
+    "or network, then fewest passes through networks trained here, then the highest objective."
 )
 
 
@@ -96,8 +96,11 @@ def verdict(
     for row, p in zip(compared, holm([row["p"] for row in compared]), strict=True):
         row["p"] = float(p)
     not_worse = [best, *(r["method"] for r in compared if r["p"] >= settings.alpha)]
+    # Chance could explain much where there are few groups: no reason to offer less than is free.
+    floor = rows[settings.baseline]["objective"]
+    offered = [method for method in not_worse if rows[method]["objective"] >= floor]
     recommended = min(
-        not_worse,
+        offered or not_worse,  # a baseline that is not for use may score higher than all
         key=lambda m: (
             _known_or_most(rows[m]["segmenter_calls"]),
             rows[m]["kind"] in NETWORK_NEEDED,
