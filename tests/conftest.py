@@ -19,6 +19,7 @@ def small_settings() -> dict:
     ppo = {"n_envs": 2, "n_steps": 64, "batch_size": 64, "n_epochs": 1}
     sizes = {
         "split": {"max_images": {"train": 4, "val": 2, "test": 2}},
+        "supervised": {"training": {"iterations": 2}, "students": {"iterations": 2}},
         "reward": {"training": {"members": 1, "iterations": 4}},
         "rl": {
             "seeds": [42],
@@ -35,6 +36,14 @@ def small_settings() -> dict:
             "prompts": {name: {"min_size": 0} for name in segmenter["prompts"]},
         },
         "actions": {"thresholds": [0.5]},
+        "supervised": {
+            "max_side": SIDE,
+            "folds": 2,
+            "training": {
+                "features": [4] * 6, "patch": SIDE, "batch": 2, "iterations": 2, "checks": [0.5, 1],
+            },
+            "students": {"iterations": 2},
+        },
         "reward": {
             "examples": {"max_side": SIDE, "corruptions": 1},
             "training": {

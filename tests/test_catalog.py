@@ -17,12 +17,13 @@ from vesselrl.datasets.figure import FigureDataset
 from vesselrl.datasets.images import MaskDataset, PngImageDataset
 from vesselrl.datasets.policy import PolicyDataset
 from vesselrl.datasets.text import HtmlDataset
+from vesselrl.evaluation.parameters import NETWORKS
 from vesselrl.hooks import HASHES
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 PIPELINES = [
-    "__default__", "ingest", "segment", "reward_net", "rl_finetune", "experiments", "evaluation",
-    "report",
+    "__default__", "ingest", "segment", "segmenter", "reward_net", "rl_finetune", "experiments",
+    "evaluation", "report",
 ]  # fmt: skip
 
 
@@ -75,8 +76,8 @@ def test_everything_made_lies_below_out_dir(context, catalog):
     assert not outside
 
 
-GIVEN = {"finished_policies", "imported_results"}
-"""Datasets without a place of their own: evaluation.methods says where what they read is."""
+GIVEN = {"finished_policies", "imported_results", "starting_weights"}
+"""Datasets without a place of their own: parameters say where what they read is."""
 
 
 def test_no_two_datasets_share_a_file(catalog):
@@ -123,7 +124,11 @@ def test_only_what_the_user_may_leave_out_is_optional(catalog):
     of_regressors = {
         f"{regressor}.{part}" for regressor in REGRESSORS for part in ("policies", "training_infos")
     }
-    assert optional == of_experiments | of_regressors | {"raw_groups", "raw_splits"}
+    of_networks = {
+        f"{pipeline}.{part}" for pipeline in NETWORKS for part in ("network_maps", "network_facts")
+    }
+    given = {"raw_groups", "raw_splits"}
+    assert optional == of_experiments | of_regressors | of_networks | given
 
 
 def test_every_entry_has_a_layer_in_kedro_viz(catalog):

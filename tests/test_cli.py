@@ -19,6 +19,7 @@ from nbclient import NotebookClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vesselrl.cli import _show_what_exists
+from vesselrl.segmenters.unet.parameters import RIVALS
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {
@@ -140,6 +141,7 @@ def test_evaluation_takes_the_policies_there_are_and_a_given_one_and_trains_no_o
         {"method": "postprocess_rl", "command": "kedro run --pipeline experiments"},
         {"method": "regressor", "command": "kedro run --pipeline experiments"},
         {"method": "regressor_true", "command": "kedro run --pipeline experiments"},
+        *({"method": name, "command": "kedro run --pipeline segmenter"} for name in RIVALS),
     ]
     dice = pd.read_csv(reports / "metrics_per_image.csv").groupby("method")["dice"].agg(list)
     assert dice["given_policy"] == dice["reward_rl"]
@@ -159,8 +161,8 @@ def quick(kedro, models, project):
 
 def test_the_quick_run_goes_from_raw_data_to_report_in_a_folder_of_its_own(quick):
     folder, done = quick
-    assert stages(done)[:3] == ["ingest", "segment", "reward_net"]
-    assert set(stages(done)[3:-2]) == {
+    assert stages(done)[:4] == ["ingest", "segment", "segmenter", "reward_net"]
+    assert set(stages(done)[4:-2]) == {
         "prompt_rl", "postprocess_rl", "reward_rl", "training_scores", "regressor",
         "regressor_true",
     }  # fmt: skip

@@ -323,8 +323,10 @@ REGRESSORS = {"regressor", "regressor_true"}
             {"split": {"fractions": {"train": 0.5, "val": 0.3}}},
             EXPERIMENTS
             | REGRESSORS
-            | {"ingest", "segment", "reward_net", "training_scores", "evaluation", "report"},
+            | {"ingest", "segment", "segmenter", "reward_net", "training_scores"}
+            | {"evaluation", "report"},
         ),
+        ({"supervised": {"folds": 3}}, {"segmenter", "evaluation", "report"}),
     ],
 )
 def test_exactly_the_stages_downstream_of_a_changed_parameter_are_stale(
@@ -333,6 +335,20 @@ def test_exactly_the_stages_downstream_of_a_changed_parameter_are_stale(
     before, after = expected(run, tmp_path), expected(run, tmp_path, params)
     changed = {name for name in before if before[name] != after[name]}
     assert stages_of(changed) == stale
+
+
+def test_weights_that_training_starts_from_are_known_by_their_content(run, tmp_path):
+    file, hashes = tmp_path / "w.safetensors", ContentHashes(tmp_path / "hashes.tsv")
+
+    def fingerprint(pretrained):
+        catalog = run.catalog(tmp_path / "out", {"supervised": {"pretrained": pretrained}})
+        return hooks.fingerprint_of_source(catalog, "starting_weights", hashes)
+
+    found = {fingerprint("none")}
+    for content in (b"one", b"other"):
+        file.write_bytes(content)
+        found.add(fingerprint(str(file)))
+    assert len(found) == 3
 
 
 def test_a_statistic_of_the_report_is_made_again_without_new_masks(run, tmp_path):
@@ -422,10 +438,14 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
     reports = tmp_path / "08_reporting"
     reports.mkdir()
     (reports / "verdict.json").write_text('{"sentence": "Use ‘static’."}')
-    made = {"verdict", "final_report_html", "reward_network", "reward_rl.models", "masks"}
+    made = {
+        "verdict", "final_report_html", "segmenter_weights", "reward_network", "reward_rl.models",
+        "masks",
+    }  # fmt: skip
     assert list(summary.lines(tmp_path, made)) == [
         f"Policy of reward_rl: {tmp_path}/06_models/reward_rl/final_model.zip",
         f"Learning curves: tensorboard --logdir {tmp_path}/06_models",
+        f"Networks of our own: {tmp_path}/06_models/segmenter/weights",
         f"Reward network: {tmp_path}/06_models/reward_net/best_reward_net.pth",
         f"Report: {reports}/final_report.html",
         "Result: Use ‘static’.",

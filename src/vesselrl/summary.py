@@ -18,6 +18,8 @@ def lines(out_dir: Path, made: Collection[str]) -> Iterator[str]:
         yield f"Policy of {experiment}: {folder / 'final_model.zip'}"
     if experiments:
         yield f"Learning curves: tensorboard --logdir {out_dir / '06_models'}"
+    if "segmenter_weights" in made:
+        yield f"Networks of our own: {out_dir / '06_models' / 'segmenter' / 'weights'}"
     if "reward_network" in made:
         yield f"Reward network: {out_dir / '06_models' / 'reward_net' / 'best_reward_net.pth'}"
     if "final_report_html" in made:

@@ -202,6 +202,7 @@ def fabricate() -> dict[str, Any]:
         },
         "postprocess_rl.histories": {1: history(1, hacked=False)},
         "postprocess_rl.training_infos": {1: {"seconds": 60.0, "collapsed": True}},
+        "segmenter.network_facts": {},
         "reward_rl.histories": {},
         "reward_rl.training_infos": {},
     }  # fmt: skip

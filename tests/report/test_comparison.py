@@ -19,6 +19,7 @@ KINDS = {
     "default": "default", "static": "static", "rl": "policy", "oracle": "oracle",
     "regressor": "regressor", "upper_bound": "oracle", "dice_thrown": "random",
     "posterior": "posterior", "mine": "imported", "best_of_one": "best_of_one",
+    "one_network": "network", "many_networks": "network",
 }  # fmt: skip
 
 
@@ -40,7 +41,8 @@ def scores(
 
 
 def judge(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-    kinds = {method: {"kind": kind} for method, kind in KINDS.items()}
+    kinds: dict[str, dict[str, Any]] = {name: {"kind": kind} for name, kind in KINDS.items()}
+    kinds["one_network"]["passes"], kinds["many_networks"]["passes"] = 1, 20
     board = leaderboard(table, kinds, SETTINGS, seed=0)
     return board.set_index("method"), verdict(table, board, SETTINGS, seed=0)
 
@@ -89,6 +91,29 @@ def test_an_unknown_cost_is_never_the_cheapest() -> None:
     assert "‘mine’ scores" in result["sentence"]
     assert result["sentence"].endswith("what it costs is unknown.")
     assert "unknown ones count as more than any" in result["rule"]
+
+
+def test_of_networks_that_score_alike_the_one_of_fewest_passes_is_recommended() -> None:
+    base = 0.7 + noise(0.05, 1)
+    alike = base + 0.002 + 0.02 * np.repeat((-1.0) ** np.arange(12), 2)
+    table = scores(
+        {"default": base - 0.1, "one_network": base, "many_networks": alike},
+        calls={"one_network": 0, "many_networks": 0},
+    )
+    board, result = judge(table)
+    assert (result["best"], result["recommended"]) == ("many_networks", "one_network")
+    assert "takes 20 passes through networks trained here instead of 1." in result["sentence"]
+    assert board["network_passes"].to_dict() == {
+        "default": 0, "one_network": 1, "many_networks": 20,
+    }  # fmt: skip
+
+
+def test_what_costs_less_than_the_baseline_is_not_recommended_if_it_scores_less() -> None:
+    base = 0.7 + noise(0.05, 1, size=4)
+    table = scores({"default": base, "one_network": base - 0.1}, groups=2, calls={"one_network": 0})
+    _, result = judge(table)
+    assert "one_network" in result["not_worse"]
+    assert result["recommended"] == "default"
 
 
 def test_what_is_clearly_best_is_recommended_though_its_cost_is_unknown() -> None:

@@ -1,5 +1,6 @@
 import pytest
 
+from vesselrl.evaluation.parameters import NETWORKS
 from vesselrl.report.explanations import explanation
 
 REGRESSORS = {
@@ -33,3 +34,14 @@ def test_of_finished_work_it_is_told_what_is_taken_on_trust(kind):
     assert "no test image had a part in it" in explanation(kind, {}, {}).replace(
         "its training", "it"
     )
+
+
+@pytest.mark.parametrize("network", [n for trained in NETWORKS.values() for n in trained])
+def test_every_network_is_explained_and_where_its_map_is_cut(network):
+    chosen, given = (
+        explanation("network", {"network": network, "threshold": threshold}, {})
+        for threshold in (None, 0.4)
+    )
+    assert chosen.endswith("cut where the validation images score best.")
+    assert given.endswith("cut at 0.4.")
+    assert len(chosen) > 80

@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,19 @@ def messages_of_the_code() -> set[str]:
 
 def english_in(text: str, *allowed: str) -> set[str]:
     """Words of Latin letters that are not known to stay."""
-    stay = {"Dice", "CI", "Kendall", "Holm", "default", "best", "rl", "static", *allowed}
+    stay = {
+        "Dice",
+        "CI",
+        "Kendall",
+        "Holm",
+        "default",
+        "best",
+        "rl",
+        "static",
+        "network",
+        "networks",
+        *allowed,
+    }
     return set(re.findall(r"[A-Za-z]{2,}", text)) - stay
 
 
@@ -95,7 +108,10 @@ def judge(objective: dict[str, list[float]], calls: dict[str, float]) -> list[st
         for n, score in enumerate(scores)
     ]
     table = pd.DataFrame(rows)
-    kinds = {"static": {"kind": "static"}, "rl": {"kind": "policy"}, "default": {"kind": "default"}}
+    kinds: dict[str, dict[str, Any]] = {
+        "static": {"kind": "static"}, "rl": {"kind": "policy"}, "default": {"kind": "default"},
+        "network": {"kind": "network", "passes": 1}, "networks": {"kind": "network", "passes": 9},
+    }  # fmt: skip
     board = leaderboard(table, kinds, SETTINGS, 1)
     result = verdict(table, board, SETTINGS, 1)
     learning = result["reinforcement_learning"] or {"sentence": ""}
@@ -117,6 +133,10 @@ BETTER = [x + 0.2 for x in FLAT]
         ({"default": FLAT, "static": BETTER, "rl": [x + 0.2 for x in NOISY]}, {"rl": 3}),
         ({"default": FLAT, "rl": BETTER}, {}),
         ({"default": FLAT, "static": [1.0] * 16}, {}),
+        (
+            {"default": FLAT, "network": BETTER, "networks": [x + 0.2 for x in NOISY]},
+            {"network": 0, "networks": 0},
+        ),
         ({"default": FLAT, "static": [0.995] * 15 + [0.5]}, {}),
     ],
 )

@@ -1,11 +1,13 @@
 """Scores over thresholds, what methods cost, and which images are worst."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from vesselrl.metrics.cuts import CUTS
-from vesselrl.report.costs import FILES, GROUPS, method_costs
+from vesselrl.report.costs import method_costs
 from vesselrl.report.failures import worst_images
 from vesselrl.report.thresholds import draw_thresholds, threshold_curves
 
@@ -41,7 +43,7 @@ def test_every_method_is_marked_where_its_precision_and_recall_are() -> None:
 def costs_of(
     kind: str,
     network_training: float = 90.0,
-    infos: dict[int, dict[str, float]] | None = None,
+    infos: dict[int, dict[str, Any]] | None = None,
     **columns: object,
 ) -> pd.Series:
     choices = pd.DataFrame(
@@ -51,8 +53,9 @@ def costs_of(
     timing = pd.DataFrame({"id": ["a"], "seconds": [1.1], "calls": [11]})
     network = pd.DataFrame({"id": ["a"], "opinion_seconds": [0.1], "judging_seconds": [0.2]})
     settings = {"segmenter": {"kind": "ridge"}, "actions": {"thresholds": [0.5]}, "reward": {}}
+    trained = {"network" if kind == "network" else "experiment": "e"}
     table = method_costs(
-        choices, timing, network, {"m": {"kind": kind, "experiment": "e"}}, {},
+        choices, timing, network, {"m": {"kind": kind, **trained}}, {},
         {"e": infos} if infos else {}, network_parameters=7,
         network_training=network_training, settings=settings,
     )  # fmt: skip
@@ -87,17 +90,21 @@ def test_training_time_that_was_not_recorded_is_unknown_to_those_who_need_the_ne
     assert costs_of("static", np.nan)["network_training_seconds"] == 0
 
 
-def test_a_network_that_is_no_policy_has_the_parameters_its_training_tells(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(FILES, "ours", ("ours.safetensors",))
-    monkeypatch.setitem(GROUPS, "ours", ("segmenter",))
-    infos = {1: {"seconds": 60.0, "parameters": 500}, 2: {"seconds": 120.0, "parameters": 500}}
-    costs = costs_of("ours", infos=infos, segmenter_calls=0.0)
-    assert (costs["parameters"], costs["files"]) == (500, "ours.safetensors")
-    assert (costs["training_seconds"], costs["network_training_seconds"]) == (90, 0)
+def test_a_network_has_the_parameters_and_files_that_its_facts_tell() -> None:
+    infos = {1: {"seconds": 60.0, "parameters": 500, "files": ["a.safetensors", "b.safetensors"]}}
+    costs = costs_of("network", infos=infos, segmenter_calls=0.0)
+    assert (costs["parameters"], costs["files"]) == (500, "a.safetensors, b.safetensors")
+    assert (costs["training_seconds"], costs["network_training_seconds"]) == (60, 0)
     assert (costs["encoder_passes"], costs["network_seconds"]) == (0, 0)
     assert costs["other_seconds"] == pytest.approx(costs["seconds"])
+    assert costs["reward_network"] == "no"
+
+
+def test_of_a_network_without_facts_nothing_is_claimed_but_its_time() -> None:
+    costs = costs_of("network", segmenter_calls=0.0)
+    assert costs[["parameters", "training_seconds", "configuration_lines"]].isna().all()
+    assert costs["files"] == ""
+    assert costs["seconds"] == pytest.approx(0.6)
 
 
 def test_without_a_call_no_encoder_passes_and_all_time_is_the_methods_own() -> None:

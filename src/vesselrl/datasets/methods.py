@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets.json import JSONDataset
 from kedro_datasets.partitions import PartitionedDataset
 
 from vesselrl.datasets.sb3 import Sb3ModelDataset
@@ -67,4 +68,12 @@ class MaybeNoneDataset(PartitionedDataset):
 
     def load(self) -> dict[str, Callable[[], Any]]:
         """Partition → loader."""
+        return super().load() if self._exists() else {}
+
+
+class NetworkFactsDataset(JSONDataset):
+    """Network → what it takes to have it: JSON; of a pipeline that was not run, nothing."""
+
+    def load(self) -> dict[str, Any]:
+        """The content of the file."""
         return super().load() if self._exists() else {}

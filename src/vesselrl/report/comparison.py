@@ -105,17 +105,18 @@ def leaderboard(
 
     Args:
         metrics_per_image: columns method, seed, image, group and ``SCORES``.
-        methods: method → its settings, of which ``kind`` is read.
+        methods: method → its settings, of which ``kind`` is read, and ``passes``, those through
+            networks of our own an image, where there are any.
         settings: objective, targets, baseline and statistics.
         seed: of the resampling.
 
     Returns:
-        Columns method, kind, deployable, images, groups, seeds; objective, dice and recall, each
-        with ``_low`` and ``_high`` (confidence interval); dice_sd_over_seeds (NaN with one seed);
-        the other scores (hd95 in pixels, seconds an image); difference (in Dice, to the baseline,
-        paired), difference_low, difference_high, difference_p (Holm-corrected; NaN for the
-        baseline), effect_size (rank-biserial, of groups), wins, ties, losses (images, against the
-        baseline); targets_met.
+        Columns method, kind, deployable, network_passes, images, groups, seeds; objective, dice and
+        recall, each with ``_low`` and ``_high`` (confidence interval); dice_sd_over_seeds (NaN with
+        one seed); the other scores (hd95 in pixels, seconds an image); difference (in Dice, to the
+        baseline, paired), difference_low, difference_high, difference_p (Holm-corrected; NaN for
+        the baseline), effect_size (rank-biserial, of groups), wins, ties, losses (images, against
+        the baseline); targets_met.
     """
     scores = image_scores(metrics_per_image, settings.objective)
     names = list(scores.index.unique("method"))
@@ -140,6 +141,7 @@ def leaderboard(
             "method": method,
             "kind": methods.get(method, {}).get("kind", "other"),
             "deployable": methods.get(method, {}).get("kind") not in NOT_FOR_USE,
+            "network_passes": methods.get(method, {}).get("passes", 0),
             "images": len(own),
             "groups": len(set(groups)),
             "seeds": len(per_seed),

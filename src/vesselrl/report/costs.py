@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vesselrl.rl.policy import Policy
 
 Named = Mapping[str, Mapping[int, Any]]
-"""Experiment or regressor → seed → something."""
+"""Experiment, regressor or network → seed → something."""
 
 NETWORK_FILE = "best_reward_net.pth"
 STATIC_FILE = "static_setting.json"
@@ -29,8 +29,10 @@ FILES = {
     "posterior": (NETWORK_FILE,),
     "policy": ("policy.safetensors", "policy.json"),
     "regressor": ("policy.safetensors", "policy.json"),
+    "network": (),
 }
-"""Kind → the files it needs wherever it is used, beside the segmenter's."""
+"""Kind → the files it needs wherever it is used, beside the segmenter's; a network's facts name its
+own."""
 GROUPS = {
     "default": ("segmenter",),
     "random": ("segmenter", "actions"),
@@ -41,6 +43,7 @@ GROUPS = {
     "posterior": ("segmenter", "reward"),
     "policy": ("segmenter", "actions", "experiments", "rl"),
     "regressor": ("segmenter", "actions", "regressors"),
+    "network": ("supervised",),
 }
 """Kind → the groups of parameters that make it; of experiments and regressors its own entry."""
 IN_USE, IN_TRAINING, NOT_NEEDED = "use", "training", "no"
@@ -64,10 +67,10 @@ def method_costs(
         choices: columns method, seed, image, segmenter_calls, seconds.
         segmenter_seconds: columns id, seconds (for all prompts), calls (the number of prompts).
         network_seconds: columns id, opinion_seconds, judging_seconds.
-        specifications: method → its settings, of which kind and experiment are read.
+        specifications: method → its settings, of which kind, experiment and network are read.
         policies: experiment or regressor → seed → `Policy`.
-        infos: experiment or regressor → seed → facts of its training, of which ``seconds``, and
-            ``parameters`` where what was trained is no policy.
+        infos: experiment, regressor or network → seed → facts of its training, of which
+            ``seconds``, and, where what was trained is no policy, ``parameters`` and ``files``.
         network_parameters: trained parameters of the reward network.
         network_training: seconds that its training took; NaN where they are not known.
         settings: all parameters of the run, as plain values.
@@ -87,9 +90,10 @@ def method_costs(
     rows = []
     for method, of_method in timed.groupby("method", sort=False):
         specification = specifications.get(str(method), {})
-        kind, name = specification.get("kind", ""), str(specification.get("experiment"))
+        kind = specification.get("kind", "")
+        name = str(specification.get("experiment") or specification.get("network"))
         policy = next(iter(policies.get(name, {}).values()), None)
-        if kind in TRAINED and policy is None:
+        if (kind in TRAINED and policy is None) or (kind == "network" and name not in infos):
             kind = ""  # trained elsewhere: nothing is known of it
         needed = _reward_network(kind, policy, _trained_by(settings, name))
         means = of_method.groupby("image").mean(numeric_only=True).mean()
@@ -111,7 +115,7 @@ def method_costs(
                 "training_seconds": _training_seconds(kind, infos.get(name, {})),
                 "network_training_seconds": _network_training(needed, network_training),
                 "configuration_lines": _lines(kind, needed, name, specification, settings),
-                "files": ", ".join(_files(kind, needed)),
+                "files": ", ".join(_files(kind, needed, infos.get(name, {}))),
             }
         )
     return pd.DataFrame(rows)
@@ -175,8 +179,8 @@ def _network_training(needed: str, seconds: float) -> float:
     return {IN_USE: seconds, IN_TRAINING: seconds, NOT_NEEDED: 0.0}.get(needed, np.nan)
 
 
-def _files(kind: str, needed: str) -> list[str]:
-    files = list(FILES.get(kind, ()))
+def _files(kind: str, needed: str, infos: Mapping[int, Mapping[str, Any]]) -> list[str]:
+    files = [*FILES.get(kind, ()), *next(iter(infos.values()), {}).get("files", ())]
     if needed == IN_USE and NETWORK_FILE not in files:
         files.append(NETWORK_FILE)
     return files

@@ -50,6 +50,30 @@ POLICIES = {
     ),
 }
 """What a policy chooses → what it does."""
+NETWORKS = {
+    "supervised": mark("A network of our own, trained on the labelled training images alone."),
+    "supervised_tta": mark(
+        "The same network asked four times, about the image and its mirror images; the mean of the "
+        "answers (test-time augmentation)."
+    ),
+    "fold_ensemble": mark(
+        "The mean of several networks of our own, each trained without one part of the training "
+        "patients."
+    ),
+    "fold_ensemble_tta": mark(
+        "The same ensemble asked about the image and its mirror images, four times as often."
+    ),
+    "distilled": mark(
+        "One network that went on learning, from the ensemble's maps of the images without label "
+        "(of the training images, where there are none) and from the labels."
+    ),
+    "pseudo_labelled": mark(
+        "One network that went on learning, from its own maps of these images and from the labels."
+    ),
+}
+"""Network → what it is."""
+CUT_AT_BEST = mark("Its map is cut where the validation images score best.")
+CUT_AT = mark("Its map is cut at {threshold}.")
 REGRESSOR = mark(
     "Ridge regression predicts the objective of every setting from what a policy sees of the "
     "image, and the highest is taken: the plain rival of reinforcement learning."
@@ -79,10 +103,15 @@ def explanation(
 
     Args:
         kind: of the method.
-        specification: its settings, of which ``experiment`` is read.
+        specification: its settings, of which ``experiment``, ``network`` and ``threshold`` are
+            read.
         experiments: experiment or regressor → its settings: what is chosen, how often, who pays,
             what is seen.
     """
+    if kind == "network":
+        threshold = specification.get("threshold")
+        cut = say(CUT_AT, threshold=threshold) if threshold else say(CUT_AT_BEST)
+        return sentences(say(NETWORKS[str(specification.get("network"))]), cut)
     experiment = experiments.get(str(specification.get("experiment")))
     if experiment is None:
         return say(EXPLANATIONS.get(kind, kind))

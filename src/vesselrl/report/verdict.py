@@ -20,14 +20,15 @@ from vesselrl.report.words import counted, objective_name, p_of
 
 LEARNED_BY_RL = "policy"
 """The kind of the methods that reinforcement learning made (``evaluation.methods`` in conf)."""
-NETWORK_NEEDED = (LEARNED_BY_RL, "regressor", "best_of_one", "best_of_n", "posterior")
-"""Kinds that do not run without a trained policy or the reward network."""
+NETWORK_NEEDED = (LEARNED_BY_RL, "regressor", "best_of_one", "best_of_n", "posterior", "network")
+"""Kinds that do not run without a trained policy or network."""
 POWER = 0.8
 """A difference counts as detectable if it would be found with this probability (Cohen, 1988)."""
 RULE = (
-    "Among the methods not significantly worse than the best (sign-flip test over groups, "
-    "Holm-corrected), the cheapest to deploy: fewest segmenter calls an image (unknown ones count "
-    "as more than any), then without a trained policy or network, then the highest objective."
+    "Among the methods that score no lower than the baseline and are not significantly worse than "
+    "the best (sign-flip test over groups, Holm-corrected), the cheapest to deploy: fewest "
+    "segmenter calls an image (unknown ones count as more than any), then without a trained policy "
+    "or network, then fewest passes through networks trained here, then the highest objective."
 )
 
 
@@ -95,11 +96,15 @@ def verdict(
     for row, p in zip(compared, holm([row["p"] for row in compared]), strict=True):
         row["p"] = float(p)
     not_worse = [best, *(r["method"] for r in compared if r["p"] >= settings.alpha)]
+    # Chance could explain much where there are few groups: no reason to offer less than is free.
+    floor = rows[settings.baseline]["objective"]
+    offered = [method for method in not_worse if rows[method]["objective"] >= floor]
     recommended = min(
-        not_worse,
+        offered or not_worse,  # a baseline that is not for use may score higher than all
         key=lambda m: (
             _known_or_most(rows[m]["segmenter_calls"]),
             rows[m]["kind"] in NETWORK_NEEDED,
+            rows[m]["network_passes"],
             -rows[m]["objective"],
         ),
     )
@@ -226,9 +231,12 @@ def _sentence(result: dict[str, Any], rows: Mapping[Hashable, Any], alpha: float
     if gap is None or gap["difference"] <= TIE:
         return f"{sentence}, and no other method scores higher."
     calls, of_best = own["segmenter_calls"], rows[best]["segmenter_calls"]
+    passes, more_passes = own["network_passes"], rows[best]["network_passes"]
     price = (
         "what it costs is unknown"
         if np.isnan(of_best)
+        else f"takes {more_passes:.0f} passes through networks trained here instead of {passes:.0f}"
+        if of_best == calls and more_passes > passes > 0
         else "needs a trained policy or network"
         if of_best == calls
         else f"costs more ({of_best:.2g} segmenter calls an image against {calls:.2g})"

@@ -13,6 +13,8 @@ PACKAGES = (
     "vesselrl", "kedro", "numpy", "pandas", "scikit-image", "torch", "monai", "stable-baselines3",
     "gymnasium", "transformers",
 )  # fmt: skip
+FACTS = "_facts"
+"""Ends the names of the arguments that are facts of a pipeline's networks."""
 
 
 def gather_histories(**experiments: Mapping[int, Any]) -> Any:
@@ -40,12 +42,29 @@ def gather_histories(**experiments: Mapping[int, Any]) -> Any:
 
 
 def compare_methods(
-    metrics_per_image: Any, evaluation: Any, report: ReportParameters, seed: int
+    metrics_per_image: Any,
+    evaluation: Any,
+    report: ReportParameters,
+    seed: int,
+    **network_facts: Mapping[str, Mapping[str, Any]],
 ) -> Any:
-    """The leaderboard; see ``vesselrl.report.comparison.leaderboard``."""
+    """The leaderboard; see ``vesselrl.report.comparison.leaderboard``.
+
+    Args:
+        metrics_per_image: scores of each mask.
+        evaluation: of which ``methods`` (method → settings) is read.
+        report: objective, targets, baseline.
+        seed: of the resampling.
+        network_facts: pipeline → network → what it takes to have it.
+    """
     from vesselrl.report.comparison import leaderboard
 
-    return leaderboard(metrics_per_image, _specifications(evaluation), report, seed)
+    facts = {name: fact for facts in network_facts.values() for name, fact in facts.items()}
+    methods = {
+        name: settings | {"passes": facts.get(str(settings.get("network")), {}).get("passes", 0)}
+        for name, settings in _specifications(evaluation).items()
+    }
+    return leaderboard(metrics_per_image, methods, report, seed)
 
 
 def give_verdict(
@@ -79,7 +98,8 @@ def count_costs(
     reward_history: Any,
     evaluation: Any,
     parameters: Mapping[str, Any],
-    **trained: Mapping[int, Any],
+    seed: int,
+    **trained: Mapping[Any, Any],
 ) -> Any:
     """What each method costs; see ``vesselrl.report.costs.method_costs``.
 
@@ -92,7 +112,9 @@ def count_costs(
             earlier versions wrote).
         evaluation: of which ``methods`` (method → settings) is read.
         parameters: every parameter of the run.
-        trained: ``<experiment>_policies`` and ``<experiment>_infos`` → seed → policy or facts.
+        seed: under which the networks' facts are filed.
+        trained: ``<experiment>_policies`` and ``<experiment>_infos`` → seed → policy or facts;
+            ``<pipeline>_facts`` → network → what it takes to have it.
     """
     import pandas as pd
     from pydantic_core import to_jsonable_python
@@ -107,16 +129,21 @@ def count_costs(
         scores = action_scores[image]()
         times.append((image, *(float(scores[name]) for name in measured)))
 
-    def of(kind: str) -> dict[str, Mapping[int, Any]]:
-        return {n.removesuffix(kind): by_seed for n, by_seed in trained.items() if n.endswith(kind)}
+    def of(kind: str) -> dict[str, Mapping[Any, Any]]:
+        return {n.removesuffix(kind): given for n, given in trained.items() if n.endswith(kind)}
 
+    networks = {
+        name: {seed: fact | {"seconds": fact["training_seconds"]}}
+        for facts in of(FACTS).values()
+        for name, fact in facts.items()
+    }
     return method_costs(
         choices,
         segment_timing,
         pd.DataFrame(times, columns=["id", *measured]),
         _specifications(evaluation),
         of("_policies"),
-        of("_infos"),
+        of("_infos") | networks,
         sum(weights.numel() for member in members for weights in member.parameters()),
         float(reward_history.get("seconds", pd.Series(dtype=float)).max()),
         to_jsonable_python(parameters),

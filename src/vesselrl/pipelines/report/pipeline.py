@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
+from vesselrl.evaluation.parameters import NETWORKS
 from vesselrl.pipelines.report import nodes
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
@@ -9,11 +10,18 @@ from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 def create_pipeline() -> Pipeline:
     """Scores per image → leaderboard → verdict → figures → the report as HTML and Markdown."""
     trained = (*EXPERIMENTS, *REGRESSORS)
+    network_facts = {f"{name}{nodes.FACTS}": f"{name}.network_facts" for name in NETWORKS}
     return Pipeline(
         [
             node(
                 nodes.compare_methods,
-                ["metrics_per_image", "params:evaluation", "params:report", "params:seed"],
+                {
+                    "metrics_per_image": "metrics_per_image",
+                    "evaluation": "params:evaluation",
+                    "report": "params:report",
+                    "seed": "params:seed",
+                    **network_facts,
+                },
                 "leaderboard",
                 name="compare_methods",
             ),
@@ -39,6 +47,8 @@ def create_pipeline() -> Pipeline:
                     "reward_history": "reward_history",
                     "evaluation": "params:evaluation",
                     "parameters": "parameters",
+                    "seed": "params:seed",
+                    **network_facts,
                     **{f"{name}_policies": f"{name}.policies" for name in trained},
                     **{f"{name}_infos": f"{name}.training_infos" for name in trained},
                 },

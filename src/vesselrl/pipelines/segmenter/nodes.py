@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.progress import with_progress
-from vesselrl.samples import ids_of
+from vesselrl.samples import ids_of, unlabelled_pool
 from vesselrl.segmenters.unet.parameters import RIVALS, SupervisedParameters
 
 if TYPE_CHECKING:
@@ -42,13 +42,8 @@ def make_segmenter_examples(
 
     labelled = ids_of(samples, "train", "val")
     makers: Partitions = {sample: partial(make, sample, True) for sample in labelled}
-    makers |= {sample: partial(make, sample, False) for sample in _unlabelled(samples)}
+    makers |= {sample: partial(make, sample, False) for sample in unlabelled_pool(samples)}
     return with_progress(makers, "Making the segmenter's examples")
-
-
-def _unlabelled(samples: Any) -> list[str]:
-    """Ids of images without label that may be learned from."""
-    return ids_of(samples, "unlabelled")
 
 
 def train_teachers(
@@ -170,7 +165,7 @@ def make_soft_targets(
 
     networks = _networks(teachers["networks"])
     folds = [networks[name] for name in networks_of("fold_ensemble", list(networks))]
-    pool = _unlabelled(samples)
+    pool = unlabelled_pool(samples)
     if not pool:
         logger.info("There are no images without label: the students learn on the training images.")
         pool = ids_of(samples, "train")

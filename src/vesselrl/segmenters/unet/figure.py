@@ -16,7 +16,10 @@ LOOKS: dict[str, dict[str, Any]] = {
     "pseudo_labelled": {"color": ORANGE, "ls": "-.", "marker": "^"},
 }
 """Told apart by line and mark too, for print in grey."""
-PANELS = {"loss": "Loss on training squares", "val_dice": "Dice on validation images, cut at 0.5"}
+PANELS = {
+    "loss": "Loss on training squares",
+    "val_dice": "Dice on validation images, cut at 0.5 (ring: kept)",
+}
 
 
 def draw_training(history: pd.DataFrame) -> Figure:
