@@ -30,9 +30,14 @@ def identity_of(path: str, revision: str | None) -> str:
     folder = Path(path).expanduser()
     if not folder.is_dir():
         return f"{path}@{revision}"
-    files = sorted(file for file in folder.iterdir() if file.is_file())
+    files = sorted(one for one in folder.iterdir() if one.is_file() and not _is_aside(one.name))
     states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return _identity(folder, tuple(states))
+
+
+def _is_aside(name: str) -> bool:
+    """Whether a file has no part in what the model answers."""
+    return name.startswith(".") or name.endswith(".md")
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,76 @@
+"""Folders of tiny Sa2VA models, as ``from_pretrained`` loads them, with code of their own."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+HERE = Path(__file__).parent
+CLASSES = {
+    "internvl": "StandInInternVL",
+    "qwen2.5": "StandInQwen25",
+    "qwen3": "StandInQwen3",
+}
+"""Family → class in ``modeling_stand_in.py``."""
+
+
+def build(folder: Path, family: str, imports: str = "", **config: object) -> Path:
+    """Make the folder of a model with random weights, always the same.
+
+    Args:
+        folder: where; it is created.
+        family: one of `CLASSES`.
+        imports: a package that the model's code shall need.
+        config: settings of ``StandInConfig``.
+    """
+    spec = importlib.util.spec_from_file_location("stand_in_code", HERE / "modeling_stand_in.py")
+    assert spec is not None
+    assert spec.loader is not None
+    code = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(code)
+    torch.manual_seed(0)
+    model = getattr(code, CLASSES[family])(code.StandInConfig(**config))
+    model.to(torch.bfloat16).save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    lines = f"import {imports}\n" if imports else ""
+    source = (HERE / "modeling_stand_in.py").read_text()
+    (folder / "modeling_stand_in.py").write_text(
+        source.replace("import zlib\n", f"import zlib\n{lines}")
+    )
+    settings = json.loads((folder / "config.json").read_text())
+    settings["architectures"] = [CLASSES[family]]
+    settings["auto_map"] = {
+        "AutoConfig": "modeling_stand_in.StandInConfig",
+        "AutoModel": f"modeling_stand_in.{CLASSES[family]}",
+        "AutoModelForCausalLM": f"modeling_stand_in.{CLASSES[family]}",
+    }
+    (folder / "config.json").write_text(json.dumps(settings))
+    if family != "internvl":
+        shutil.copy(HERE / "processing_stand_in.py", folder)
+        processor = {
+            "processor_class": "StandInProcessor",
+            "auto_map": {"AutoProcessor": "processing_stand_in.StandInProcessor"},
+        }
+        (folder / "processor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    words = [
+        "[UNK]",
+        "[SEG]",
+        "<IMG_CONTEXT>",
+        "Please",
+        "segment",
+        "the",
+        "blood",
+        "vessels",
+        "three",
+    ]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]")
