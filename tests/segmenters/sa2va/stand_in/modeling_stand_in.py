@@ -19,11 +19,11 @@ class StandInConfig(PretrainedConfig):
     model_type = "sa2va_stand_in"
 
     def __init__(
-        self, side=32, patch=8, width=16, depth=1, tokens=16, mask_side=64, gives_maps=False,
-        masks_dropped=0, processes_masks=False, **kwargs,
+        self, side=32, patch=8, width=16, depth=1, language_depth=4, mask_side=64,
+        gives_maps=False, masks_dropped=0, processes_masks=False, **kwargs,
     ):  # fmt: skip
         self.side, self.patch, self.width, self.depth = side, patch, width, depth
-        self.tokens, self.mask_side = tokens, mask_side
+        self.language_depth, self.mask_side = language_depth, mask_side
         self.gives_maps, self.masks_dropped = gives_maps, masks_dropped
         self.processes_masks = processes_masks
         super().__init__(**kwargs)
@@ -113,7 +113,9 @@ class StandIn(PreTrainedModel):
         super().__init__(config)
         self.torch_dtype = torch.bfloat16
         self.words = nn.Embedding(64, config.width)
-        self.language_layers = nn.ModuleList(Block(config.width) for _ in range(4))
+        self.language_layers = nn.ModuleList(
+            Block(config.width) for _ in range(config.language_depth)
+        )
         self.grounding_encoder = SamWrapper(config)
         self.text_hidden_fcs = nn.Sequential(
             nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, config.width)
