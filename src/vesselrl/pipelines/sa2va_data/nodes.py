@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from vesselrl.annotations.parameters import Sa2vaDataParameters
 from vesselrl.samples import ids_of
-from vesselrl.segmenters.sa2va.parameters import Sa2vaDataParameters
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +25,9 @@ def write_training_data(
 
     Returns:
         Sample id → loader of its image, and the entries of ``annotations.json``, see
-        `vesselrl.segmenters.sa2va.training_data`.
+        `vesselrl.annotations.sa2va`.
     """
-    from vesselrl.segmenters.sa2va.training_data import training_entry
+    from vesselrl.annotations.sa2va import training_entry
 
     chosen: Partitions = {}
     entries = []

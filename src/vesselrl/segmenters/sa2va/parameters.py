@@ -83,11 +83,3 @@ class Sa2vaParameters(SegmenterParameters):
         from vesselrl.segmenters.sa2va.identity import identity_of
 
         return identity_of(self.path, self.revision)
-
-
-class Sa2vaDataParameters(ParameterModel):
-    """The group ``sa2va_data`` (``conf/base/parameters_sa2va_data.yml``)."""
-
-    phrase: str = Field(
-        pattern=r"[^\s.]", description="what every mask shows, as the model is asked for it"
-    )

@@ -13,10 +13,10 @@ from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
+from vesselrl.annotations.parameters import Sa2vaDataParameters
 from vesselrl.annotations.polygons import polygonise
+from vesselrl.annotations.sa2va import outlines, training_entry
 from vesselrl.pipelines.sa2va_data import create_pipeline
-from vesselrl.segmenters.parameters import Sa2vaDataParameters
-from vesselrl.segmenters.sa2va.training_data import outlines, training_entry
 
 
 def filled_by_coco(polygon, height, width):
