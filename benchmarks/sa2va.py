@@ -34,7 +34,7 @@ sys.path.insert(0, str(PROJECT / "tests/segmenters/sa2va"))
 
 import stand_in
 
-from vesselrl.segmenters.parameters import IMAGE_TOKEN, Sa2vaParameters
+from vesselrl.segmenters.parameters import IMAGE_TOKEN
 from vesselrl.segmenters.sa2va.borrowing import computing_on, listening
 from vesselrl.segmenters.sa2va.segmenter import Sa2vaSegmenter
 
@@ -61,16 +61,10 @@ class Bench:
     def __init__(self, folder: Path, prompts: int, dtype: str) -> None:
         names = [f"prompt {number}" for number in range(prompts)]
         texts = [f"Please segment the blood vessels of kind {number}." for number in range(prompts)]
-        parameters = Sa2vaParameters(
-            kind="sa2va",
-            path=str(folder),
-            revision=None,
-            trust_remote_code=True,
+        parameters = stand_in.parameters_of(
+            folder,
             dtype=dtype,
-            quantisation="none",
             device=None,
-            attention="auto",
-            merge="union",
             default_prompt=names[0],
             prompts={name: {"text": text} for name, text in zip(names, texts, strict=True)},
         )

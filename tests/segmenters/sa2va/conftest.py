@@ -4,37 +4,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from stand_in import CLASSES, build
+from stand_in import CLASSES, build, parameters_of
 
 from vesselrl.segmenters.base import build_segmenter
-from vesselrl.segmenters.parameters import Sa2vaParameters
-
-TEXTS = {
-    "vessels": "Please segment the blood vessels.",
-    "thin": "Please segment the thin branches.",
-    "three": "Please segment three objects.",
-    "none": "Please segment nothing.",
-    "last": "Please segment the last one.",
-    "broken": "This breaks.",
-}
-ANSWERED = [name for name in TEXTS if name != "broken"]
-
-
-def parameters_of(path, **changes) -> Sa2vaParameters:
-    settings = {
-        "kind": "sa2va",
-        "path": path if path is None else str(path),
-        "revision": None,
-        "trust_remote_code": True,
-        "dtype": "float32",
-        "quantisation": "none",
-        "device": "cpu",
-        "attention": "auto",
-        "merge": "union",
-        "default_prompt": "vessels",
-        "prompts": {name: {"text": text} for name, text in TEXTS.items()},
-    }
-    return Sa2vaParameters(**(settings | changes))
 
 
 @pytest.fixture(scope="session")

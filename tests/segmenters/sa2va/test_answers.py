@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from stand_in import build
+from stand_in import ANSWERED, TEXTS, build, parameters_of
 
-from conftest import ANSWERED, TEXTS, parameters_of
 from vesselrl.errors import VesselrlError
 from vesselrl.segmenters.base import PromptsFailed, build_segmenter
 from vesselrl.segmenters.levels import from_levels, to_levels

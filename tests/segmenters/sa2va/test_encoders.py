@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from stand_in import ANSWERED, parameters_of
 
-from conftest import ANSWERED, parameters_of
 from vesselrl.segmenters.base import PromptsFailed, build_segmenter
 from vesselrl.segmenters.sa2va.encoders import encoder_places
 

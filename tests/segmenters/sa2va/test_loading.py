@@ -12,9 +12,8 @@ import torch
 import transformers
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
-from stand_in import build
+from stand_in import build, parameters_of
 
-from conftest import parameters_of
 from vesselrl.errors import VesselrlError
 from vesselrl.segmenters.base import build_segmenter
 from vesselrl.segmenters.sa2va.identity import identity_of

@@ -9,6 +9,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from vesselrl.segmenters.parameters import Sa2vaParameters
+
 HERE = Path(__file__).parent
 CLASSES = {
     "internvl": "StandInInternVL",
@@ -16,6 +18,34 @@ CLASSES = {
     "qwen3": "StandInQwen3",
 }
 """Family → class in ``modeling_stand_in.py``."""
+TEXTS = {
+    "vessels": "Please segment the blood vessels.",
+    "thin": "Please segment the thin branches.",
+    "three": "Please segment three objects.",
+    "none": "Please segment nothing.",
+    "last": "Please segment the last one.",
+    "broken": "This breaks.",
+}
+"""Prompt → what the stand-ins are asked; see ``modeling_stand_in.py``."""
+ANSWERED = [name for name in TEXTS if name != "broken"]
+
+
+def parameters_of(path: Path | str | None, **changes: object) -> Sa2vaParameters:
+    """Parameters of a model on the CPU, but for changes."""
+    settings: dict[str, object] = {
+        "kind": "sa2va",
+        "path": path if path is None else str(path),
+        "revision": None,
+        "trust_remote_code": True,
+        "dtype": "float32",
+        "quantisation": "none",
+        "device": "cpu",
+        "attention": "auto",
+        "merge": "union",
+        "default_prompt": "vessels",
+        "prompts": {name: {"text": text} for name, text in TEXTS.items()},
+    }
+    return Sa2vaParameters(**(settings | changes))
 
 
 def build(folder: Path, family: str, imports: str = "", **config: object) -> Path:
