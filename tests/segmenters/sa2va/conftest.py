@@ -9,6 +9,15 @@ from stand_in import CLASSES, build, parameters_of
 from vesselrl.segmenters.base import build_segmenter
 
 
+@pytest.fixture(scope="session", autouse=True)
+def code_cache(tmp_path_factory):
+    """Where transformers copies a model's code to: empty, so that nothing of another run helps."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache = str(tmp_path_factory.mktemp("code"))
+        patch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", cache)
+        yield cache
+
+
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory):
     """Family → folder of its stand-in."""

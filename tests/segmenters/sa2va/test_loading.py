@@ -86,7 +86,9 @@ def test_a_folder_that_is_no_sa2va_is_told_from_its_files(tmp_path, copied):
 def test_a_model_with_code_that_is_no_sa2va_is_told_before_its_weights_are_read(copied):
     (copied / "model.safetensors").unlink()
     assert "is not complete" in refusal(copied)
-    change_config(copied, auto_map={"AutoModel": "modeling_stand_in.StandIn"})
+    settings = "configuration_stand_in.StandInConfig"
+    code = {"AutoConfig": settings, "AutoModel": "modeling_stand_in.StandIn"}
+    change_config(copied, auto_map=code)
     assert "its class StandIn has no predict_forward" in refusal(copied)
 
 

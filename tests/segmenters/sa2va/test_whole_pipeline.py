@@ -30,7 +30,8 @@ def test_one_command_goes_from_raw_data_to_the_report_with_the_users_model(small
     done = subprocess.run(
         [sys.executable, "-m", "kedro", "run", "--env", "sa2va", "--params",
          f"segmenter.path={build(tmp_path / 'sa2va_vessel_hf', 'internvl')}"],
-        cwd=small, env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        cwd=small, env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+             "HF_MODULES_CACHE": str(tmp_path / "code")},
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

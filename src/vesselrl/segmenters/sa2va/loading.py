@@ -59,13 +59,15 @@ def load(parameters: Sa2vaParameters) -> Loaded:
         "Running the Python code that comes with %s (segmenter.trust_remote_code).", source.path
     )
     with _readable_errors(source):
+        # first the settings: transformers finds what their code needs, not what the model's needs
+        config = transformers.AutoConfig.from_pretrained(**source.place, trust_remote_code=True)
         model_class = get_class_from_dynamic_module(source.model_class, **source.place)
         if not hasattr(model_class, "predict_forward"):
             raise VesselrlError(
                 f"{source.path} is no Sa2VA model: its class {model_class.__name__} has no "
                 "predict_forward."
             )
-        model = _load_weights(source, model_class, parameters, device, dtype).eval()
+        model = _load_weights(source, model_class, config, parameters, device, dtype).eval()
         helpers = _helpers(source, model)
     _prepare(model, helpers, dtype)
     return Loaded(model, helpers, device, dtype)
@@ -97,6 +99,7 @@ def _device(parameters: Sa2vaParameters) -> torch.device:
 def _load_weights(
     source: Source,
     model_class: Any,
+    config: Any,
     parameters: Sa2vaParameters,
     device: torch.device,
     dtype: torch.dtype,
@@ -112,14 +115,14 @@ def _load_weights(
         )
         settings["device_map"] = {"": device}
     if parameters.device == "spread":
-        settings["device_map"] = device_map(model_class, source, torch.cuda.device_count())
+        settings["device_map"] = device_map(model_class, config, torch.cuda.device_count())
     refusals = []
     for attention in _attentions(parameters.attention, device):
         settings["attn_implementation"] = attention
         if "use_flash_attn" in inspect.signature(model_class.__init__).parameters:
             settings["use_flash_attn"] = attention == "flash_attention_2"
         try:
-            model = model_class.from_pretrained(**source.place, **settings)
+            model = model_class.from_pretrained(**source.place, config=config, **settings)
         except (ImportError, ValueError) as error:
             if not re.search(r"attention|flash", str(error), re.IGNORECASE):
                 raise

@@ -65,7 +65,7 @@ def find_source(parameters: Sa2vaParameters) -> Source:
     path, config = _read_config(parameters)
     classes = config.get("auto_map") or {}
     model_class = next((classes[name] for name in MODEL_CLASSES if name in classes), None)
-    if model_class is None:
+    if model_class is None or "AutoConfig" not in classes:
         architecture = ", ".join(config.get("architectures") or ["not named"])
         raise VesselrlError(
             f"{path} is no Sa2VA model: its config.json names no model code of its own (auto_map); "

@@ -5,10 +5,9 @@ from typing import Any
 import torch
 
 from vesselrl.errors import VesselrlError
-from vesselrl.segmenters.sa2va.source import Source
 
 
-def device_map(model_class: Any, source: Source, gpus: int) -> dict[str, int]:
+def device_map(model_class: Any, config: Any, gpus: int) -> dict[str, int]:
     """Which GPU each module of a model goes to, from its settings alone.
 
     Raises:
@@ -20,7 +19,6 @@ def device_map(model_class: Any, source: Source, gpus: int) -> dict[str, int]:
         raise VesselrlError(
             'segmenter.device is spread, which needs accelerate: pip install "vesselrl[sa2va]"'
         ) from error
-    config = model_class.config_class.from_pretrained(**source.place)
     with init_empty_weights():
         model = model_class(config)
     return shares(model, gpus)

@@ -1,6 +1,5 @@
 """Folders of tiny Sa2VA models, as ``from_pretrained`` loads them, with code of their own."""
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -9,9 +8,12 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from stand_in import modeling_stand_in
+from stand_in.configuration_stand_in import StandInConfig
 from vesselrl.segmenters.parameters import Sa2vaParameters
 
 HERE = Path(__file__).parent
+MODULES = [f"{part}_stand_in.py" for part in ("modeling", "configuration", "parts", "defaults")]
 CLASSES = {
     "internvl": "StandInInternVL",
     "qwen2.5": "StandInQwen25",
@@ -57,30 +59,26 @@ def build(folder: Path, family: str, imports: str = "", **config: object) -> Pat
         imports: a package that the model's code shall need.
         config: settings of ``StandInConfig``.
     """
-    spec = importlib.util.spec_from_file_location("stand_in_code", HERE / "modeling_stand_in.py")
-    assert spec is not None
-    assert spec.loader is not None
-    code = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(code)
     torch.manual_seed(0)
-    model = getattr(code, CLASSES[family])(code.StandInConfig(**config))
+    model = getattr(modeling_stand_in, CLASSES[family])(StandInConfig(**config))
     model.to(torch.bfloat16).save_pretrained(folder)
     _tokenizer().save_pretrained(folder)
-    lines = f"import {imports}\n" if imports else ""
-    source = (HERE / "modeling_stand_in.py").read_text()
-    (folder / "modeling_stand_in.py").write_text(
-        source.replace("import zlib\n", f"import zlib\n{lines}")
-    )
+    for name in (*MODULES, *(["processing_stand_in.py"] if family != "internvl" else [])):
+        shutil.copy(HERE / name, folder)
+    if imports:
+        file = folder / "modeling_stand_in.py"
+        file.write_text(
+            file.read_text().replace("import zlib\n", f"import zlib\nimport {imports}\n")
+        )
     settings = json.loads((folder / "config.json").read_text())
     settings["architectures"] = [CLASSES[family]]
     settings["auto_map"] = {
-        "AutoConfig": "modeling_stand_in.StandInConfig",
+        "AutoConfig": "configuration_stand_in.StandInConfig",
         "AutoModel": f"modeling_stand_in.{CLASSES[family]}",
         "AutoModelForCausalLM": f"modeling_stand_in.{CLASSES[family]}",
     }
     (folder / "config.json").write_text(json.dumps(settings))
     if family != "internvl":
-        shutil.copy(HERE / "processing_stand_in.py", folder)
         processor = {
             "processor_class": "StandInProcessor",
             "auto_map": {"AutoProcessor": "processing_stand_in.StandInProcessor"},
