@@ -34,9 +34,8 @@ sys.path.insert(0, str(PROJECT / "tests/segmenters/sa2va"))
 
 import stand_in
 
-from vesselrl.segmenters.parameters import IMAGE_TOKEN
 from vesselrl.segmenters.sa2va.borrowing import computing_on, listening
-from vesselrl.segmenters.sa2va.segmenter import Sa2vaSegmenter
+from vesselrl.segmenters.sa2va.segmenter import Sa2vaSegmenter, with_image
 
 LARGE = {"width": 1024, "depth": 24, "side": 1024, "patch": 16, "mask_side": 1024}
 HEADINGS = (
@@ -71,7 +70,7 @@ class Bench:
         self.segmenter = Sa2vaSegmenter(parameters)
         self.loaded = self.segmenter._loaded
         self.names = names
-        self.texts = [f"{IMAGE_TOKEN}\n{text}" for text in texts]
+        self.texts = [with_image(text) for text in texts]
         self.encoders = [one for one in self.loaded.model.modules() if hasattr(one, "runs")]
 
     def loop(self, image: np.ndarray) -> np.ndarray:

@@ -152,6 +152,7 @@ def test_what_a_gpu_is_needed_for_is_refused_without_one(folders, monkeypatch):
         ({"device": "gpu"}, "device"),
         ({"quantisation": "2bit"}, "quantisation"),
         ({"merge": "mean"}, "merge"),
+        ({"device": "spread", "devices": [0, 1]}, "name one of them"),
     ],
 )
 def test_a_wrong_parameter_is_refused_before_a_model_is_looked_for(change, named):

@@ -1,8 +1,8 @@
 """Parameters of Sa2VA as a segmenter (``conf/sa2va/parameters_segment.yml``)."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, computed_field, field_validator
+from pydantic import Field, computed_field, field_validator, model_validator
 
 from vesselrl.parameters import ParameterModel
 from vesselrl.segmenters.parameters import SegmenterParameters
@@ -76,6 +76,15 @@ class Sa2vaParameters(SegmenterParameters):
                 "say where the model is: --params segmenter.path=/path/to/sa2va_vessel_hf"
             )
         return path
+
+    @model_validator(mode="after")
+    def _names_devices_once(self) -> Self:
+        if self.device and self.devices:
+            raise ValueError(
+                f"device is {self.device} and devices {self.devices}; name one of them: device for "
+                "one model, devices for a model on each"
+            )
+        return self
 
     @computed_field
     def weights(self) -> str:

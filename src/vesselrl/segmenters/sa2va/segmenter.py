@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from vesselrl.errors import VesselrlError
-from vesselrl.segmenters.base import PromptsFailed, check_image
+from vesselrl.segmenters.base import PromptsFailed, check_image, settings_of
 from vesselrl.segmenters.sa2va.borrowing import computing_on, listening
 from vesselrl.segmenters.sa2va.encoders import EncoderMemory
 from vesselrl.segmenters.sa2va.loading import load
@@ -48,7 +48,7 @@ class Sa2vaSegmenter:
         ``predict_forward`` gives, bit for bit. A prompt that the model does not answer with a mask
         has a map of zeros.
         """
-        texts = [self._text(prompt) for prompt in prompts]
+        texts = [with_image(one.text) for one in settings_of(self._parameters.prompts, prompts)]
         check_image(image)
         picture = Image.fromarray(image).convert("RGB")
         found = np.zeros((len(prompts), *image.shape[:2]), np.float32)
@@ -69,15 +69,6 @@ class Sa2vaSegmenter:
         if errors:
             raise PromptsFailed(found, errors)
         return found
-
-    def _text(self, prompt: str) -> str:
-        if prompt not in self._parameters.prompts:
-            raise VesselrlError(
-                f"Unknown prompt '{prompt}'; the segmenter's prompts are "
-                f"{', '.join(self._parameters.prompts)}."
-            )
-        text = self._parameters.prompts[prompt].text
-        return text if IMAGE_TOKEN in text else f"{IMAGE_TOKEN}\n{text}"
 
     def _answer(self, picture: Image.Image, text: str) -> Maps:
         """The map of one prompt; when memory is short, once more with all of it."""
@@ -109,6 +100,11 @@ class Sa2vaSegmenter:
             answer = model.predict_forward(image=picture, text=text, **self._loaded.helpers)
         logger.debug("'%s': %s", text, answer.get("prediction"))
         return merged(maps_of(answer, logits, shape), self._parameters.merge)
+
+
+def with_image(text: str) -> str:
+    """A text with the one place that the models need for the image."""
+    return text if IMAGE_TOKEN in text else f"{IMAGE_TOKEN}\n{text}"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

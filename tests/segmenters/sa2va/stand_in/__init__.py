@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from stand_in import modeling_stand_in
 from stand_in.configuration_stand_in import StandInConfig
-from vesselrl.segmenters.parameters import Sa2vaParameters
+from vesselrl.segmenters.sa2va.parameters import Sa2vaParameters
 
 HERE = Path(__file__).parent
 MODULES = [f"{part}_stand_in.py" for part in ("modeling", "configuration", "parts", "defaults")]
