@@ -118,6 +118,12 @@ def test_the_helpers_are_those_that_the_model_takes(segmenter, family):
     assert ("processor" in helpers) == (family != "internvl")
 
 
+def test_a_model_that_needs_a_processor_and_comes_without_is_not_complete(tmp_path, folders):
+    copied = shutil.copytree(folders["qwen2.5"], tmp_path / "without_processor")
+    (copied / "processor_config.json").unlink()
+    assert "is not complete: it has no processor" in refusal(copied)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_a_model_has_the_dtype_that_is_asked_for_and_no_training_mode(folders, family, dtype):
     model = build_segmenter(parameters_of(folders[family], dtype=dtype))._loaded.model

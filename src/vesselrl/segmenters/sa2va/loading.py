@@ -25,7 +25,6 @@ KEPT_WHOLE = [
     "grounding_encoder", "text_hidden_fcs", "vision_model", "mlp1", "visual", "lm_head", "output",
 ]  # fmt: skip
 """Modules that are not quantised: all but the layers of the language model."""
-PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 
 
 @dataclass(frozen=True)
@@ -150,20 +149,19 @@ def _attentions(wanted: str, device: torch.device) -> list[str]:
 def _helpers(source: Source, model: Any) -> dict[str, Any]:
     """What ``predict_forward`` takes beside image and text, by its signature.
 
-    The models based on InternVL take a tokenizer, some of them no processor; those based on Qwen-VL
-    cannot do without one.
+    The models based on InternVL prepare themselves with a tokenizer, and some of them refuse a
+    processor; those based on Qwen-VL cannot do without one.
     """
     accepted = inspect.signature(model.predict_forward).parameters
     anything = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in accepted.values())
-    trusted: dict[str, Any] = {"trust_remote_code": True}
+    place: dict[str, Any] = {**source.place, "trust_remote_code": True}
     helpers: dict[str, Any] = {}
     if anything or "tokenizer" in accepted:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(**source.place, **trusted)
-        helpers["tokenizer"] = tokenizer
-    # a folder without these files would give its tokenizer for a processor
-    comes_with_one = any(source.has(file) for file in PROCESSOR_FILES)
-    if (anything or "processor" in accepted) and (comes_with_one or not helpers):
-        processor = transformers.AutoProcessor.from_pretrained(**source.place, **trusted)
+        helpers["tokenizer"] = transformers.AutoTokenizer.from_pretrained(**place)
+    if (anything or "processor" in accepted) and not hasattr(model, "preparing_for_generation"):
+        processor = transformers.AutoProcessor.from_pretrained(**place)
+        if not hasattr(processor, "tokenizer"):  # without its files, a part is taken for the whole
+            raise VesselrlError(f"{source.path} is not complete: it has no processor.")
         helpers["processor"] = processor
     return helpers
 

@@ -9,7 +9,6 @@ from typing import Any
 import transformers
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
-from transformers.utils.hub import cached_file
 
 from vesselrl.errors import VesselrlError
 from vesselrl.segmenters.sa2va.parameters import Sa2vaParameters
@@ -41,17 +40,6 @@ class Source:
     def place(self) -> dict[str, Any]:
         """Arguments that tell transformers' ``from_pretrained`` where the model is."""
         return {"pretrained_model_name_or_path": self.path, "revision": self.revision or "main"}
-
-    def has(self, file: str) -> bool:
-        """Whether a file comes with the model."""
-        found = cached_file(
-            self.path,
-            file,
-            revision=self.revision,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-        return found is not None
 
 
 def find_source(parameters: Sa2vaParameters) -> Source:
