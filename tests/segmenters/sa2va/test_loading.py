@@ -56,6 +56,13 @@ def test_a_code_package_that_is_missing_is_named_with_the_extra_that_brings_it(t
     assert 'pip install "vesselrl[sa2va]"' in text
 
 
+def test_code_and_packages_that_do_not_fit_are_told_with_what_is_missing(copied):
+    code = copied / "modeling_stand_in.py"
+    code.write_text(f"from transformers import NoSuchModel\n{code.read_text()}")
+    text = refusal(copied)
+    assert "do not fit: cannot import name 'NoSuchModel' from 'transformers'" in text
+
+
 @pytest.mark.parametrize("installed", ["4.49.0", "4.57.0", "5.0.0", "5.1.2"])
 def test_another_version_of_transformers_is_refused(folders, monkeypatch, installed):
     monkeypatch.setattr(transformers, "__version__", installed)

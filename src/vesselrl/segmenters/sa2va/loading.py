@@ -90,8 +90,8 @@ def _device(parameters: Sa2vaParameters) -> torch.device:
             f"segmenter.quantisation is {parameters.quantisation}, which needs an NVIDIA GPU and "
             "bitsandbytes (pip install bitsandbytes)."
         )
-    if device.type == "cuda":  # of an index, so that it is the same in every thread
-        return torch.device("cuda", device.index or torch.cuda.current_device())
+    if device.type == "cuda" and device.index is None:  # so that it is the same in every thread
+        return torch.device("cuda", torch.cuda.current_device())
     return device
 
 
@@ -182,10 +182,14 @@ def _readable_errors(source: Source) -> Iterator[None]:
     except ImportError as error:
         text = " ".join(str(error).split())
         listed = re.search(r"not found in your environment: (.*?)\. Run", text)
-        missing = listed.group(1) if listed else error.name or text
+        missing = listed.group(1) if listed else error.name
+        if listed or isinstance(error, ModuleNotFoundError):
+            raise VesselrlError(
+                f"The code that comes with {source.path} needs packages that are not there "
+                f'({missing}): pip install "vesselrl[sa2va]"'
+            ) from error
         raise VesselrlError(
-            f"The code that comes with {source.path} needs packages that are not there "
-            f'({missing}): pip install "vesselrl[sa2va]"'
+            f"The code that comes with {source.path} and the packages here do not fit: {text}"
         ) from error
     except OSError as error:
         raise VesselrlError(
