@@ -90,7 +90,7 @@ def _device(parameters: Sa2vaParameters) -> torch.device:
             f"segmenter.quantisation is {parameters.quantisation}, which needs an NVIDIA GPU and "
             "bitsandbytes (pip install bitsandbytes)."
         )
-    if device.type == "cuda" and device.index is None:  # so that it is the same in every thread
+    if str(device) == "cuda":  # with its number, so that it is the same in every thread
         return torch.device("cuda", torch.cuda.current_device())
     return device
 
