@@ -103,13 +103,12 @@ def project_parameters(env: str | None = None, quick: bool = False) -> dict[str,
         quick: fold ``quick_overrides`` in too.
     """
     logging.disable(logging.INFO)  # Kedro tells of its configuration
-    from kedro.config import OmegaConfigLoader
-
+    from vesselrl.config_loader import ConfigLoader
     from vesselrl.overrides import resolve
     from vesselrl.settings import CONFIG_LOADER_ARGS
 
     env = env or str(CONFIG_LOADER_ARGS["base_env"])
-    loader = OmegaConfigLoader(str(PROJECT / "conf"), env, **CONFIG_LOADER_ARGS)
+    loader = ConfigLoader(str(PROJECT / "conf"), env, **CONFIG_LOADER_ARGS)
     return resolve(loader["parameters"], loader["globals"], {"quick": quick})[0]
 
 

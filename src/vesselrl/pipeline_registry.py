@@ -11,6 +11,7 @@ from vesselrl.pipelines import (
     pretrain,
     report,
     reward_net,
+    sa2va_data,
     sample,
     segment,
     segmenter,
@@ -34,6 +35,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "__default__": sum(stages.values(), Pipeline([])),
         **stages,
         "rl_finetune": experiments.create_pipeline(["reward_rl"]),
+        "sa2va_data": _in_a_box(sa2va_data.create_pipeline(), "sa2va_data"),
         "pretrain": _in_a_box(pretrain.create_pipeline(), "pretrain"),
         "sample": _in_a_box(sample.create_pipeline(), "sample"),
     }

@@ -86,3 +86,11 @@ class SplitParameters(ParameterModel):
             if captures != 1:
                 raise ValueError(f"expected one capture, the group; found {captures}")
         return pattern
+
+
+class Sa2vaDataParameters(ParameterModel):
+    """The group ``sa2va_data`` (``conf/base/parameters_sa2va_data.yml``)."""
+
+    phrase: str = Field(
+        pattern=r"[^\s.]", description="what every mask shows, as the model is asked for it"
+    )

@@ -63,6 +63,7 @@ _CLASSES = {
     "ridge": "vesselrl.segmenters.ridge:RidgeSegmenter",
     "tophat": "vesselrl.segmenters.tophat:TophatSegmenter",
     "unet": "vesselrl.segmenters.unet.segmenter:UnetSegmenter",
+    "sa2va": "vesselrl.segmenters.sa2va.segmenter:Sa2vaSegmenter",
 }
 """Kind → class, as ``module:name``: only the kind that is used is imported."""
 

@@ -84,5 +84,6 @@ MODELS: dict[Any, str] = {
     "ridge": "vesselrl.segmenters.parameters:FilterParameters",
     "tophat": "vesselrl.segmenters.parameters:FilterParameters",
     "unet": "vesselrl.segmenters.unet.parameters:UnetParameters",
+    "sa2va": "vesselrl.segmenters.sa2va.parameters:Sa2vaParameters",
 }
 """Kind → the parameters it has, as ``module:name``: those of the others are not imported."""

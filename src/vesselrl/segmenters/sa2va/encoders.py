@@ -1,0 +1,110 @@
+"""The encoders of an image, run once for all prompts.
+
+Most of a call's time goes into two encoders that see the image and not the prompt: that of SAM 2
+and that of the language model. What each gives is kept with what it was given, and given again for
+an equal input: the same tensors, so the answer is the same to the last bit.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+
+from vesselrl.segmenters.sa2va.borrowing import replaced
+
+
+class EncoderMemory:
+    """What the encoders of a model gave for the present image.
+
+    Attributes:
+        passes: how often any one encoder really ran: once an image, however many prompts.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._places = encoder_places(model)
+        self._kept: dict[int, list[tuple[Any, Any]]] = {}
+        self._runs = [0] * len(self._places)
+
+    @property
+    def passes(self) -> int:
+        """How often the encoder that ran most often has run so far."""
+        return max(self._runs, default=0)
+
+    def forget(self) -> None:
+        """Let go of what was kept: another image comes, or memory is short."""
+        self._kept.clear()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Let the model's encoders be asked here first; afterwards they are as they were."""
+        with ExitStack() as stack:
+            for number, (owner, name) in enumerate(self._places):
+                remembering = partial(self._remembering, number)
+                stack.enter_context(replaced(owner, name, remembering))
+            yield
+
+    def _remembering(self, number: int, encode: Callable[..., Any]) -> Callable[..., Any]:
+        def encode_once(*args: Any, **kwargs: Any) -> Any:
+            given = (args, kwargs)
+            kept = self._kept.setdefault(number, [])
+            for earlier, result in kept:
+                if _equal(earlier, given):
+                    return _unshared(result)
+            copy = _mapped(given, lambda tensor: tensor.clone())  # the model may write into it
+            result = encode(*args, **kwargs)
+            self._runs[number] += 1
+            kept.append((copy, result))
+            return _unshared(result)
+
+        return encode_once
+
+
+def encoder_places(model: Any) -> list[tuple[Any, str]]:
+    """Which methods of a model encode the image, as (owner, name).
+
+    In all families ``grounding_encoder.sam2_model.forward_image``; and ``extract_feature`` in those
+    based on InternVL, ``visual.forward`` in those based on Qwen-VL.
+    """
+    places: list[tuple[Any, str]] = []
+    sam = getattr(getattr(model, "grounding_encoder", None), "sam2_model", None)
+    if hasattr(sam, "forward_image"):
+        places.append((sam, "forward_image"))
+    if hasattr(model, "extract_feature"):
+        places.append((model, "extract_feature"))
+    else:
+        found = [one for name, one in model.named_modules() if name.split(".")[-1] == "visual"]
+        places += [(visual, "forward") for visual in found[:1]]
+    return places
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        alike = one.dtype == other.dtype and one.device == other.device
+        return alike and one.shape == other.shape and torch.equal(one, other)
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    return bool(one == other)
+
+
+def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """New lists, tuples and dicts around changed tensors."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_mapped(item, change) for item in value))
+    if type(value) in (list, tuple):
+        return type(value)(_mapped(item, change) for item in value)
+    if type(value) is dict:
+        return {key: _mapped(item, change) for key, item in value.items()}
+    return value
+
+
+def _unshared(result: Any) -> Any:
+    """The same tensors in lists and dicts of their own: SAM 2 puts others into those it gets."""
+    return _mapped(result, lambda tensor: tensor)

@@ -1,0 +1,71 @@
+"""What tells a model's weights from others', without reading all of them.
+
+A model has tens of gigabytes, and its fine-tuned sisters have files of the same names and sizes. So
+the small files are read whole, and of every tensor a few numbers: training changes some number of
+almost every tensor that it trains.
+"""
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+SMALL = 2**20
+"""Files of fewer bytes are read whole."""
+SAMPLE = 128
+"""Bytes read from the middle of every tensor."""
+WEIGHTS = ".safetensors"
+
+
+def identity_of(path: str, revision: str | None) -> str:
+    """A text that differs if the model does, not if its folder is moved.
+
+    Args:
+        path: a folder, or an id on the hub.
+        revision: the commit on the hub.
+
+    Returns:
+        The id and commit of a model of the hub; of a folder 16 hexadecimal digits.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return f"{path}@{revision}"
+    files = sorted(one for one in folder.iterdir() if one.is_file() and not _is_aside(one.name))
+    states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return _identity(folder, tuple(states))
+
+
+def _is_aside(name: str) -> bool:
+    """Whether a file has no part in what the model answers."""
+    return name.startswith(".") or name.endswith(".md")
+
+
+@lru_cache(maxsize=8)
+def _identity(folder: Path, states: tuple[tuple[str, int, int], ...]) -> str:
+    """Hash of the files' names and contents; remembered while their states stay the same."""
+    whole = hashlib.sha256()
+    for name, size, changed in states:
+        file = folder / name
+        if name.endswith(WEIGHTS):
+            content = _digest_of_tensors(file)
+        elif size < SMALL:
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+        else:  # weights in another format, tokenizers
+            content = f"{size} {changed}"
+        whole.update(f"{name} {content}\n".encode())
+    return whole.hexdigest()[:16]
+
+
+def _digest_of_tensors(file: Path) -> str:
+    """Hash of a safetensors file's header and of some numbers of each of its tensors."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = stream.read(length)
+        digest.update(header)
+        tensors = json.loads(header)
+        tensors.pop("__metadata__", None)
+        for begin, end in sorted(tensor["data_offsets"] for tensor in tensors.values()):
+            stream.seek(8 + length + begin + max(0, end - begin - SAMPLE) // 2)
+            digest.update(stream.read(min(SAMPLE, end - begin)))
+    return digest.hexdigest()

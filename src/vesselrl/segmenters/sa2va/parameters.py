@@ -1,0 +1,94 @@
+"""Parameters of Sa2VA as a segmenter (``conf/sa2va/parameters_segment.yml``)."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, computed_field, field_validator, model_validator
+
+from vesselrl.parameters import ParameterModel
+from vesselrl.segmenters.parameters import SegmenterParameters
+
+IMAGE_TOKEN = "<image>"
+"""Where in a text a Sa2VA model sees the image."""
+
+
+class TextPrompt(ParameterModel):
+    """What a model that reads language is asked."""
+
+    text: str = Field(
+        min_length=1,
+        description=f"in the model's own words; {IMAGE_TOKEN}, where the image stands, is put "
+        "before it unless the text has it",
+    )
+
+    @field_validator("text")
+    @classmethod
+    def _has_one_image(cls, text: str) -> str:
+        if (count := text.count(IMAGE_TOKEN)) > 1:
+            raise ValueError(f"{IMAGE_TOKEN} stands in it {count} times; expected once or not")
+        if not text.replace(IMAGE_TOKEN, "").strip():
+            raise ValueError("it asks nothing")
+        return text
+
+
+class Sa2vaParameters(SegmenterParameters):
+    """Of Sa2VA, a multimodal language model with SAM 2 as its mask decoder (``docs/sa2va.md``).
+
+    The fingerprint of what the model answers holds ``weights``, not the path: a moved folder makes
+    nothing stale, other weights in the same folder do.
+    """
+
+    kind: Literal["sa2va"]
+    path: str = Field(
+        min_length=1,
+        exclude=True,
+        description="the folder of the model, or its id on the Hugging Face hub",
+    )
+    revision: str | None = Field(
+        exclude=True, description="the commit of a model of the hub, which must be pinned"
+    )
+    trust_remote_code: bool = Field(
+        default=False,
+        exclude=True,
+        description="run the Python code that lies in the model's folder, with all your rights",
+    )
+    dtype: Literal["bfloat16", "float16", "float32"] = Field(description="of the weights")
+    quantisation: Literal["none", "8bit", "4bit"] = Field(
+        description="of the language model's weights, by bitsandbytes, on a GPU"
+    )
+    device: str | None = Field(
+        exclude=True,
+        pattern=r"^(cpu|cuda(:\d+)?|spread)$",
+        description="cpu, cuda, cuda:1 …; spread: one model over all GPUs; null: the best one",
+    )
+    attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = Field(
+        description="its implementation; auto: the first of these that is installed and supported"
+    )
+    merge: Literal["union", "first", "largest"] = Field(
+        description="which objects make up the map where an answer has several"
+    )
+    prompts: dict[str, TextPrompt] = Field(min_length=1)
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _is_given(cls, path: Any) -> Any:
+        if path is None:
+            raise ValueError(
+                "say where the model is: --params segmenter.path=/path/to/sa2va_vessel_hf"
+            )
+        return path
+
+    @model_validator(mode="after")
+    def _names_devices_once(self) -> Self:
+        if self.device and self.devices:
+            raise ValueError(
+                f"device is {self.device} and devices {self.devices}; name one of them: device for "
+                "one model, devices for a model on each"
+            )
+        return self
+
+    @computed_field
+    def weights(self) -> str:
+        """What tells this model's weights from others'."""
+        from vesselrl.segmenters.sa2va.identity import identity_of
+
+        return identity_of(self.path, self.revision)

@@ -1,0 +1,115 @@
+"""Sa2VA behind the protocol of all segmenters."""
+
+import gc
+import logging
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from vesselrl.errors import VesselrlError
+from vesselrl.segmenters.base import PromptsFailed, check_image, settings_of
+from vesselrl.segmenters.sa2va.borrowing import computing_on, listening
+from vesselrl.segmenters.sa2va.encoders import EncoderMemory
+from vesselrl.segmenters.sa2va.loading import load
+from vesselrl.segmenters.sa2va.maps import Maps, maps_of, merged
+from vesselrl.segmenters.sa2va.parameters import IMAGE_TOKEN, Sa2vaParameters
+
+logger = logging.getLogger(__name__)
+
+_ONE_AT_A_TIME = threading.RLock()
+"""While a model is asked, parts of it and of torch are replaced."""
+
+
+class Sa2vaSegmenter:
+    """A Sa2VA model, asked in its own words; the encoders see each image once.
+
+    It may be asked from several threads: they wait for each other.
+    """
+
+    def __init__(self, parameters: Sa2vaParameters) -> None:
+        self._parameters = parameters
+        self._loaded = load(parameters)
+        self._memory = EncoderMemory(self._loaded.model)
+        self._image: npt.NDArray[np.uint8] | None = None
+
+    @property
+    def encoder_passes(self) -> int:
+        """How often the encoders have run since the model was loaded."""
+        return self._memory.passes
+
+    def probabilities(self, image: npt.NDArray[np.uint8], prompts: Sequence[str]) -> Maps:
+        """The map of each prompt, see `vesselrl.segmenters.base.Segmenter`.
+
+        Above 0.5 a map is the union (`Sa2vaParameters.merge`) of the masks that the model's own
+        ``predict_forward`` gives, bit for bit. A prompt that the model does not answer with a mask
+        has a map of zeros.
+        """
+        texts = [with_image(one.text) for one in settings_of(self._parameters.prompts, prompts)]
+        check_image(image)
+        picture = Image.fromarray(image).convert("RGB")
+        found = np.zeros((len(prompts), *image.shape[:2]), np.float32)
+        errors: dict[str, Exception] = {}
+        with (
+            _ONE_AT_A_TIME,
+            computing_on(self._loaded.device, self._loaded.dtype),
+            torch.inference_mode(),
+        ):
+            if self._image is None or not np.array_equal(self._image, image):
+                self._memory.forget()
+                self._image = image.copy()
+            for number, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
+                try:
+                    found[number] = self._answer(picture, text)
+                except Exception as error:
+                    errors[prompt] = error
+        if errors:
+            raise PromptsFailed(found, errors)
+        return found
+
+    def _answer(self, picture: Image.Image, text: str) -> Maps:
+        """The map of one prompt; when memory is short, once more with all of it."""
+        try:
+            with self._memory.in_use():
+                return self._ask(picture, text)
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            logger.warning("Not enough memory for '%s'; trying again with all of it.", text)
+        self._memory.forget()
+        gc.collect()
+        torch.cuda.empty_cache()
+        try:
+            return self._ask(picture, text)
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise VesselrlError(
+                f"There is not enough memory to ask '{text}' of an image of {picture.width} × "
+                f"{picture.height} pixels: segmenter.quantisation=8bit or 4bit, "
+                "segmenter.device=spread over several GPUs, or a smaller model need less."
+            ) from error
+
+    def _ask(self, picture: Image.Image, text: str) -> Maps:
+        """Call the model and listen to its mask decoder."""
+        model, shape = self._loaded.model, (picture.height, picture.width)
+        with listening(model, self._loaded.device) as logits:
+            answer = model.predict_forward(image=picture, text=text, **self._loaded.helpers)
+        logger.debug("'%s': %s", text, answer.get("prediction"))
+        return merged(maps_of(answer, logits, shape), self._parameters.merge)
+
+
+def with_image(text: str) -> str:
+    """A text with the one place that the models need for the image."""
+    return text if IMAGE_TOKEN in text else f"{IMAGE_TOKEN}\n{text}"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("out of memory" in words or "can't allocate memory" in words)
+    )

@@ -1,0 +1,200 @@
+"""A model that behaves as the published Sa2VA code does, with few weights; copied into a folder.
+
+What it answers depends on words in the text: "nothing", "three", "last", "breaks".
+"""
+
+import zlib
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from .configuration_stand_in import StandInConfig
+from .parts_stand_in import Block, Encoder
+
+IMAGE = "<image>"
+SEGMENT = "[SEG]"
+
+
+class SamStandIn(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.image_encoder = Encoder(config)
+        self.neck = nn.Conv2d(config.width, config.width, 1)
+        self.high = nn.Conv2d(config.width, config.width, 1)
+
+    def forward_image(self, images):
+        features = self.image_encoder(images)
+        return {"backbone_fpn": [features, self.neck(features)], "size": features.shape[2:]}
+
+    def init_state(self, images):
+        place = torch.device("cuda")
+        return {"images": images, "device": place, "storage_device": place}
+
+
+class SamWrapper(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.sam2_model = SamStandIn(config)
+        self.side = config.mask_side
+
+    def get_sam2_embeddings(self, images):
+        return self.sam2_model.init_state(images)
+
+    def language_embd_inference(self, state, embeddings):
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            images = state["images"][0].cuda().unsqueeze(0)
+            features = self.sam2_model.forward_image(images)
+            levels = features["backbone_fpn"]
+            levels[0] = self.sam2_model.high(levels[0])  # as SAM 2: written into what it got
+            mixed = levels[0] + levels[1]
+            logits = (mixed * embeddings[0].view(1, -1, 1, 1)).sum(1, keepdim=True)
+            logits = (logits - logits.mean()).float().to(state["storage_device"])
+            size = (self.side, self.side)
+            return functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+class StandIn(PreTrainedModel):
+    config_class = StandInConfig
+    base_model_prefix = "language_model"
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.torch_dtype = torch.bfloat16
+        self.words = nn.Embedding(64, config.width)
+        self.language_layers = nn.ModuleList(
+            Block(config.width) for _ in range(config.language_depth)
+        )
+        self.grounding_encoder = SamWrapper(config)
+        self.text_hidden_fcs = nn.Sequential(
+            nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, config.width)
+        )
+
+    def pixels(self, image):
+        assert image.mode == "RGB", image.mode
+        side = self.config.side
+        small = np.array(image.resize((side, side)), np.float32) / 127.5 - 1
+        return torch.from_numpy(small).permute(2, 0, 1)[None].to(self.torch_dtype)
+
+    def states_of_objects(self, ids, seen, text):
+        """One hidden state for each [SEG] of the answer that has a next token."""
+        words = self.words(ids)
+        states = torch.cat([seen, words], dim=1)
+        for layer in self.language_layers:
+            states = layer(states)
+        count = 0 if "nothing" in text or "last" in text else 3 if "three" in text else 1
+        if "breaks" in text:
+            raise RuntimeError("the model broke")
+        noise = torch.Generator().manual_seed(zlib.crc32(text.encode()))
+        shift = torch.randn(count, self.config.width, generator=noise)
+        return states[0, -1:] + shift.to(states)
+
+    def answer(self, image, text, states):
+        objects = max(len(states), "last" in text)
+        said = "Sure, " + ", ".join([SEGMENT] * objects) + ("" if "last" in text else ".")
+        masks, maps = [], []
+        for state in self.text_hidden_fcs(states):
+            tracked = self.grounding_encoder.get_sam2_embeddings(self.pixels(image))
+            logits = self.grounding_encoder.language_embd_inference(tracked, [state[None]])
+            size = image.size[::-1]
+            large = functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)[
+                :, 0
+            ]
+            masks.append((large.sigmoid() > 0.5).cpu().numpy())
+            maps.append(large.sigmoid().cpu().numpy() / 2)
+        if self.config.processes_masks:
+            masks = [~mask for mask in masks]
+        masks = masks[self.config.masks_dropped :]
+        result = {"prediction": said, "prediction_masks": masks}
+        return result | ({"probability_maps": maps} if self.config.gives_maps else {})
+
+
+class StandInInternVL(StandIn):
+    """The InternVL family: takes a tokenizer, counts image tokens, fails without ``<image>``."""
+
+    def __init__(self, config, use_flash_attn=True):
+        super().__init__(config)
+        self.use_flash_attn = use_flash_attn
+        self.vision_model = Encoder(config)
+        self.init_prediction_config = False
+
+    def extract_feature(self, pixels):
+        return self.vision_model(pixels).flatten(2).transpose(1, 2)
+
+    def preparing_for_generation(self, tokenizer, torch_dtype=torch.bfloat16):
+        self.tokenizer = tokenizer
+        self.context_id = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
+        self.torch_dtype = torch_dtype
+        self.init_prediction_config = True
+
+    def predict_forward(self, image=None, video=None, text=None, past_text="", tokenizer=None):
+        if not self.init_prediction_config:
+            assert tokenizer
+            self.preparing_for_generation(tokenizer)
+        count = (self.config.side // self.config.patch) ** 2
+        filled = text.replace(IMAGE, "<IMG_CONTEXT> " * count)
+        ids = torch.tensor(self.tokenizer.encode(filled)).cuda().unsqueeze(0)
+        selected = ids == self.context_id
+        assert selected.sum() != 0
+        seen = self.extract_feature(self.pixels(image).to(self.device))
+        assert selected.sum() == seen.shape[1]
+        return self.answer(image, text, self.states_of_objects(ids[~selected][None], seen, text))
+
+
+class Visual(Encoder):
+    def forward(self, pixels, grid_thw=None):
+        return super().forward(pixels).flatten(2).transpose(1, 2)
+
+
+class DeepVisual(Encoder):
+    """Gives features of several depths, as Qwen3-VL does."""
+
+    def forward(self, pixels, grid_thw=None):
+        seen = super().forward(pixels).flatten(2).transpose(1, 2)
+        return seen, [seen * 2, seen * 3]
+
+
+class QwenCore(nn.Module):
+    def __init__(self, visual):
+        super().__init__()
+        self.visual = visual
+
+
+class StandInQwen25(StandIn):
+    """The Qwen2.5-VL family: needs a processor, takes ``<image>`` out of the text."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = QwenCore(Visual(config))
+
+    def look(self, pixels, grid):
+        return self.model.visual(pixels, grid_thw=grid)
+
+    def predict_forward(
+        self, image=None, video=None, text=None, past_text="", mask_prompts=None, tokenizer=None,
+        processor=None,
+    ):  # fmt: skip
+        assert processor is not None
+        inputs = processor(text=text.replace(IMAGE, ""))
+        ids = torch.tensor(inputs["input_ids"]).cuda().unsqueeze(0)
+        grid = torch.tensor([[1, 4, 4]])
+        seen = self.look(self.pixels(image).to(self.device), grid)
+        return self.answer(image, text, self.states_of_objects(ids, seen, text))
+
+
+class StandInQwen3(StandInQwen25):
+    """The Qwen3-VL family: its encoder gives features of several depths."""
+
+    _supports_sdpa = True
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = QwenCore(DeepVisual(config))
+
+    def look(self, pixels, grid):
+        seen, deep = self.model.visual(pixels, grid_thw=grid)
+        for number, features in enumerate(deep):
+            deep[number] = seen + features  # written into what it got
+        return deep[-1]
