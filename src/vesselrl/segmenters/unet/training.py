@@ -219,7 +219,7 @@ class Trainee:
         """Mean Dice of whole images, cut at 0.5."""
         network = SegmentationNetwork(module, self._parameters.architecture, NO_LIMIT)
         scores = []
-        for image, truth in (validation[i].numpy() for i in range(len(validation))):
+        for image, truth in (validation[i].cpu().numpy() for i in range(len(validation))):
             mask = (network.logits(image) > 0).cpu().numpy()
             scores.append(overlap_scores(mask, truth > 127)["dice"][0])
         return float(np.mean(scores))
