@@ -15,7 +15,7 @@ SIDE = 64
 
 def small_settings() -> dict:
     """Settings for ``conf/local``: the smallest size at which every stage still has work to do."""
-    segmenter = yaml.safe_load((ROOT / "conf/base/parameters_segment.yml").read_text())["segmenter"]
+    ridge = yaml.safe_load((ROOT / "conf/ridge/parameters_segment.yml").read_text())["segmenter"]
     ppo = {"n_envs": 2, "n_steps": 64, "batch_size": 64, "n_epochs": 1}
     sizes = {
         "split": {"max_images": {"train": 4, "val": 2, "test": 2}},
@@ -31,9 +31,10 @@ def small_settings() -> dict:
     quick = sizes | {"rl": {"seeds": [42, 43], "ppo": {"total_timesteps": 128, **ppo}}}
     return sizes | {
         "quick_overrides": quick,
-        "segmenter": {
+        "segmenter": ridge  # the quickest
+        | {
             "max_side": SIDE,
-            "prompts": {name: {"min_size": 0} for name in segmenter["prompts"]},
+            "prompts": {name: p | {"min_size": 0} for name, p in ridge["prompts"].items()},
         },
         "actions": {"thresholds": [0.5]},
         "supervised": {
