@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from vesselrl.parameters import ParameterModel
 
@@ -13,6 +13,19 @@ REGRESSORS = ("regressor", "regressor_true")
 
 Judge = Literal["ground_truth", "reward_network"]
 Observations = Literal["handmade", "reward_network"]
+
+
+def _each_once(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"a seed is listed twice: {seeds}")
+    return seeds
+
+
+Seeds = Annotated[
+    list[NonNegativeInt],
+    Field(min_length=1, description="one run each; the first owns the folder's top level"),
+    AfterValidator(_each_once),
+]
 
 
 class Operation(ParameterModel):
@@ -58,9 +71,7 @@ class PPOParameters(ParameterModel):
 class RLParameters(ParameterModel):
     """The group ``rl``: what the experiments have in common."""
 
-    seeds: list[NonNegativeInt] = Field(
-        min_length=1, description="one run each; the first owns the folder's top level"
-    )
+    seeds: Seeds
     save_freq: PositiveInt = Field(description="steps between checkpoints")
     resume: Literal["auto", "never"] = Field(
         description="auto: an interrupted training goes on; never: it starts again"
@@ -78,13 +89,6 @@ class RLParameters(ParameterModel):
         "which is then needed wherever the policy is used",
     )
     ppo: PPOParameters
-
-    @field_validator("seeds")
-    @classmethod
-    def _each_once(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) < len(seeds):
-            raise ValueError(f"a seed is listed twice: {seeds}")
-        return seeds
 
 
 class ExperimentParameters(ParameterModel):

@@ -1,0 +1,68 @@
+"""The guard of RL on a segmenter's weights: what the reward says beside what is true."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vesselrl.metrics.masks import objective_of
+from vesselrl.reward.closed_form import Probability, expected_scores
+from vesselrl.segmenters.unet.network import SegmentationNetwork
+
+View = tuple[npt.NDArray[np.uint8], Probability]
+"""An image, uint8 (H, W) or (H, W, 3), and where its truth is or may be, float32 (M, H, W)."""
+Loader = Callable[[], View]
+THRESHOLD = 0.5
+"""Of the likeliest mask of a policy that decides each pixel by itself."""
+FEW = 40
+"""At most so many unlabelled images are looked at."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Looks at whole images now and then.
+
+    What a policy is paid for, the proxy, goes on rising when the truth, gold, has begun to fall
+    (Gao, Schulman and Hilton, "Scaling laws for reward model overoptimization", ICML 2023). So gold
+    decides which policy is kept and when there is no use in going on; the start is the first.
+
+    Attributes:
+        validation: images of other patients than those learnt from, with their truth and then with
+            the reward's ``q``.
+        unlabelled: images learnt from, with ``q``; an even choice of them is looked at.
+        objective: the scores whose mean is paid.
+    """
+
+    validation: Sequence[Loader]
+    unlabelled: Sequence[Loader]
+    objective: Sequence[str]
+
+    def look(self, network: SegmentationNetwork) -> dict[str, float]:
+        """Mean scores of the likeliest masks of a policy.
+
+        Returns:
+            Of validation images ``val_dice`` and ``val_gold``, the true Dice and objective, and
+            ``val_proxy``, the objective as the reward predicts it; of unlabelled images ``proxy``.
+            What there are no images for is left out.
+        """
+        step = -(-len(self.unlabelled) // FEW) or 1
+        row = {}
+        if self.validation:
+            dice, objective = self._mean_scores(network, self.validation)
+            row = {"val_dice": dice[0], "val_gold": objective[0], "val_proxy": objective[1]}
+        if self.unlabelled:
+            _, objective = self._mean_scores(network, self.unlabelled[::step])
+            row["proxy"] = objective[0]
+        return {name: float(value) for name, value in row.items()}
+
+    def _mean_scores(self, network: SegmentationNetwork, views: Sequence[Loader]) -> Any:
+        """Dice and objective in the eyes of each who judges, float64 (2, M)."""
+        found = []
+        for load in views:
+            image, opinions = load()
+            mask = network.probability(image) > THRESHOLD
+            scores = expected_scores(mask[None], opinions)
+            found.append([scores["dice"][0], objective_of(scores, self.objective)[0]])
+        return np.mean(found, axis=0)

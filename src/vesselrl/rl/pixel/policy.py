@@ -1,0 +1,157 @@
+"""Training of one policy: a segmenter made better by reward, under the guard of gold."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from vesselrl.checkpoints import Checkpoints
+from vesselrl.networks.augmentation import Augmentation
+from vesselrl.rl.looks import ALL_STEPS, is_exhausted, kept, over_optimisation
+from vesselrl.rl.pixel.guard import Guard
+from vesselrl.rl.pixel.parameters import PolicyParameters
+from vesselrl.rl.pixel.training import PixelLearner, Step
+from vesselrl.rl.run_folder import STATE
+from vesselrl.segmenters.unet.fitting import Pool
+from vesselrl.segmenters.unet.network import SegmentationNetwork
+from vesselrl.threads import one_thread
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class TrainedSegmenter:
+    """A segmenter trained by reward, and what is known of its training.
+
+    Attributes:
+        network: with the weights that scored best on validation images; these may be the start's.
+        history: one row a look: steps (batches), loss, ep_rew_mean (of the masks drawn since the
+            last look), kl, and what `Guard.look` tells; the first row is the start.
+        result: steps, ended (why), kept_step, seconds, iterations_per_second, val_dice, gained (of
+            the true objective, over the start); what `over_optimisation` tells.
+    """
+
+    network: SegmentationNetwork
+    history: list[Row]
+    result: dict[str, Any]
+
+
+@one_thread()
+def train_segmenter(
+    start: SegmentationNetwork,
+    unlabelled: Pool,
+    labelled: Pool,
+    guard: Guard,
+    parameters: PolicyParameters,
+    strength: Augmentation,
+    objective: Sequence[str],
+    seed: int,
+    checkpoints: Checkpoints,
+    fingerprint: str,
+    tell: Callable[[Sequence[Row]], None] = lambda history: None,
+) -> TrainedSegmenter:
+    """Train a segmenter by reward and keep what scored best, in truth, on validation images.
+
+    An interrupted training goes on at its last look and ends, on the same device, in the same
+    weights.
+
+    Args:
+        start: the segmenter to begin with, on the device where to train.
+        unlabelled: images judged by the reward, on that device, see `PixelLearner.step`.
+        labelled: images judged by their truth.
+        guard: which images are looked at, and who judges them. Without validation images the last
+            policy is kept.
+        parameters: of learning.
+        strength: of the squares' augmentation.
+        objective: the scores whose mean is paid.
+        seed: of squares and masks.
+        checkpoints: where the state is kept at every look.
+        fingerprint: of data and parameters.
+        tell: called with the history after every look, and when a training goes on.
+
+    Raises:
+        VesselrlError: see `PixelLearner`.
+    """
+    device = next(start.module.parameters()).device
+    learner = PixelLearner(start, parameters, strength, objective, seed, device)
+    history: list[Row] = []
+    best: dict[str, Any] = {}
+    started = time.perf_counter()
+    if saved := checkpoints.load(STATE, fingerprint):
+        learner.load_state(saved["learner"])
+        history, best = saved["history"], saved["best"]
+        started -= saved["seconds"]
+        tell(history)
+
+    def look(steps: Sequence[Step]) -> None:
+        nonlocal best
+        network = learner.network()
+        history.append(_row(learner.iteration, steps) | guard.look(network))
+        if kept(history) in (history[-1], None):
+            best = deepcopy(network.module.state_dict())
+        tell(history)
+        checkpoints.save(
+            STATE,
+            fingerprint,
+            {
+                "learner": learner.state(),
+                "history": history,
+                "best": best,
+                "seconds": time.perf_counter() - started,
+            },
+        )
+
+    with tqdm(total=parameters.iterations, desc=f"RL on pixels, seed {seed}", unit="batch") as bar:
+        bar.update(learner.iteration)
+        if not history:
+            look([])
+        while not (ended := _reason_to_end(learner, history, parameters)):
+            due = min(
+                parameters.check_every - learner.iteration % parameters.check_every,
+                parameters.iterations - learner.iteration,
+            )
+            steps = []
+            for _ in range(due):
+                steps.append(learner.step(unlabelled, labelled))
+                bar.update()
+            look(steps)
+    seconds = time.perf_counter() - started
+    module = deepcopy(start.module)
+    module.load_state_dict(best)
+    row: Mapping[str, float] = kept(history) or history[-1]
+    gained = row["val_gold"] - history[0]["val_gold"] if "val_gold" in row else None
+    return TrainedSegmenter(
+        SegmentationNetwork(module.eval(), start.architecture, start.max_side),
+        history,
+        {
+            "steps": learner.iteration,
+            "ended": ended,
+            "kept_step": int(row["steps"]),
+            "seconds": round(seconds, 3),
+            "iterations_per_second": round(learner.iteration / seconds, 2),
+            "val_dice": row.get("val_dice"),
+            "gained": gained,
+            **over_optimisation(history, "reward_network"),
+        },
+    )
+
+
+def _row(iteration: int, steps: Sequence[Step]) -> Row:
+    if not steps:
+        return {"steps": iteration}
+    loss, reward, kl = (float(torch.stack(column).mean()) for column in zip(*steps, strict=True))
+    return {"steps": iteration, "loss": loss, "ep_rew_mean": reward, "kl": kl}
+
+
+def _reason_to_end(
+    learner: PixelLearner, history: Sequence[Row], parameters: PolicyParameters
+) -> str:
+    if learner.iteration >= parameters.iterations:
+        return ALL_STEPS
+    if is_exhausted(history, parameters.patience):
+        return f"no better validation score for {parameters.patience} looks"
+    return ""

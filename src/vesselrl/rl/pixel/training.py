@@ -1,0 +1,220 @@
+"""Proximal policy optimisation of a segmenter's weights, step by step."""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from vesselrl.errors import VesselrlError
+from vesselrl.networks.augmentation import Augmentation
+from vesselrl.networks.graphs import graphed
+from vesselrl.rl.pixel.objective import clipped_objective, divergence, payments, worth
+from vesselrl.rl.pixel.parameters import PolicyParameters
+from vesselrl.segmenters.unet.fitting import Pool, sample_squares
+from vesselrl.segmenters.unet.network import SegmentationNetwork
+
+
+class Step(NamedTuple):
+    """What one iteration tells; floats ().
+
+    Attributes:
+        loss: at the batch's last inner step.
+        reward: mean expected objective of the masks drawn of unlabelled squares (of labelled ones
+            where there are no others).
+        kl: divergence from the start at the last inner step, in nats a vessel pixel.
+    """
+
+    loss: Tensor
+    reward: Tensor
+    kl: Tensor
+
+
+class PixelLearner:
+    """A segmenter that learns by reward.
+
+    Statistics of the batch normalisation stay those of the start. The start looks at each square
+    itself: maps of it warped with the square would be blurred, and would pull the policy towards
+    them before any reward moves it; like this the divergence of a policy that has not moved is 0.
+
+    Args:
+        start: the segmenter that training starts from, and that the penalty holds on to.
+        parameters: see there.
+        strength: of the squares' augmentation.
+        objective: the scores whose mean is paid.
+        seed: of squares and masks.
+        device: where it trains.
+
+    Attributes:
+        iteration: batches learnt from.
+
+    Raises:
+        VesselrlError: the start cannot work on squares of this size.
+    """
+
+    def __init__(
+        self,
+        start: SegmentationNetwork,
+        parameters: PolicyParameters,
+        strength: Augmentation,
+        objective: Sequence[str],
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        if parameters.patch % start.architecture.stride:
+            raise VesselrlError(
+                f"pixel_rl.policy.patch is {parameters.patch}; the segmenter it starts from works "
+                f"on squares whose side is a multiple of {start.architecture.stride}."
+            )
+        self.iteration = 0
+        self._network = start
+        self._parameters = parameters
+        self._strength = strength
+        self._rng = np.random.default_rng(seed)
+        self._noise = torch.Generator(device).manual_seed(seed)
+        self._policy, self._average, reference = (
+            deepcopy(start.module).to(device).eval() for _ in range(3)
+        )
+        square = (parameters.unlabelled + parameters.labelled, parameters.patch, parameters.patch)
+        self._masks = (square[0], parameters.samples, *square[1:])
+        self._first = torch.ones(1, device=device), torch.zeros(1, device=device)
+        objective_of_batch = _Objective(self._policy, parameters, objective)
+        answer = _Answer(reference.requires_grad_(False))
+        shapes = ((square[0], 1, *square[1:]), square, square, square, self._masks, square, (1,))
+        self._objective: Callable[..., Any] = objective_of_batch
+        self._start: Callable[..., Tensor] = answer
+        if device.type == "cuda":
+            self._objective = graphed(objective_of_batch, shapes, device)
+            self._start = graphed(answer, shapes[:1], device)
+        self._weights = list(self._policy.parameters())
+        self._means = list(self._average.parameters())
+        self._optimiser = torch.optim.AdamW(self._weights, parameters.learning_rate, fused=True)
+
+    def step(self, unlabelled: Pool, labelled: Pool) -> Step:
+        """Learn from one batch.
+
+        Args:
+            unlabelled: images that are judged by the reward, on the learner's device, each uint8
+                (3, h, w): grey, ``q`` and its standard deviation, all of 255.
+            labelled: the same of images that are judged by their truth. The share of one pool in
+                the batch may be 0; the pool may then be empty.
+        """
+        p = self._parameters
+        chosen = [
+            pool[int(i)]
+            for pool, count in ((unlabelled, p.unlabelled), (labelled, p.labelled))
+            for i in (self._rng.integers(0, len(pool), count) if count else ())
+        ]
+        image, maps = sample_squares(chosen, p.patch, self._strength, self._rng, self._noise)
+        q, spread = maps[:, 0], maps[:, 1]
+        start = self._start(image).detach()
+        drawn = torch.rand(self._masks, generator=self._noise, device=image.device)
+        old = start  # the first inner step draws from the policy's own answer instead
+        decay = get_ema_multi_avg_fn(p.ema_decay)
+        for inner in range(p.inner_steps):
+            first = self._first[0 if inner == 0 else 1]
+            loss, answer, rewards, kl = self._objective(image, q, spread, start, drawn, old, first)
+            if inner == 0:
+                old = answer.detach().clone()
+            self._optimiser.zero_grad()
+            loss.backward()
+            self._optimiser.step()
+            decay(self._means, self._weights, 0)
+        self.iteration += 1
+        # A graph's outputs all count as having a gradient, and its next step overwrites them.
+        reward = rewards.detach()[: p.unlabelled or None].mean()
+        return Step(loss.detach().clone(), reward, kl.detach().clone())
+
+    def network(self) -> SegmentationNetwork:
+        """The averaged policy as it is now; it changes with the next step."""
+        return SegmentationNetwork(
+            self._average, self._network.architecture, self._network.max_side
+        )
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, of tensors and plain values."""
+        return {
+            "iteration": self.iteration,
+            "rng": self._rng.bit_generator.state,
+            "noise": self._noise.get_state(),
+            "policy": self._policy.state_dict(),
+            "average": self._average.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken, with the same start and parameters."""
+        self.iteration = state["iteration"]
+        self._rng.bit_generator.state = state["rng"]
+        self._noise.set_state(state["noise"])
+        self._policy.load_state_dict(state["policy"])
+        self._average.load_state_dict(state["average"])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+
+class _Answer(nn.Module):
+    """From normalised squares (B, 1, s, s) to logits, float32 (B, s, s)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self._network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        on_gpu = image.device.type == "cuda"
+        with torch.autocast(image.device.type, torch.bfloat16, on_gpu, cache_enabled=False):
+            logits: Tensor = self._network(image)
+        return logits[:, 0].float()
+
+
+class _Objective(nn.Module):
+    """From squares to what a step makes smaller; see `vesselrl.rl.pixel.objective`."""
+
+    def __init__(
+        self, policy: nn.Module, parameters: PolicyParameters, objective: Sequence[str]
+    ) -> None:
+        super().__init__()
+        self._answer = _Answer(policy)
+        self._settings = parameters  # nn.Module has `_parameters` of its own
+        self._scores = objective
+        self.eval()
+
+    def forward(
+        self,
+        image: Tensor,
+        q: Tensor,
+        spread: Tensor,
+        start: Tensor,
+        drawn: Tensor,
+        old: Tensor,
+        first: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One inner step.
+
+        Args:
+            image: normalised, float (B, 1, s, s).
+            q: float (B, s, s).
+            spread: float (B, s, s).
+            start: logits of the start, float (B, s, s).
+            drawn: uniform in [0, 1), float (B, K, s, s): a pixel is vessel where it is below p_old.
+            old: logits of the policy that draws, float (B, s, s).
+            first: float (1,), 1 if the policy that draws is the present one: `old` is not read.
+
+        Returns:
+            Loss (), logits of the policy (B, s, s), mean objective of the masks drawn (B,),
+            mean divergence (). Only the loss has a gradient.
+        """
+        p = self._settings
+        logits = self._answer(image)
+        with torch.no_grad():
+            old = torch.where(first > 0, logits, old)
+            masks = (drawn < old.sigmoid()[:, None]).float()
+            value = worth(masks, q, self._scores)
+            paid = payments(masks, old, q, spread, value, p.kappa)
+            size = value.size.mean(1)
+        gain = clipped_objective(logits, old, paid, p.clip)
+        kl = divergence(logits, start).sum((1, 2)) / size
+        loss = (p.kl * kl - gain).mean()
+        return loss, logits.detach(), value.score.mean(1), kl.detach().mean()

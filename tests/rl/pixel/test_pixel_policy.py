@@ -1,0 +1,184 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from vesselrl.checkpoints import Checkpoints
+from vesselrl.errors import VesselrlError
+from vesselrl.networks.architecture import Architecture
+from vesselrl.rl.pixel.parameters import PolicyParameters
+from vesselrl.rl.pixel.policy import train_segmenter
+from vesselrl.rl.pixel.training import PixelLearner
+from vesselrl.segmenters.unet.network import SegmentationNetwork
+
+OBJECTIVE = ["dice", "recall"]
+
+
+@pytest.fixture
+def train(world, pools, make_guard, policy_parameters, strength, tmp_path_factory):
+    def run(pools=pools, guard=None, seed=0, checkpoints=None, tell=lambda _: None, **changes):
+        return train_segmenter(
+            world.start,
+            *pools,
+            guard or make_guard(),
+            policy_parameters.model_copy(update=changes),
+            strength,
+            OBJECTIVE,
+            seed,
+            checkpoints or Checkpoints(tmp_path_factory.mktemp("states")),
+            "fingerprint",
+            tell,
+        )
+
+    return run
+
+
+def weights(network):
+    return torch.cat([p.detach().flatten() for p in network.module.parameters()])
+
+
+def upside_down(image):
+    """A reward that takes vessels for background."""
+    return torch.stack([image[0], 255 - image[1], image[2]])
+
+
+@pytest.mark.parametrize(("unlabelled", "labelled"), [(4, 0), (0, 4), (2, 2)])
+def test_reward_makes_a_badly_placed_segmenter_better_on_patients_it_never_saw(
+    train, unlabelled, labelled
+):
+    trained = train(unlabelled=unlabelled, labelled=labelled)
+    start, best = trained.history[0], max(row["val_gold"] for row in trained.history)
+    assert best > start["val_gold"] + 0.05
+    assert trained.result["gained"] == pytest.approx(best - start["val_gold"])
+    assert trained.result["kept_step"] > 0
+
+
+def test_the_start_is_kept_when_the_reward_misleads(train, world, pools, make_guard):
+    misled = [upside_down(image) for image in pools[0]], []
+    guard = make_guard(predict=np.logical_not)
+    trained = train(misled, guard, learning_rate=0.02, kl=0.0, patience=2)
+    assert trained.result["kept_step"] == 0
+    assert trained.result["gained"] == 0
+    assert trained.result["overoptimised"]
+    assert "2 looks" in trained.result["ended"]
+    torch.testing.assert_close(weights(trained.network), weights(world.start), rtol=0, atol=0)
+
+
+def test_the_start_is_not_changed(train, world):
+    before = weights(world.start).clone()
+    train(iterations=2)
+    torch.testing.assert_close(weights(world.start), before, rtol=0, atol=0)
+
+
+def test_history_tells_reward_divergence_gold_and_proxy_at_every_look(train):
+    history = train(iterations=12).history
+    assert [row["steps"] for row in history] == [0, 5, 10, 12]
+    assert set(history[0]) == {"steps", "val_dice", "val_gold", "val_proxy", "proxy"}
+    for row in history[1:]:
+        assert {"loss", "ep_rew_mean", "kl"} < set(row)
+    assert history[1]["kl"] < history[-1]["kl"]
+
+
+def test_a_stronger_penalty_holds_the_policy_nearer_to_the_start(train, world):
+    free, held = (train(kl=kl, iterations=10).network for kl in (0.0, 30.0))
+    image = world.images[6]
+    moved = [
+        np.abs(network.probability(image) - world.start.probability(image)).mean()
+        for network in (free, held)
+    ]
+    assert moved[1] < 0.3 * moved[0]
+
+
+def test_statistics_of_the_normalisation_stay_those_of_the_start(train, world):
+    trained = train(iterations=2)
+    pairs = zip(trained.network.module.buffers(), world.start.module.buffers(), strict=True)
+    for ours, starts in pairs:
+        torch.testing.assert_close(ours, starts, rtol=0, atol=0)
+
+
+def test_the_seed_fixes_the_weights(train):
+    one, same, other = (train(seed=seed, iterations=3) for seed in (0, 0, 1))
+    assert one.history == same.history
+    torch.testing.assert_close(weights(one.network), weights(same.network), rtol=0, atol=0)
+    assert one.history != other.history
+
+
+class Stops(Checkpoints):
+    """A checkpoint during whose n-th writing the process dies, after or before it is on disk."""
+
+    def __init__(self, folder, at, after):
+        super().__init__(folder)
+        self._left, self._after = at, after
+
+    def save(self, name, fingerprint, state):
+        self._left -= 1
+        if self._left > 0 or self._after:
+            super().save(name, fingerprint, state)
+        if self._left <= 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("at", "after"), [(1, True), (2, False), (3, True), (4, True)])
+def test_an_interrupted_training_ends_in_the_same_segmenter(train, tmp_path, at, after):
+    run = partial(train, iterations=8, check_every=3, unlabelled=2, labelled=1)
+    whole = run(checkpoints=Checkpoints(tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoints=Stops(tmp_path / "cut", at, after))
+    resumed = run(checkpoints=Checkpoints(tmp_path / "cut"))
+    assert resumed.history == whole.history
+    torch.testing.assert_close(weights(resumed.network), weights(whole.network), rtol=0, atol=0)
+
+
+def test_whoever_watches_is_told_the_history_so_far(train):
+    heard = []
+    trained = train(iterations=7, tell=lambda history: heard.append(len(history)))
+    assert heard == [1, 2, 3]
+    assert len(trained.history) == 3
+
+
+def test_without_validation_images_the_last_policy_is_kept(train, world, make_guard):
+    trained = train(guard=make_guard(validation=()), iterations=6)
+    assert trained.result["kept_step"] == 6
+    assert trained.result["val_dice"] is None
+    assert trained.result["gained"] is None
+    assert not torch.equal(weights(trained.network), weights(world.start))
+
+
+def test_the_first_batch_has_no_divergence_and_the_mean_reward_of_the_start(
+    world, pools, policy_parameters, strength
+):
+    once = policy_parameters.model_copy(update={"inner_steps": 1})
+    learner = PixelLearner(world.start, once, strength, OBJECTIVE, 0, torch.device("cpu"))
+    step = learner.step(*pools)
+    assert float(step.kl) == pytest.approx(0, abs=1e-5)
+    assert 0 < float(step.reward) < 1
+
+
+def test_squares_that_do_not_fit_the_segmenter_are_an_error(world, policy_parameters, strength):
+    network = SegmentationNetwork(world.start.module, Architecture(1, (4,) * 6, 4), 64)
+    uneven = policy_parameters.model_copy(update={"patch": 96})
+    with pytest.raises(VesselrlError, match=r"patch is 96.*multiple of 64"):
+        PixelLearner(network, uneven, strength, OBJECTIVE, 0, torch.device("cpu"))
+
+
+def test_a_batch_of_nothing_is_refused(policy_parameters):
+    with pytest.raises(ValueError, match="nothing to learn from"):
+        PolicyParameters(**policy_parameters.model_dump() | {"unlabelled": 0, "labelled": 0})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_on_a_gpu_a_step_is_the_same_step(world, pools, policy_parameters, strength):
+    learners, found = {}, {}
+    for device in ("cpu", "cuda"):
+        start = SegmentationNetwork(
+            world.start.module.to(device), world.start.architecture, world.start.max_side
+        )
+        learners[device] = PixelLearner(
+            start, policy_parameters, strength, OBJECTIVE, 0, torch.device(device)
+        )
+        on_device = [[image.to(device) for image in pool] for pool in pools]
+        found[device] = [learners[device].step(*on_device) for _ in range(3)]
+    world.start.module.to("cpu")
+    for ours, theirs in zip(found["cpu"], found["cuda"], strict=True):
+        assert float(ours.reward) == pytest.approx(float(theirs.reward), abs=0.05)
