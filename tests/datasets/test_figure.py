@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from kedro.io import DatasetError
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -61,3 +62,10 @@ def test_pixels_are_those_of_the_figure(tmp_path):
     pixels = np.asarray(Image.open(io.BytesIO(file.load())).convert("L"))
     assert pixels.shape == (50, 50)
     assert not pixels.any()
+
+
+def test_an_optional_figure_that_was_not_drawn_loads_as_no_bytes(tmp_path) -> None:
+    path = str(tmp_path / "figure.png")
+    assert FigureDataset(filepath=path, metadata={"optional": True}).load() == b""
+    with pytest.raises(DatasetError, match="No such file"):
+        FigureDataset(filepath=path).load()

@@ -53,6 +53,15 @@ def test_a_finished_run_moves_to_previous_under_the_time_it_ended(run_folder, fo
     assert (folder / KEPT / PARTS[0]).read_text() == f"content of {PARTS[0]}"
 
 
+def test_a_finished_run_of_another_kind_of_model_is_told_by_its_own_file(tmp_path, folder):
+    named = RunFolderDataset(folder=str(folder), final="final_model.pth").load()
+    fill(folder, "final_model.pth", PARTS[0])
+    named.begin("this", resume=True)
+    (kept,) = (folder / "previous").iterdir()
+    assert files(kept) == {"final_model.pth", PARTS[0]}
+    assert files(folder) == {f"previous/{kept.name}/{part}" for part in files(kept)}
+
+
 def test_an_interrupted_run_stays_to_be_gone_on_with(run_folder, folder):
     fill(folder, *PARTS, "checkpoints/.sa2va_rl_2000_steps.zip.x1y2", state_of="this")
     run_folder.begin("this", resume=True)

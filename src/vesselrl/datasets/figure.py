@@ -18,6 +18,7 @@ class FigureDataset(AbstractDataset["Figure", bytes]):
     """Saves a figure as a PNG file and loads the bytes of that file, as a page embeds them.
 
     (``kedro_datasets.matplotlib.MatplotlibDataset`` cannot load.) ``kedro viz`` shows the picture.
+    An optional one (``metadata: {optional: true}``) that was not drawn loads as no bytes.
     """
 
     def __init__(
@@ -29,6 +30,8 @@ class FigureDataset(AbstractDataset["Figure", bytes]):
 
     def load(self) -> bytes:
         """The PNG file as bytes."""
+        if (self.metadata or {}).get("optional") and not self._exists():
+            return b""
         return self._filepath.read_bytes()
 
     def save(self, data: "Figure") -> None:

@@ -10,17 +10,26 @@ if TYPE_CHECKING:
 
 
 class RunFolderDataset(AbstractDataset[NoReturn, "RunFolder"]):
-    """Loads as a `vesselrl.rl.run_folder.RunFolder`; it is filled while a node runs."""
+    """Loads as a `vesselrl.rl.run_folder.RunFolder`; it is filled while a node runs.
 
-    def __init__(self, *, folder: str, metadata: dict[str, Any] | None = None) -> None:
+    Args:
+        folder: which need not exist yet.
+        final: name of the model's file that tells a finished run; None is that of a policy.
+        metadata: for Kedro's plugins.
+    """
+
+    def __init__(
+        self, *, folder: str, final: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
         self._folder = Path(folder)
+        self._final = final
         self.metadata = metadata
 
     def load(self) -> "RunFolder":
         """The folder, which need not exist yet."""
-        from vesselrl.rl.run_folder import RunFolder
+        from vesselrl.rl.run_folder import FINAL, RunFolder
 
-        return RunFolder(self._folder)
+        return RunFolder(self._folder, self._final or FINAL)
 
     def save(self, data: NoReturn) -> None:
         """Not possible: a node receives the folder and writes to it."""

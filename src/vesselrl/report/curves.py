@@ -47,12 +47,12 @@ def draw_learning_curves(curves: pd.DataFrame) -> Figure:
             for ax, (title, lines) in zip(axes, PANELS.items(), strict=True):
                 for column, look in lines.items():
                     if column in curves:
-                        _draw_seeds(ax, of_experiment, column, *look)
+                        draw_seeds(ax, of_experiment, column, *look, LEGEND.get(column, ""))
                 ax.set_title(title, fontweight="normal", fontsize=9, color=GREY)
                 ax.grid(axis="y")
                 ax.set_xlabel("Environment steps" if experiment == experiments[-1] else "")
             if "val_gold" in curves:
-                _mark_kept_and_ended(axes[2], of_experiment)
+                mark_kept_and_ended(axes[2], of_experiment)
             axes[1].sharey(axes[2])
             axes[0].set_ylabel(experiment, fontweight="bold")
         handles, names = rows[0, 2].get_legend_handles_labels()
@@ -60,18 +60,29 @@ def draw_learning_curves(curves: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_seeds(ax: Axes, history: pd.DataFrame, column: str, colour: str, dashes: str) -> None:
+def draw_seeds(
+    ax: Axes, history: pd.DataFrame, column: str, colour: str, dashes: str, name: str
+) -> None:
+    """Thin lines a seed, a thick one for their mean as far as every seed went.
+
+    Args:
+        ax: to draw in.
+        history: columns seed, steps and `column`; rows where it is missing are left out.
+        column: what is drawn.
+        colour: of all lines.
+        dashes: their style.
+        name: of the mean in a legend; none if empty.
+    """
     history = history.dropna(subset=[column])  # validation is not scored at every update
     for _, of_seed in history.groupby("seed"):
         ax.plot(of_seed["steps"], of_seed[column], color=colour, ls=dashes, lw=0.7, alpha=0.45)
     by_step = history.groupby("steps")[column]
     mean = by_step.mean()[by_step.size() == history["seed"].nunique()]
-    ax.plot(
-        mean.index, mean.to_numpy(), color=colour, ls=dashes, lw=1.9, label=LEGEND.get(column, "")
-    )
+    ax.plot(mean.index, mean.to_numpy(), color=colour, ls=dashes, lw=1.9, label=name)
 
 
-def _mark_kept_and_ended(ax: Axes, history: pd.DataFrame) -> None:
+def mark_kept_and_ended(ax: Axes, history: pd.DataFrame) -> None:
+    """A ring at the policy of each seed that was kept, a cross where its training ended."""
     looks = history.dropna(subset=["val_gold"])
     for number, (_, of_seed) in enumerate(looks.groupby("seed")):
         rows: list[Any] = of_seed.to_dict("records")

@@ -72,7 +72,7 @@ def draw_gallery(
             # An id may hold a dollar sign, which Matplotlib would read as mathematics.
             line[0].set_title(f"{place.capitalize()}: {image_id}", parse_math=False, fontsize=9)
             for ax, method in zip(line[1:], methods, strict=True):
-                _colour(ax, predictions[f"{method}/masks/{image_id}"](), truth)
+                colour_parts(ax, predictions[f"{method}/masks/{image_id}"](), truth)
                 dice, recall = scores.loc[(method, image_id), ["dice", "recall"]]
                 title = f"{method}: Dice {dice:.2f}, recall {recall:.2f}"
                 ax.set_title(title, parse_math=False, fontsize=9)
@@ -81,7 +81,14 @@ def draw_gallery(
     return figure
 
 
-def _colour(ax: Axes, predicted: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> None:
+def colour_parts(ax: Axes, predicted: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> None:
+    """Lay the `PARTS` of a mask over an image.
+
+    Args:
+        ax: with the image.
+        predicted: bool (H, W).
+        truth: bool (H, W).
+    """
     parts = (predicted & truth, predicted & ~truth, ~predicted & truth)
     for part, colour in zip(parts, PARTS.values(), strict=True):
         layer = np.zeros((*part.shape, 4))

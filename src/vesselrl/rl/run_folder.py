@@ -13,14 +13,20 @@ STATE = "state"
 LOG = "logs/PPO_1"
 KEPT = "previous"
 FINAL, INFO = "final_model.zip", "training_info.json"
-"""The first and the last of the files that are saved when all seeds are trained."""
+"""The first and the last of the files that are saved when all seeds are trained: of a policy."""
 
 
 class RunFolder:
-    """The folder of one experiment; the first seed owns its top level, others ``seeds/<n>``."""
+    """The folder of one experiment; the first seed owns its top level, others ``seeds/<n>``.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the folder.
+        final: name of the first of the files that are saved when all seeds are trained.
+    """
+
+    def __init__(self, path: Path, final: str = FINAL) -> None:
         self._path = path
+        self._final = final
 
     @property
     def name(self) -> str:
@@ -44,14 +50,14 @@ class RunFolder:
             for half_written in self._path.rglob(f"{CHECKPOINTS}/**/.*"):
                 half_written.unlink()
             return
-        final = self._path / FINAL
+        final = self._path / self._final
         parts = [part for part in self._path.iterdir() if part.name != KEPT]
         if final.exists():
             ended = time.strftime("%Y-%m-%dT%H-%M-%S", time.localtime(final.stat().st_mtime))
             archive = self._path / KEPT / ended
             archive.mkdir(parents=True, exist_ok=True)
             # What tells that the run was finished goes last: until then it may be moved once more.
-            for part in sorted(parts, key=lambda p: (p.name == INFO) + 2 * (p.name == FINAL)):
+            for part in sorted(parts, key=lambda p: (p.name == INFO) + 2 * (p.name == self._final)):
                 shutil.move(part, archive / part.name)
         else:
             for part in parts:
