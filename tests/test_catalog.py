@@ -127,8 +127,14 @@ def test_only_what_the_user_may_leave_out_is_optional(catalog):
     of_networks = {
         f"{pipeline}.{part}" for pipeline in NETWORKS for part in ("network_maps", "network_facts")
     }
+    in_the_report = {
+        f"pixel_rl{part}"
+        for part in (
+            ".histories", ".training_infos", ".training_figure", "_dice_figure", "_gallery_figure",
+        )
+    }  # fmt: skip
     given = {"raw_groups", "raw_splits"}
-    assert optional == of_experiments | of_regressors | of_networks | given
+    assert optional == of_experiments | of_regressors | of_networks | in_the_report | given
 
 
 def test_every_entry_has_a_layer_in_kedro_viz(catalog):

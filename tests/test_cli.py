@@ -142,6 +142,8 @@ def test_evaluation_takes_the_policies_there_are_and_a_given_one_and_trains_no_o
         {"method": "regressor", "command": "kedro run --pipeline experiments"},
         {"method": "regressor_true", "command": "kedro run --pipeline experiments"},
         *({"method": name, "command": "kedro run --pipeline segmenter"} for name in RIVALS),
+        {"method": "pixel_rl", "command": "kedro run --pipeline pixel_rl"},
+        {"method": "refine", "command": "kedro run --pipeline pixel_rl"},
     ]
     dice = pd.read_csv(reports / "metrics_per_image.csv").groupby("method")["dice"].agg(list)
     assert dice["given_policy"] == dice["reward_rl"]

@@ -304,7 +304,9 @@ REGRESSORS = {"regressor", "regressor_true"}
         ({"report": {"alpha": 0.1}}, {"report"}),
         (
             {"report": {"objective": ["dice"]}},
-            EXPERIMENTS | REGRESSORS | {"reward_net", "training_scores", "evaluation", "report"},
+            EXPERIMENTS
+            | REGRESSORS
+            | {"reward_net", "training_scores", "pixel_rl", "evaluation", "report"},
         ),
         ({"rl": {"ppo": {"gamma": 0.9}}}, EXPERIMENTS | {"evaluation", "report"}),
         (
@@ -324,9 +326,10 @@ REGRESSORS = {"regressor", "regressor_true"}
             EXPERIMENTS
             | REGRESSORS
             | {"ingest", "segment", "segmenter", "reward_net", "training_scores"}
-            | {"evaluation", "report"},
+            | {"pixel_rl", "evaluation", "report", "sa2va_data"},
         ),
-        ({"supervised": {"folds": 3}}, {"segmenter", "evaluation", "report"}),
+        ({"supervised": {"folds": 3}}, {"segmenter", "pixel_rl", "evaluation", "report"}),
+        ({"pixel_rl": {"policy": {"kl": 0.2}}}, {"pixel_rl", "evaluation", "report"}),
     ],
 )
 def test_exactly_the_stages_downstream_of_a_changed_parameter_are_stale(
@@ -440,9 +443,10 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
     (reports / "verdict.json").write_text('{"sentence": "Use ‘static’."}')
     made = {
         "verdict", "final_report_html", "segmenter_weights", "reward_network", "reward_rl.models",
-        "masks",
+        "pixel_rl.models", "masks",
     }  # fmt: skip
     assert list(summary.lines(tmp_path, made)) == [
+        f"Segmenter after RL: {tmp_path}/06_models/pixel_rl/final_model.safetensors",
         f"Policy of reward_rl: {tmp_path}/06_models/reward_rl/final_model.zip",
         f"Learning curves: tensorboard --logdir {tmp_path}/06_models",
         f"Networks of our own: {tmp_path}/06_models/segmenter/weights",

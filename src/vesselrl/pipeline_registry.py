@@ -8,6 +8,7 @@ from vesselrl.pipelines import (
     evaluation,
     experiments,
     ingest,
+    pixel_rl,
     pretrain,
     report,
     reward_net,
@@ -34,6 +35,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     return {
         "__default__": sum(stages.values(), Pipeline([])),
         **stages,
+        "pixel_rl": _in_a_box(pixel_rl.create_pipeline(), "pixel_rl"),
         "rl_finetune": experiments.create_pipeline(["reward_rl"]),
         "sa2va_data": _in_a_box(sa2va_data.create_pipeline(), "sa2va_data"),
         "pretrain": _in_a_box(pretrain.create_pipeline(), "pretrain"),

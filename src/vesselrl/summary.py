@@ -15,7 +15,10 @@ def lines(out_dir: Path, made: Collection[str]) -> Iterator[str]:
     experiments = sorted(name.split(".")[0] for name in made if name.endswith(".models"))
     for experiment in experiments:
         folder = out_dir / "06_models" / experiment
-        yield f"Policy of {experiment}: {folder / 'final_model.zip'}"
+        if experiment == "pixel_rl":
+            yield f"Segmenter after RL: {folder / 'final_model.safetensors'}"
+        else:
+            yield f"Policy of {experiment}: {folder / 'final_model.zip'}"
     if experiments:
         yield f"Learning curves: tensorboard --logdir {out_dir / '06_models'}"
     if "segmenter_weights" in made:

@@ -1,0 +1,342 @@
+"""Nodes of the pipeline ``pixel_rl`` that make a network better, and show what came of it."""
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+from vesselrl.checkpoints import Checkpoints
+from vesselrl.pipelines.pixel_rl.reward_nodes import judges_of, pool_of
+from vesselrl.progress import with_progress
+from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE, PixelRLParameters
+from vesselrl.rl.run_folder import LOG, RESUME, RunFolder
+from vesselrl.samples import ids_of, unlabelled_pool
+from vesselrl.segmenters.unet.parameters import SupervisedParameters
+
+Partitions = dict[str, Callable[[], Any]]
+
+PACKAGES = ("vesselrl", "numpy", "torch", "monai")
+
+
+def train_policies(
+    images: Partitions,
+    masks: Partitions,
+    segmenter_examples: Partitions,
+    reward_maps: Partitions,
+    segmenter_networks: Mapping[str, Any],
+    pixel_reward_report: Mapping[str, Any],
+    samples: Any,
+    run_folder: RunFolder,
+    pixel_rl: PixelRLParameters,
+    supervised: SupervisedParameters,
+    objective: list[str],
+) -> tuple[dict[int, Any], dict[int, Any], dict[int, Any]]:
+    """Train one segmenter a seed by reward.
+
+    Args:
+        images: sample id → loader of uint8 (H, W) or (H, W, 3).
+        masks: sample id → loader of the truth, bool (H, W); of validation images.
+        segmenter_examples: sample id → loader of training images with their truth.
+        reward_maps: see `make_reward_maps`.
+        segmenter_networks: name → state of a `SegmentationNetwork`.
+        pixel_reward_report: see `judge_reward`; it is put down with the training's facts.
+        samples: the table of samples.
+        run_folder: receives checkpoints and logs while training runs; an interrupted training of
+            the same data and parameters is gone on with.
+        pixel_rl: seeds, start and policy.
+        supervised: of which the augmentation of training squares is read.
+        objective: the scores whose mean is paid.
+
+    Returns:
+        Three mappings from seed: the state of the `SegmentationNetwork`, the history (a DataFrame,
+        one row a look) and the training's facts (``training_info.json``).
+    """
+    from importlib.metadata import version
+
+    import numpy as np
+    import pandas as pd
+
+    from vesselrl.devices import best_device
+    from vesselrl.provenance import digest
+    from vesselrl.reward.examples import fingerprint_of
+    from vesselrl.rl.pixel.guard import Guard
+    from vesselrl.rl.pixel.logbook import Logbook
+    from vesselrl.rl.pixel.policy import train_segmenter
+    from vesselrl.rl.pixel.reward_maps import labelled, q_of, resident
+    from vesselrl.segmenters.unet.network import SegmentationNetwork
+
+    pool, training, validation = pool_of(samples), *(ids_of(samples, s) for s in ("train", "val"))
+    device, state = best_device(), segmenter_networks[pixel_rl.start]
+
+    def validation_view(sample: str) -> Any:
+        truth = masks[sample]().astype(np.float32)
+        q = q_of(reward_maps[sample]()["rewarded"], truth.shape)
+        return images[sample](), np.stack([truth, q])
+
+    def unlabelled_view(sample: str) -> Any:
+        stack = reward_maps[sample]()["rewarded"]
+        return stack[0], q_of(stack, stack[0].shape)[None]
+
+    def with_truth(sample: str) -> Any:
+        example = segmenter_examples[sample]()
+        return labelled(example["image"], example["truth"])
+
+    guard = Guard(
+        validation=[partial(validation_view, sample) for sample in validation],
+        unlabelled=[partial(unlabelled_view, sample) for sample in pool],
+        objective=objective,
+    )
+    config = {
+        "pixel_rl": pixel_rl.model_dump(exclude={"resume"}),  # it changes nothing in the result
+        "augmentation": supervised.augmentation.model_dump(),
+        "objective": list(objective),
+    }
+    packages = {package: version(package) for package in PACKAGES}
+    weights = [float(tensor.double().sum()) for tensor in state["weights"].values()]
+    data = {"maps": reward_maps, "train": _of(segmenter_examples, training)}
+    fingerprint = digest([fingerprint_of(data, [config, weights]), packages])
+    run_folder.begin(fingerprint, pixel_rl.resume == "auto")
+    runs = {}
+    for seed in pixel_rl.seeds:
+        folder = run_folder.of_seed(seed, pixel_rl.seeds[0])
+        with closing(Logbook(folder / LOG)) as logbook:
+            runs[seed] = train_segmenter(
+                SegmentationNetwork.from_state(state),
+                resident(
+                    [partial(_part, reward_maps[sample], "rewarded") for sample in pool], device
+                ),
+                resident([partial(with_truth, sample) for sample in training], device),
+                guard,
+                pixel_rl.policy,
+                supervised.augmentation.strength,
+                objective,
+                seed,
+                Checkpoints(folder / RESUME),
+                fingerprint,
+                logbook.tell,
+            )
+    facts = {
+        "start": pixel_rl.start,
+        "reward": dict(pixel_reward_report),
+        "fingerprint": fingerprint,
+        "packages": packages,
+        "unlabelled_images": len(unlabelled_pool(samples)),
+        "training_images": len(training),
+        "validation_images": len(validation),
+        "config": config,
+    }
+    return (
+        {seed: run.network.state() for seed, run in runs.items()},
+        {seed: pd.DataFrame(run.history) for seed, run in runs.items()},
+        {seed: {"seed": seed, **run.result, **facts} for seed, run in runs.items()},
+    )
+
+
+def map_networks(
+    images: Partitions,
+    pixel_models: Mapping[int, Mapping[str, Any]],
+    segmenter_networks: Mapping[str, Any],
+    pixel_reward: dict[str, Any],
+    samples: Any,
+    pixel_rl: PixelRLParameters,
+) -> Partitions:
+    """Maps of validation and test images after RL, and by the rival without RL.
+
+    Args:
+        images: sample id → loader of uint8 (H, W) or (H, W, 3).
+        pixel_models: seed → state of the `SegmentationNetwork` that RL made.
+        segmenter_networks: name → state of a `SegmentationNetwork`.
+        pixel_reward: state of the `RewardNetwork`.
+        samples: the table of samples.
+        pixel_rl: which network training started from.
+
+    Returns:
+        ``pixel_rl/<id>``, for further seeds ``pixel_rl/seeds/<n>/<id>``, and ``refine/<id>`` →
+        maker of ``levels`` uint8 (H, W) and ``seconds``.
+    """
+    from vesselrl.rl.pixel.refine import refined_map
+    from vesselrl.segmenters.unet.network import SegmentationNetwork
+    from vesselrl.segmenters.unet.rivals import rival_map
+
+    judges = judges_of(segmenter_networks, pixel_reward, pixel_rl)
+    networks = {
+        _folder(seed, pixel_models): SegmentationNetwork.from_state(state)
+        for seed, state in pixel_models.items()
+    }
+
+    def after(folder: str, sample: str) -> dict[str, Any]:
+        return rival_map(folder, networks, images[sample]())
+
+    def refined(sample: str) -> dict[str, Any]:
+        return refined_map(judges, images[sample]())
+
+    makers: Partitions = {}
+    for sample in ids_of(samples, "val", "test"):
+        makers |= {f"{name}/{sample}": partial(after, name, sample) for name in networks}
+        makers[f"{REFINE}/{sample}"] = partial(refined, sample)
+    return with_progress(makers, "Mapping after RL", unit="map")
+
+
+def _folder(seed: int, seeds: Any) -> str:
+    """Where a seed's maps are: the first seed owns the top."""
+    return PIXEL_RL if seed == next(iter(seeds)) else f"{PIXEL_RL}/seeds/{seed}"
+
+
+def describe_networks(
+    pixel_models: Mapping[int, Mapping[str, Any]],
+    pixel_infos: Mapping[int, Mapping[str, Any]],
+    pixel_reward: dict[str, Any],
+    pixel_reward_history: Any,
+    segmenter_networks: Mapping[str, Any],
+    segmenter_history: Any,
+    pixel_rl: PixelRLParameters,
+) -> dict[str, Any]:
+    """Method → what it takes to have it, as `vesselrl.segmenters.unet.rivals.rival_facts` says it.
+
+    What was trained before counts: the start or the folds, whichever took longer, and the reward
+    network.
+    """
+    from vesselrl.reward.network import RewardNetwork
+    from vesselrl.segmenters.unet.network import SegmentationNetwork
+    from vesselrl.segmenters.unet.rivals import rival_facts
+
+    networks = {n: SegmentationNetwork.from_state(s) for n, s in segmenter_networks.items()}
+    seconds = segmenter_history.groupby("network")["seconds"].max().to_dict()
+    folds, start = (
+        rival_facts(rival, networks, seconds) for rival in ("fold_ensemble", pixel_rl.start)
+    )
+    first = next(iter(pixel_models))
+    members = RewardNetwork.from_state(pixel_reward).members
+    before = float(pixel_reward_history["seconds"].max()) + max(
+        folds["training_seconds"], start["training_seconds"]
+    )
+    network = SegmentationNetwork.from_state(pixel_models[first])
+    return {
+        PIXEL_RL: {
+            "files": ["final_model.safetensors"],
+            "parameters": _weights([network.module]),
+            "passes": 1,
+            "training_seconds": round(before + pixel_infos[first]["seconds"], 3),
+        },
+        REFINE: {
+            "files": [*folds["files"], "reward_net.safetensors"],
+            "parameters": folds["parameters"] + _weights(members),
+            "passes": folds["passes"] + len(members),
+            "training_seconds": round(before, 3),
+        },
+    }
+
+
+def _weights(modules: Any) -> int:
+    return sum(weights.numel() for module in modules for weights in module.parameters())
+
+
+def compare_with_start(
+    images: Partitions,
+    masks: Partitions,
+    network_maps: Partitions,
+    segmenter_networks: Mapping[str, Any],
+    pixel_models: Mapping[int, Any],
+    samples: Any,
+    pixel_rl: PixelRLParameters,
+) -> Any:
+    """Dice of validation images before and after, all maps cut at 0.5.
+
+    Args:
+        images: sample id → loader of uint8 (H, W) or (H, W, 3).
+        masks: sample id → loader of the truth, bool (H, W).
+        network_maps: see `map_networks`.
+        segmenter_networks: name → state of a `SegmentationNetwork`.
+        pixel_models: of which the seeds are read.
+        samples: the table of samples.
+        pixel_rl: which network training started from.
+
+    Returns:
+        A table: method, seed, image, group, dice_before, dice_after.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from vesselrl.metrics.masks import overlap_scores
+
+    start_mask = _start_mask(segmenter_networks, pixel_rl)
+    groups = samples.set_index("id")["group"]
+    named = [(PIXEL_RL, seed, _folder(seed, pixel_models)) for seed in pixel_models]
+    named.append((REFINE, named[0][1], REFINE))
+    rows = []
+    for sample in ids_of(samples, "val"):
+        after = [_mask(network_maps[f"{folder}/{sample}"]) for *_, folder in named]
+        drawn = np.stack([start_mask(images[sample]()), *after])
+        before, *dice = overlap_scores(drawn, masks[sample]())["dice"]
+        for (method, seed, _), score in zip(named, dice, strict=True):
+            rows.append([method, seed, sample, groups[sample], before, score])
+    columns = ["method", "seed", "image", "group", "dice_before", "dice_after"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _start_mask(networks: Mapping[str, Any], pixel_rl: PixelRLParameters) -> Callable[[Any], Any]:
+    """From an image to the mask, bool (H, W), that it had before."""
+    from vesselrl.segmenters.unet.network import SegmentationNetwork
+
+    start = SegmentationNetwork.from_state(networks[pixel_rl.start])
+    return lambda image: start.probability(image) > 0.5
+
+
+def _mask(load: Callable[[], Mapping[str, Any]]) -> Any:
+    from vesselrl.segmenters.levels import from_levels
+
+    return from_levels(load()["levels"]) > 0.5
+
+
+def draw_training(histories: Mapping[int, Any]) -> Any:
+    """Proxy and gold of all seeds, a Figure."""
+    import pandas as pd
+
+    from vesselrl.rl.pixel.figures import draw_proxy_and_gold
+
+    curves = [history.assign(seed=seed) for seed, history in histories.items()]
+    return draw_proxy_and_gold(pd.concat(curves, ignore_index=True))
+
+
+def draw_dice(pixel_rl_validation: Any) -> Any:
+    """Dice of each validation image before and after, a Figure."""
+    from vesselrl.rl.pixel.figures import draw_dice_before_and_after
+
+    return draw_dice_before_and_after(pixel_rl_validation)
+
+
+def draw_before_and_after(
+    images: Partitions,
+    masks: Partitions,
+    network_maps: Partitions,
+    segmenter_networks: Mapping[str, Any],
+    reward_maps: Partitions,
+    pixel_rl_validation: Any,
+    pixel_rl: PixelRLParameters,
+) -> Any:
+    """Validation images from the one that lost most to the one that gained most, a Figure."""
+    from vesselrl.reward.error_maps import error_probability, evenly_spread
+    from vesselrl.rl.pixel.figures import Shown
+    from vesselrl.rl.pixel.figures import draw_before_and_after as draw
+    from vesselrl.rl.pixel.reward_maps import q_of
+
+    of_method = pixel_rl_validation[pixel_rl_validation["method"] == PIXEL_RL]
+    first = of_method.drop_duplicates("image")  # the rows of the first seed
+    gains = dict(zip(first["image"], first["dice_after"] - first["dice_before"], strict=True))
+    start_mask = _start_mask(segmenter_networks, pixel_rl)
+
+    def show(sample: str) -> Shown:
+        image, after = images[sample](), _mask(network_maps[f"{PIXEL_RL}/{sample}"])
+        q = q_of(reward_maps[sample]()["rewarded"], after.shape)
+        expected = error_probability(after, q[None])
+        return Shown(sample, image, masks[sample](), start_mask(image), after, expected)
+
+    return draw([show(sample) for sample in evenly_spread(gains)])
+
+
+def _of(partitions: Partitions, ids: list[str]) -> Partitions:
+    return {sample: partitions[sample] for sample in ids}
+
+
+def _part(load: Callable[[], Mapping[str, Any]], name: str) -> Any:
+    return load()[name]

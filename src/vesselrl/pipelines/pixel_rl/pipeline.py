@@ -1,0 +1,143 @@
+"""Wiring of the pipeline ``pixel_rl``."""
+
+from kedro.pipeline import Pipeline, node
+
+from vesselrl.pipelines.pixel_rl import nodes, reward_nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Honest maps → reward network → reward of images without label → better networks → maps."""
+    return Pipeline(
+        [
+            node(
+                reward_nodes.make_reward_examples,
+                ["segmenter_examples", "cross_fitted", "samples", "params:pixel_rl", "params:seed"],
+                "pixel_reward_examples",
+                name="make_pixel_reward_examples",
+            ),
+            node(
+                reward_nodes.train_reward,
+                [
+                    "pixel_reward_examples",
+                    "samples",
+                    "pixel_reward_checkpoints",
+                    "params:pixel_rl",
+                    "params:report.objective",
+                    "params:seed",
+                ],
+                ["pixel_reward", "pixel_reward_history"],
+                name="train_pixel_reward",
+            ),
+            node(
+                reward_nodes.judge_reward,
+                [
+                    "pixel_reward_examples",
+                    "segmenter_networks",
+                    "pixel_reward",
+                    "samples",
+                    "params:pixel_rl",
+                    "params:report.objective",
+                ],
+                "pixel_reward_report",
+                name="judge_pixel_reward",
+            ),
+            node(
+                reward_nodes.make_reward_maps,
+                [
+                    "segmenter_examples",
+                    "cross_fitted",
+                    "segmenter_networks",
+                    "pixel_reward",
+                    "samples",
+                    "params:pixel_rl",
+                ],
+                "pixel_reward_maps",
+                name="make_pixel_reward_maps",
+            ),
+            node(
+                nodes.train_policies,
+                [
+                    "images",
+                    "masks",
+                    "segmenter_examples",
+                    "pixel_reward_maps",
+                    "segmenter_networks",
+                    "pixel_reward_report",
+                    "samples",
+                    "pixel_rl.run_folder",
+                    "params:pixel_rl",
+                    "params:supervised",
+                    "params:report.objective",
+                ],
+                ["pixel_rl.models", "pixel_rl.histories", "pixel_rl.training_infos"],
+                name="train_pixel_policies",
+            ),
+            node(
+                nodes.map_networks,
+                [
+                    "images",
+                    "pixel_rl.models",
+                    "segmenter_networks",
+                    "pixel_reward",
+                    "samples",
+                    "params:pixel_rl",
+                ],
+                "pixel_rl.network_maps",
+                name="map_pixel_networks",
+            ),
+            node(
+                nodes.describe_networks,
+                [
+                    "pixel_rl.models",
+                    "pixel_rl.training_infos",
+                    "pixel_reward",
+                    "pixel_reward_history",
+                    "segmenter_networks",
+                    "segmenter_history",
+                    "params:pixel_rl",
+                ],
+                "pixel_rl.network_facts",
+                name="describe_pixel_networks",
+            ),
+            node(
+                nodes.compare_with_start,
+                [
+                    "images",
+                    "masks",
+                    "pixel_rl.network_maps",
+                    "segmenter_networks",
+                    "pixel_rl.models",
+                    "samples",
+                    "params:pixel_rl",
+                ],
+                "pixel_rl_validation",
+                name="compare_with_start",
+            ),
+            node(
+                nodes.draw_training,
+                "pixel_rl.histories",
+                "pixel_rl.training_figure",
+                name="draw_pixel_training",
+            ),
+            node(
+                nodes.draw_dice,
+                "pixel_rl_validation",
+                "pixel_rl_dice_figure",
+                name="draw_pixel_dice",
+            ),
+            node(
+                nodes.draw_before_and_after,
+                [
+                    "images",
+                    "masks",
+                    "pixel_rl.network_maps",
+                    "segmenter_networks",
+                    "pixel_reward_maps",
+                    "pixel_rl_validation",
+                    "params:pixel_rl",
+                ],
+                "pixel_rl_gallery_figure",
+                name="draw_before_and_after",
+            ),
+        ]
+    )
