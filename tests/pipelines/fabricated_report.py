@@ -51,6 +51,7 @@ EFFECTS = {
     "oracle": (0.08, 0.02, 11, 0.25),
 }
 REWARD_FIGURES = ("reward_net_figure", "reward_error_maps_figure", "reward_hacks_figure")
+PIXEL_FIGURES = ("pixel_rl.training_figure", "pixel_rl_dice_figure", "pixel_rl_gallery_figure")
 REWARD_SCORES = {
     "pooled_r": 0.86, "across_image_r": 0.71, "within_image_tau": 0.62, "top1_regret": 0.019,
     "mae": 0.041, "mae_raw": 0.08, "n_images": 20,
@@ -203,6 +204,9 @@ def fabricate() -> dict[str, Any]:
         "postprocess_rl.histories": {1: history(1, hacked=False)},
         "postprocess_rl.training_infos": {1: {"seconds": 60.0, "collapsed": True}},
         "segmenter.network_facts": {},
+        "pixel_rl.network_facts": {},
+        "pixel_rl.training_infos": {},
+        **dict.fromkeys(PIXEL_FIGURES, b""),
         "reward_rl.histories": {},
         "reward_rl.training_infos": {},
     }  # fmt: skip

@@ -47,6 +47,16 @@ def judge(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     return board.set_index("method"), verdict(table, board, SETTINGS, seed=0)
 
 
+def test_a_network_that_rl_trained_answers_whether_rl_helps() -> None:
+    table = scores({"default": 0.5 + noise(0.01, 1), "pixels": 0.7 + noise(0.01, 2)})
+    methods = {"default": {"kind": "default"}, "pixels": {"kind": "network", "network": "pixel_rl"}}
+    board = leaderboard(table, methods, SETTINGS, seed=0)
+    assert board.set_index("method")["by_rl"].to_dict() == {"default": False, "pixels": True}
+    learning = verdict(table, board, SETTINGS, seed=0)["reinforcement_learning"]
+    assert learning["best"] == "pixels"
+    assert learning["gain"]
+
+
 def noise(scale: float, seed: int, size: int = 24) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, scale, size)
 

@@ -14,6 +14,7 @@ from vesselrl.errors import VesselrlError, first_few
 from vesselrl.metrics.statistics import group_bootstrap_mean, holm, paired_difference
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.words import counted
+from vesselrl.rl.pixel.parameters import PIXEL_RL
 
 SCORES = (
     "dice", "recall", "precision", "iou", "cldice", "hd95", "segmenter_calls", "seconds",
@@ -95,6 +96,11 @@ def suspicions(metrics_per_image: pd.DataFrame) -> dict[str, str]:
     return found
 
 
+def made_by_rl(settings: Mapping[str, Any]) -> bool:
+    """Whether reinforcement learning made what a method needs."""
+    return settings.get("kind") == "policy" or settings.get("network") == PIXEL_RL
+
+
 def leaderboard(
     metrics_per_image: pd.DataFrame,
     methods: Mapping[str, Mapping[str, Any]],
@@ -111,12 +117,13 @@ def leaderboard(
         seed: of the resampling.
 
     Returns:
-        Columns method, kind, deployable, network_passes, images, groups, seeds; objective, dice and
-        recall, each with ``_low`` and ``_high`` (confidence interval); dice_sd_over_seeds (NaN with
-        one seed); the other scores (hd95 in pixels, seconds an image); difference (in Dice, to the
-        baseline, paired), difference_low, difference_high, difference_p (Holm-corrected; NaN for
-        the baseline), effect_size (rank-biserial, of groups), wins, ties, losses (images, against
-        the baseline); targets_met.
+        Columns method, kind, by_rl (whether reinforcement learning made what it needs), deployable,
+        network_passes, images, groups, seeds; objective, dice and recall, each with ``_low`` and
+        ``_high`` (confidence interval); dice_sd_over_seeds (NaN with one seed); the other scores
+        (hd95 in pixels, seconds an image); difference (in Dice, to the baseline, paired),
+        difference_low, difference_high, difference_p (Holm-corrected; NaN for the baseline),
+        effect_size (rank-biserial, of groups), wins, ties, losses (images, against the baseline);
+        targets_met.
     """
     scores = image_scores(metrics_per_image, settings.objective)
     names = list(scores.index.unique("method"))
@@ -140,6 +147,7 @@ def leaderboard(
         row: dict[str, Any] = {
             "method": method,
             "kind": methods.get(method, {}).get("kind", "other"),
+            "by_rl": made_by_rl(methods.get(method, {})),
             "deployable": methods.get(method, {}).get("kind") not in NOT_FOR_USE,
             "network_passes": methods.get(method, {}).get("passes", 0),
             "images": len(own),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vesselrl.evaluation.parameters import NETWORK_SECONDS, TRAINED
+from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE
 
 if TYPE_CHECKING:
     from vesselrl.rl.policy import Policy
@@ -198,7 +199,7 @@ def _lines(
 
     if kind not in GROUPS:
         return np.nan
-    groups = list(GROUPS[kind])
+    groups = [*GROUPS[kind], *(["pixel_rl"] if name in (PIXEL_RL, REFINE) else [])]
     if needed in (IN_USE, IN_TRAINING) and "reward" not in groups:
         groups.append("reward")
     whole = {group: settings.get(group) for group in groups}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vesselrl.report.language import mark, say, sentences
+from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE
 
 EXPLANATIONS = {
     "default": mark(
@@ -69,6 +70,14 @@ NETWORKS = {
     ),
     "pseudo_labelled": mark(
         "One network that went on learning, from its own maps of these images and from the labels."
+    ),
+    PIXEL_RL: mark(
+        "One network that went on learning by reinforcement: every pixel of masks drawn from its "
+        "map was paid by who judges masks without their truth, beside the labels."
+    ),
+    REFINE: mark(
+        "The mean of the fold ensemble's map and of what a reward network makes of it: the rival "
+        "of reinforcement learning on the network's weights that needs none."
     ),
 }
 """Network → what it is."""

@@ -18,9 +18,7 @@ from vesselrl.report.comparison import TIE, image_scores, suspicions
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.words import counted, objective_name, p_of
 
-LEARNED_BY_RL = "policy"
-"""The kind of the methods that reinforcement learning made (``evaluation.methods`` in conf)."""
-NETWORK_NEEDED = (LEARNED_BY_RL, "regressor", "best_of_one", "best_of_n", "posterior", "network")
+NETWORK_NEEDED = ("policy", "regressor", "best_of_one", "best_of_n", "posterior", "network")
 """Kinds that do not run without a trained policy or network."""
 POWER = 0.8
 """A difference counts as detectable if it would be found with this probability (Cohen, 1988)."""
@@ -125,9 +123,10 @@ def verdict(
         "reinforcement_learning": None,
         "room": None,
     }
-    learned = candidates.loc[candidates["kind"] == LEARNED_BY_RL, "method"].tolist()
+    learned = candidates.loc[candidates["by_rl"], "method"].tolist()
     # How imported masks were made is unknown, so they are no rival without reinforcement learning.
-    plain = candidates.loc[~candidates["kind"].isin((LEARNED_BY_RL, "imported")), "method"].tolist()
+    is_plain = ~candidates["by_rl"] & (candidates["kind"] != "imported")
+    plain = candidates.loc[is_plain, "method"].tolist()
     if learned and plain:
         # Which policy and which rival are best was found here too: every pair counts.
         pairs = {(policy, rival): lead(policy, rival) for policy in learned for rival in plain}

@@ -231,6 +231,10 @@ def write_report(
     thresholds_figure: bytes,
     gallery_figure: bytes,
     cost_figure: bytes,
+    pixel_infos: Mapping[int, Mapping[str, Any]],
+    pixel_training_figure: bytes,
+    pixel_dice_figure: bytes,
+    pixel_gallery_figure: bytes,
     evaluation: Any,
     report: ReportParameters,
     parameters: Mapping[str, Any],
@@ -261,6 +265,11 @@ def write_report(
         thresholds_figure: scores over thresholds.
         gallery_figure: best, median and worst image.
         cost_figure: quality against cost.
+        pixel_infos: seed → facts of RL on the segmenter's weights; none where it was not run, and
+            then the next three are empty.
+        pixel_training_figure: its proxy and gold.
+        pixel_dice_figure: Dice of validation images before and after it.
+        pixel_gallery_figure: masks before and after it.
         evaluation: of which ``methods`` (method → settings) is read.
         report: objective, targets, baseline.
         parameters: every parameter of the run, to be printed.
@@ -280,6 +289,7 @@ def write_report(
     from vesselrl.report.failures import failures, worst_images
     from vesselrl.report.language import say, written_in
     from vesselrl.report.methods import methods
+    from vesselrl.report.pixel import pixel_rl
     from vesselrl.report.render import render_html, render_markdown
     from vesselrl.report.summary import summary
     from vesselrl.report.words import counted
@@ -310,6 +320,9 @@ def write_report(
                 findings.paired(leaderboard, verdict, paired_figure, report),
                 findings.thresholds(thresholds_figure),
                 background.training(learning_curves, training_infos, curves_figure),
+                *pixel_rl(
+                    pixel_infos, pixel_training_figure, pixel_dice_figure, pixel_gallery_figure
+                ),
                 trust.reward_network(
                     reward_net_report,
                     reward_net_figure,

@@ -117,6 +117,10 @@ def create_pipeline() -> Pipeline:
                             "parameters",
                         )
                     },
+                    "pixel_infos": "pixel_rl.training_infos",
+                    "pixel_training_figure": "pixel_rl.training_figure",
+                    "pixel_dice_figure": "pixel_rl_dice_figure",
+                    "pixel_gallery_figure": "pixel_rl_gallery_figure",
                     "evaluation": "params:evaluation",
                     "report": "params:report",
                     **{name: f"{name}.training_infos" for name in EXPERIMENTS},
