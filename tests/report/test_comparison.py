@@ -126,6 +126,20 @@ def test_what_costs_less_than_the_baseline_is_not_recommended_if_it_scores_less(
     assert result["recommended"] == "default"
 
 
+@pytest.mark.parametrize(("groups", "recommended"), [(2, "default"), (12, "one_network")])
+def test_a_score_is_given_up_only_for_what_is_shown_to_be_better(
+    groups: int, recommended: str
+) -> None:
+    table = scores({"default": 0.7, "one_network": 0.71}, groups, calls={"one_network": 0})
+    traded = table["method"] == "one_network"
+    jitter = noise(0.01, 1, size=2 * groups)
+    table.loc[traded, "dice"] = 0.6 + jitter
+    table.loc[traded, "recall"] = 0.9 + jitter
+    _, result = judge(table)
+    assert result["gain"]["difference"] >= 0
+    assert result["recommended"] == recommended
+
+
 def test_what_is_clearly_best_is_recommended_though_its_cost_is_unknown() -> None:
     table = scores({"default": 0.6, "mine": 0.8 + noise(0.02, 1)}, calls={"mine": np.nan})
     assert judge(table)[1]["recommended"] == "mine"

@@ -23,8 +23,9 @@ NETWORK_NEEDED = ("policy", "regressor", "best_of_one", "best_of_n", "posterior"
 POWER = 0.8
 """A difference counts as detectable if it would be found with this probability (Cohen, 1988)."""
 RULE = (
-    "Among the methods that score no lower than the baseline and are not significantly worse than "
-    "the best (sign-flip test over groups, Holm-corrected), the cheapest to deploy: fewest "
+    "Among the methods that are not significantly worse than the best (sign-flip test over groups, "
+    "Holm-corrected), and that are significantly better than the baseline or no lower than it in "
+    "any score of the objective, the cheapest to deploy: fewest "
     "segmenter calls an image (unknown ones count as more than any), then without a trained policy "
     "or network, then fewest passes through networks trained here, then the highest objective."
 )
@@ -94,10 +95,9 @@ def verdict(
     for row, p in zip(compared, holm([row["p"] for row in compared]), strict=True):
         row["p"] = float(p)
     not_worse = [best, *(r["method"] for r in compared if r["p"] >= settings.alpha)]
-    # Chance could explain much where there are few groups: no reason to offer less than is free.
-    floor = rows[settings.baseline]["objective"]
-    offered = [method for method in not_worse if rows[method]["objective"] >= floor]
-    recommended = min(
+    leads = {str(m): lead(m, settings.baseline) for m in candidates["method"].drop_duplicates()}
+    offered = _offered(not_worse, leads, rows, settings)
+    recommended: Any = min(
         offered or not_worse,  # a baseline that is not for use may score higher than all
         key=lambda m: (
             _known_or_most(rows[m]["segmenter_calls"]),
@@ -140,6 +140,32 @@ def verdict(
     sentences = [_sentence(result, rows, settings.alpha), result["warnings"].get(recommended)]
     result["sentence"] = " But ".join(filter(None, sentences))
     return result
+
+
+def _offered(
+    not_worse: list[str],
+    leads: Mapping[str, Mapping[str, Any]],
+    rows: Mapping[Hashable, Any],
+    settings: ReportParameters,
+) -> list[str]:
+    """Of the methods not shown to be worse than the best, those a user loses nothing by.
+
+    Where groups are few, chance could explain much: what is not shown to be better than the
+    baseline is then no reason to give up any of its scores.
+    """
+    others = [method for method in leads if method != settings.baseline]
+    corrected = holm([leads[method]["p"] for method in others])
+    better = {
+        method
+        for method, p in zip(others, corrected, strict=True)
+        if p < settings.alpha and leads[method]["difference"] > 0
+    }
+    free = rows[settings.baseline]
+
+    def gives_nothing_up(method: str) -> bool:
+        return all(rows[method][score] >= free[score] for score in settings.objective)
+
+    return [method for method in not_worse if method in better or gives_nothing_up(method)]
 
 
 def _finite(value: float) -> float | None:
