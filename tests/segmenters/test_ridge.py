@@ -11,7 +11,7 @@ from vesselrl.metrics.masks import overlap_scores
 from vesselrl.segmenters.base import build_segmenter
 from vesselrl.segmenters.parameters import FilterParameters
 
-CONF = Path(__file__).parents[2] / "conf" / "base" / "parameters_segment.yml"
+CONF = Path(__file__).parents[2] / "conf" / "ridge" / "parameters_segment.yml"
 SETTINGS = yaml.safe_load(CONF.read_text(encoding="utf-8"))["segmenter"]
 PARAMETERS = FilterParameters(**SETTINGS)
 PROMPTS = list(PARAMETERS.prompts)

@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import pytest
+import yaml
 from pydantic import SerializeAsAny, ValidationError
 
 from vesselrl.parameters import ParameterModel
@@ -41,3 +44,13 @@ def test_what_is_kept_of_a_group_holds_the_settings_of_its_kind():
 def test_a_wrong_setting_is_named_as_it_stands_in_conf(change, named):
     with pytest.raises(ValidationError, match=named):
         Group(segmenter=SETTINGS | change)
+
+
+@pytest.mark.parametrize(("environment", "kind"), [("base", "unet"), ("ridge", "ridge")])
+def test_every_environment_has_eleven_prompts_of_its_kind(environment, kind):
+    conf = Path(__file__).parents[2] / "conf" / environment / "parameters_segment.yml"
+    values = yaml.safe_load(conf.read_text())["segmenter"]
+    parameters = SegmenterParameters.model_validate(values)
+    assert parameters.kind == kind
+    assert len(parameters.prompts) == 11
+    assert parameters.default_prompt == "coronary arteries"
