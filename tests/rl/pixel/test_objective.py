@@ -60,6 +60,36 @@ def test_a_tells_what_dice_changes_when_a_pixel_is_flipped(seed, pixel):
     torch.testing.assert_close(after.score - before.score, flipped)
 
 
+def sparse_world():
+    """Three pixels drawn of 40 x 40, and three that may be vessel, two of them the same."""
+    masks = torch.zeros(1, 1, 40, 40, dtype=torch.float64)
+    q = torch.full((1, 40, 40), 1e-4, dtype=torch.float64)
+    masks[..., 5, 5:8] = 1
+    q[:, 5, 6:9] = 0.9
+    return masks, q
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_where_next_to_nothing_is_vessel_masks_are_worth_their_expected_scores_too(name):
+    masks, q = sparse_world()
+    expected = expected_scores(masks[0].bool().numpy(), q.numpy())[name]
+    np.testing.assert_allclose(worth(masks, q, [name]).score, expected, rtol=1e-6)
+
+
+def test_where_next_to_nothing_is_vessel_only_what_raises_dice_is_paid():
+    masks, q = sparse_world()
+    q[:, 20, 20] = 0.1  # too unlikely: to draw it would lower the expected Dice
+    value = worth(masks, q, ["dice"])
+    drawn = masks.clone()
+    drawn[..., 20, 20] = 1
+    assert worth(drawn, q, ["dice"]).score < value.score
+    (vessel, _), (other, _) = payments(
+        masks, torch.zeros_like(q), q, torch.zeros_like(q), value, kappa=0
+    )[0]
+    assert other[20, 20] > 0  # praised for not being drawn
+    assert vessel[5, 6] > 0
+
+
 def naive_ppo(logits, masks, old, q, spread, objective, kappa, clip):
     """The formulas of the module, mask by mask."""
     total = torch.zeros(len(logits), dtype=logits.dtype)

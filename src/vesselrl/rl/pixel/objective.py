@@ -21,7 +21,9 @@ with what the policy gets for it on average:
 
 It is the difference that the pixel's own decision makes (difference rewards; Foerster et al.,
 "Counterfactual multi-agent policy gradients", AAAI 2018), so that a mask's pixels are praised and
-blamed one by one. With the ratio ``r = p(m) / p_old(m)`` of each pixel, what is made larger is
+blamed one by one (twice that difference, as ``a / V`` is twice the derivative). Where V is a
+weight, here and below, it is at least `LEAST_SHARE` of the pixels. With the ratio
+``r = p(m) / p_old(m)`` of each pixel, what is made larger is
 
     1/K sum_k sum_pixels min(r A, clip(r, 1 - c, 1 + c) A)  -  beta / V  sum_pixels KL(p || p_start)
 
@@ -42,16 +44,17 @@ from torch import Tensor
 from torch.nn import functional
 
 LEAST_SHARE = 0.01
-"""V is at least this share of the pixels: squares with next to no vessel would outweigh all others,
-and V of an empty mask where there is no vessel is 0."""
+"""As a weight, V is at least this share of the pixels: the penalty of a square with next to no
+vessel would outweigh all others, and V of an empty mask where there is no vessel is 0."""
 
 
 class Worth(NamedTuple):
     """What masks are worth, and what one pixel more adds to it; each float (B, K).
 
     Attributes:
-        score: the expected objective in [0, 1]; a ratio to nothing counts as 0.
-        size: V, in pixels.
+        score: the expected objective in [0, 1]; a ratio to nothing counts as 0, and S and Q below
+            one pixel as one.
+        size: V as a weight, in pixels.
         slope: with `offset` it gives ``a = slope q - offset``.
         offset: see there.
     """
@@ -72,16 +75,16 @@ def worth(masks: Tensor, q: Tensor, objective: Sequence[str]) -> Worth:
     """
     both = torch.einsum("bkhw,bhw->bk", masks, q)
     drawn, true = masks.sum((2, 3)), q.sum((1, 2))[:, None].expand_as(both)
-    size = ((drawn + true) / 2).clamp_min(LEAST_SHARE * q[0].numel())
+    area = (drawn + true) / 2
     per_drawn, per_true = 1 / drawn.clamp_min(1), 1 / true.clamp_min(1)
-    dice, precision = both / size, both * per_drawn
+    dice, precision = both / area.clamp_min(torch.finfo(area.dtype).tiny), both * per_drawn
     rows = {  # score, slope, offset
         "dice": (dice, torch.full_like(both, 2), dice),
-        "recall": (both * per_true, 2 * size * per_true, torch.zeros_like(both)),
-        "precision": (precision, 2 * size * per_drawn, 2 * size * per_drawn * precision),
+        "recall": (both * per_true, 2 * area * per_true, torch.zeros_like(both)),
+        "precision": (precision, 2 * area * per_drawn, 2 * area * per_drawn * precision),
     }
     score, slope, offset = torch.stack([torch.stack(rows[name]) for name in objective]).mean(0)
-    return Worth(score, size, slope, offset)
+    return Worth(score, area.clamp_min(LEAST_SHARE * q[0].numel()), slope, offset)
 
 
 def payments(
