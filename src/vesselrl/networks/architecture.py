@@ -44,8 +44,9 @@ class Architecture:
         Its weights are drawn from the seed; the caller's random numbers stay as they are.
         """
         area = self.downscale**2
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        # They are drawn on the CPU: to keep the state of every GPU would take memory on each.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
             unet = BasicUNet(
                 spatial_dims=2,
                 in_channels=self.channels * area,

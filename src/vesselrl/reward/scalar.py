@@ -139,8 +139,9 @@ def train_scalar(
     device = best_device()
     draws = parameters.batch * parameters.iterations
     lesson = Lesson.of(list(training.values()), draws, sees_image, target, parameters.side, rng)
-    with torch.random.fork_rng():  # the caller's random numbers stay as they are
-        torch.manual_seed(seed)
+    # The caller's random numbers stay as they are; those of GPUs are not drawn from.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         network = build_network(parameters.channels, sees_image).to(device)
     optimiser = torch.optim.AdamW(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(
