@@ -446,7 +446,7 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
         "pixel_rl.models", "masks",
     }  # fmt: skip
     assert list(summary.lines(tmp_path, made)) == [
-        f"Segmenter after RL: {tmp_path}/06_models/pixel_rl/final_model.safetensors",
+        f"Segmenter after RL: {tmp_path}/06_models/pixel_rl/segmenter.safetensors",
         f"Policy of reward_rl: {tmp_path}/06_models/reward_rl/final_model.zip",
         f"Learning curves: tensorboard --logdir {tmp_path}/06_models",
         f"Networks of our own: {tmp_path}/06_models/segmenter/weights",

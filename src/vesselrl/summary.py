@@ -16,7 +16,7 @@ def lines(out_dir: Path, made: Collection[str]) -> Iterator[str]:
     for experiment in experiments:
         folder = out_dir / "06_models" / experiment
         if experiment == "pixel_rl":
-            yield f"Segmenter after RL: {folder / 'final_model.safetensors'}"
+            yield f"Segmenter after RL: {folder / 'segmenter.safetensors'}"
         else:
             yield f"Policy of {experiment}: {folder / 'final_model.zip'}"
     if experiments:

@@ -66,10 +66,21 @@ def test_a_threshold_in_conf_comes_before_that_of_the_validation_images():
     assert deciders[42](OfImage("t1")).threshold == 0.5
 
 
-def test_a_run_without_the_map_of_an_image_does_not_decide():
-    maps = {name: load for name, load in MAPS.items() if name != "supervised/t1"}
+@pytest.mark.parametrize("missing", ["supervised/t1", "supervised/seeds/7/t1"])
+def test_a_network_without_the_map_of_an_image_does_not_decide(missing):
+    maps = {name: load for name, load in MAPS.items() if name != missing}
     points = {run: {"threshold": 0.5} for run in RUNS}
-    assert list(network_deciders(METHOD, maps, points, ["t1"], 42)) == [7]
+    assert network_deciders(METHOD, maps, points, ["t1"], 42) == {}
+
+
+def test_the_first_seed_keeps_its_number_whatever_the_seed_of_the_run():
+    """That of the run is 7 here, and so is the second of the network's."""
+    first = {"levels": levels("supervised", "t1"), "seconds": np.array(0.5), "seed": np.array(3)}
+    points = {run: {"threshold": 0.1 * (n + 1)} for n, run in enumerate(RUNS)}
+    deciders = network_deciders(METHOD, MAPS | {"supervised/t1": lambda: first}, points, ["t1"], 7)
+    assert list(deciders) == [3, 7]
+    thresholds = [decide(OfImage("t1")).threshold for decide in deciders.values()]
+    assert thresholds == [0.2, pytest.approx(0.3)]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from vesselrl.datasets.checkpoints import CheckpointsDataset
 from vesselrl.datasets.npz import NpzDataset
 from vesselrl.datasets.run_folder import RunFolderDataset
+from vesselrl.datasets.seeds import SeedsDataset
 from vesselrl.datasets.torch_state import TorchStateDataset
 from vesselrl.networks.architecture import Architecture
 from vesselrl.networks.parameters import AugmentationParameters
@@ -29,7 +30,8 @@ from vesselrl.rl.pixel.logbook import Logbook
 from vesselrl.rl.pixel.parameters import PixelRLParameters
 from vesselrl.segmenters.levels import from_levels, to_levels
 from vesselrl.segmenters.unet.network import SegmentationNetwork
-from vesselrl.segmenters.unet.parameters import SupervisedParameters
+from vesselrl.segmenters.unet.parameters import SupervisedParameters, UnetParameters
+from vesselrl.segmenters.unet.segmenter import UnetSegmenter
 
 SIZE = 64
 SPLITS = {
@@ -157,6 +159,11 @@ def catalog(folder):
                 filepath=str(folder / "history.csv"), save_args={"index": False}
             ),
             "pixel_reward_checkpoints": CheckpointsDataset(folder=str(folder / "checkpoints")),
+            "pixel_rl.weights": SeedsDataset(
+                path=str(folder / "weights"),
+                file="segmenter.safetensors",
+                dataset={"type": "vesselrl.datasets.unet_weights.UnetWeightsDataset"},
+            ),
             "pixel_rl.run_folder": RunFolderDataset(folder=str(folder / "pixel_rl")),
             **{
                 name: PartitionedDataset(
@@ -245,6 +252,28 @@ def test_maps_of_validation_and_test_images_are_of_every_seed_and_of_the_rival(c
         assert stored["seconds"] > 0
 
 
+def test_the_exported_networks_are_those_after_rl_and_can_be_the_segmenter(catalog, folder):
+    states = catalog.load("pixel_rl.models")
+    for seed, path in ((7, "segmenter.safetensors"), (8, "seeds/8/segmenter.safetensors")):
+        segmenter = UnetSegmenter(
+            UnetParameters(
+                kind="unet",
+                weights=str(folder / "weights" / path),
+                default_prompt="tree",
+                prompts={"tree": {"operating_point": 0.5, "zoom": 1}},
+            )
+        )
+        (map_,) = segmenter.probabilities(WORLD["f"][0], ["tree"])
+        ours = SegmentationNetwork.from_state(states[seed]).probability(WORLD["f"][0])
+        np.testing.assert_allclose(map_, ours, atol=5e-3)  # stored as fp16
+
+
+def test_every_map_after_rl_tells_its_seed(catalog):
+    maps = catalog.load("pixel_rl.network_maps")
+    assert maps["pixel_rl/d"]()["seed"] == 7
+    assert maps["pixel_rl/seeds/8/d"]()["seed"] == 8
+
+
 def test_costs_count_what_was_trained_before(catalog):
     facts, infos = (
         catalog.load(f"pixel_rl.{name}") for name in ("network_facts", "training_infos")
@@ -255,6 +284,8 @@ def test_costs_count_what_was_trained_before(catalog):
     assert facts["pixel_rl"]["training_seconds"] == pytest.approx(expected, abs=0.01)
     assert facts["pixel_rl"]["passes"] == 1
     assert facts["refine"]["passes"] == 2 + 2
+    without_student = 10 + reward
+    assert facts["refine"]["training_seconds"] == pytest.approx(without_student, abs=0.01)
 
 
 def test_images_are_compared_before_and_after(catalog):
@@ -273,11 +304,11 @@ def test_every_figure_is_drawn(catalog):
 
 @pytest.fixture
 def train(catalog):
-    def run(folder):
+    def run(folder, examples=INPUTS["segmenter_examples"]):
         return train_policies(
             INPUTS["images"],
             INPUTS["masks"],
-            INPUTS["segmenter_examples"],
+            examples,
             catalog.load("pixel_reward_maps"),
             INPUTS["segmenter_networks"],
             catalog.load("pixel_reward_report"),
@@ -319,6 +350,15 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_networks_and_logs(
         assert [event.step for event in scalars] == [0, 2, 4]
         gold = histories[seed]["val_gold"]
         np.testing.assert_allclose([event.value for event in scalars], gold, rtol=1e-6)
+
+
+@pytest.mark.parametrize("sample", ["a", "d"])
+def test_a_label_that_was_corrected_makes_it_another_training(train, catalog, tmp_path, sample):
+    corrected = INPUTS["segmenter_examples"] | {
+        sample: lambda: {"image": WORLD[sample][0], "truth": np.zeros((SIZE, SIZE), np.uint8)}
+    }
+    _, _, infos = train(tmp_path, corrected)
+    assert infos[7]["fingerprint"] != catalog.load("pixel_rl.training_infos")[7]["fingerprint"]
 
 
 def test_a_finished_run_is_kept_when_another_begins(train, tmp_path):

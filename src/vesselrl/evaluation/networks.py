@@ -12,7 +12,8 @@ from vesselrl.metrics.cuts import best_cut
 
 Maps = Mapping[str, Callable[[], Mapping[str, Any]]]
 """``<run>/<id>`` → loader of ``levels`` uint8 (H, W) and ``seconds``. A run is a network, or, if it
-was trained with several seeds, ``<network>/seeds/<n>`` for each but the first."""
+was trained with several seeds, ``<network>/seeds/<n>`` for each but the first, whose maps hold its
+number as ``seed``."""
 
 
 def operating_points(
@@ -52,7 +53,7 @@ def network_deciders(
     images: Sequence[str],
     seed: int,
 ) -> dict[int, Decide]:
-    """Seed → how a network decides; none if maps of its images are missing.
+    """Seed → how a network decides, that of the first run first; none if maps are missing.
 
     Args:
         method: of the kind ``network``.
@@ -62,8 +63,11 @@ def network_deciders(
         seed: under which a run without one is filed.
     """
     network = str(method.network)
-    runs = {seed: network}
-    runs |= {int(run.rpartition("/")[2]): run for run in points if run.startswith(f"{network}/")}
+    others = [run for run in points if run.startswith(f"{network}/")]
+    if not all(f"{run}/{sample}" in maps for run in (network, *others) for sample in images):
+        return {}
+    runs = {int(maps[f"{network}/{images[0]}"]().get("seed", seed)): network}
+    runs |= {int(run.rpartition("/")[2]): run for run in others}
 
     def decider(run: str) -> Decide:
         threshold = method.threshold or points[run]["threshold"]
@@ -74,11 +78,7 @@ def network_deciders(
 
         return decide
 
-    return {
-        number: decider(run)
-        for number, run in runs.items()
-        if all(f"{run}/{sample}" in maps for sample in images)
-    }
+    return {number: decider(run) for number, run in runs.items()}
 
 
 def run_of(method: Method, name: str, prediction: str, image: str) -> str:

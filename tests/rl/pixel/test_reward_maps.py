@@ -11,7 +11,6 @@ from vesselrl.rl.pixel.reward_maps import (
     q_of,
     reward_map,
     rewarded,
-    working_image,
 )
 
 ARCHITECTURE = Architecture(2, (4,) * 6, 2)
@@ -74,12 +73,6 @@ def test_a_truth_is_a_reward_without_doubt(world):
     stack = labelled(world.images[0], truth)
     np.testing.assert_array_equal(stack[1], truth)
     assert not stack[2].any()
-
-
-def test_a_large_image_is_reduced_and_a_small_one_kept(world):
-    image = world.images[0]
-    np.testing.assert_array_equal(working_image(image, 64), image)
-    assert working_image(image, 32).shape == (32, 32)
 
 
 def test_the_reward_comes_back_at_the_size_of_the_image(world, judges):

@@ -36,7 +36,7 @@ def train_policies(
     Args:
         images: sample id → loader of uint8 (H, W) or (H, W, 3).
         masks: sample id → loader of the truth, bool (H, W); of validation images.
-        segmenter_examples: sample id → loader of training images with their truth.
+        segmenter_examples: sample id → loader of training and validation images with their truth.
         reward_maps: see `make_reward_maps`.
         segmenter_networks: name → state of a `SegmentationNetwork`.
         pixel_reward_report: see `judge_reward`; it is put down with the training's facts.
@@ -93,7 +93,7 @@ def train_policies(
     }
     packages = {package: version(package) for package in PACKAGES}
     weights = [float(tensor.double().sum()) for tensor in state["weights"].values()]
-    data = {"maps": reward_maps, "train": _of(segmenter_examples, training)}
+    data = {"maps": reward_maps, "labelled": _of(segmenter_examples, [*training, *validation])}
     fingerprint = digest([fingerprint_of(data, [config, weights]), packages])
     run_folder.begin(fingerprint, pixel_rl.resume == "auto")
     runs = {}
@@ -132,6 +132,13 @@ def train_policies(
     )
 
 
+def export_weights(pixel_models: Mapping[int, Mapping[str, Any]]) -> dict[int, Any]:
+    """Seed → the `SegmentationNetwork` after RL, to deploy or to start another training from."""
+    from vesselrl.segmenters.unet.network import SegmentationNetwork
+
+    return {seed: SegmentationNetwork.from_state(state) for seed, state in pixel_models.items()}
+
+
 def map_networks(
     images: Partitions,
     pixel_models: Mapping[int, Mapping[str, Any]],
@@ -152,27 +159,29 @@ def map_networks(
 
     Returns:
         ``pixel_rl/<id>``, for further seeds ``pixel_rl/seeds/<n>/<id>``, and ``refine/<id>`` →
-        maker of ``levels`` uint8 (H, W) and ``seconds``.
+        maker of ``levels`` uint8 (H, W) and ``seconds``; those after RL hold their ``seed`` too.
     """
+    import numpy as np
+
     from vesselrl.rl.pixel.refine import refined_map
     from vesselrl.segmenters.unet.network import SegmentationNetwork
     from vesselrl.segmenters.unet.rivals import rival_map
 
     judges = judges_of(segmenter_networks, pixel_reward, pixel_rl)
+    folders = {seed: _folder(seed, pixel_models) for seed in pixel_models}
     networks = {
-        _folder(seed, pixel_models): SegmentationNetwork.from_state(state)
-        for seed, state in pixel_models.items()
+        folders[seed]: SegmentationNetwork.from_state(state) for seed, state in pixel_models.items()
     }
 
-    def after(folder: str, sample: str) -> dict[str, Any]:
-        return rival_map(folder, networks, images[sample]())
+    def after(seed: int, sample: str) -> dict[str, Any]:
+        return {**rival_map(folders[seed], networks, images[sample]()), "seed": np.array(seed)}
 
     def refined(sample: str) -> dict[str, Any]:
         return refined_map(judges, images[sample]())
 
     makers: Partitions = {}
     for sample in ids_of(samples, "val", "test"):
-        makers |= {f"{name}/{sample}": partial(after, name, sample) for name in networks}
+        makers |= {f"{folders[seed]}/{sample}": partial(after, seed, sample) for seed in folders}
         makers[f"{REFINE}/{sample}"] = partial(refined, sample)
     return with_progress(makers, "Mapping after RL", unit="map")
 
@@ -193,8 +202,8 @@ def describe_networks(
 ) -> dict[str, Any]:
     """Method → what it takes to have it, as `vesselrl.segmenters.unet.rivals.rival_facts` says it.
 
-    What was trained before counts: the start or the folds, whichever took longer, and the reward
-    network.
+    What was trained before counts: the reward network, and the folds, or the start where that took
+    longer and is needed.
     """
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.segmenters.unet.network import SegmentationNetwork
@@ -207,22 +216,21 @@ def describe_networks(
     )
     first = next(iter(pixel_models))
     members = RewardNetwork.from_state(pixel_reward).members
-    before = float(pixel_reward_history["seconds"].max()) + max(
-        folds["training_seconds"], start["training_seconds"]
-    )
+    reward = float(pixel_reward_history["seconds"].max())
+    before = max(folds["training_seconds"], start["training_seconds"])
     network = SegmentationNetwork.from_state(pixel_models[first])
     return {
         PIXEL_RL: {
-            "files": ["final_model.safetensors"],
+            "files": ["segmenter.safetensors"],
             "parameters": _weights([network.module]),
             "passes": 1,
-            "training_seconds": round(before + pixel_infos[first]["seconds"], 3),
+            "training_seconds": round(before + reward + pixel_infos[first]["seconds"], 3),
         },
         REFINE: {
             "files": [*folds["files"], "reward_net.safetensors"],
             "parameters": folds["parameters"] + _weights(members),
             "passes": folds["passes"] + len(members),
-            "training_seconds": round(before, 3),
+            "training_seconds": round(folds["training_seconds"] + reward, 3),
         },
     }
 

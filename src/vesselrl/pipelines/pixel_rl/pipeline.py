@@ -73,6 +73,12 @@ def create_pipeline() -> Pipeline:
                 name="train_pixel_policies",
             ),
             node(
+                nodes.export_weights,
+                "pixel_rl.models",
+                "pixel_rl.weights",
+                name="export_pixel_weights",
+            ),
+            node(
                 nodes.map_networks,
                 [
                     "images",

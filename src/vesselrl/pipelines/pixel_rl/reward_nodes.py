@@ -122,8 +122,8 @@ def make_reward_maps(
 ) -> Partitions:
     """The reward of every image that is learnt from, and of the validation images.
 
-    Without images without label the training images are learnt from, judged by what is honest of
-    them: the map of the segmenter that never saw them.
+    Without images without label the training images are learnt from. Of the segmenters then only
+    the one that never saw an image judges it; the reward network did learn from its truth.
 
     Args:
         segmenter_examples: sample id → loader of the image at the working size.

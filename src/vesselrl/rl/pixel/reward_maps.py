@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from vesselrl.networks.imaging import grey, reduced
 from vesselrl.networks.residents import Residents
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.pixel.parameters import Source
@@ -36,12 +35,6 @@ class RewardMap(NamedTuple):
 
     q: Maps
     spread: Maps
-
-
-def working_image(image: npt.NDArray[np.uint8], max_side: int) -> npt.NDArray[np.uint8]:
-    """An image as training sees it: grey, no side longer than `max_side`; uint8 (h, w)."""
-    small: npt.NDArray[np.uint8] = np.round(reduced(grey(image), max_side) * 255).astype(np.uint8)
-    return small
 
 
 def reward_map(opinions: Opinions, source: Source) -> RewardMap:
@@ -96,6 +89,9 @@ class Judges:
 
     def on_left_out(self, image: npt.NDArray[np.uint8], honest: Maps) -> Opinions:
         """On a training image: of all segmenters only that of its fold is honest.
+
+        The reward network learned from the truth of such an image: its opinion is that of one who
+        knows it.
 
         Args:
             image: uint8 (h, w), of the working size.

@@ -106,7 +106,8 @@ def read_header(path: Path) -> WeightsHeader:
     if METADATA not in metadata:
         raise VesselrlError(
             f"{path} has no entry '{METADATA}' in its metadata, so the network's size is not "
-            "known: expected a file that vesselrl's `segmenter` pipeline wrote."
+            "known: expected a file of vesselrl's pipelines segmenter, pixel_rl "
+            "(segmenter.safetensors) or pretrain."
         )
     try:
         return WeightsHeader(**json.loads(metadata[METADATA]))
@@ -114,7 +115,7 @@ def read_header(path: Path) -> WeightsHeader:
         raise VesselrlError(
             f"{path}: the entry '{METADATA}' of its metadata is wrong ({_first_line(error)}); "
             "expected JSON with features (six numbers), downscale (1, 2 or 4), norm and max_side, "
-            "as vesselrl's `segmenter` pipeline writes it."
+            "as vesselrl's pipelines write it."
         ) from error
 
 
