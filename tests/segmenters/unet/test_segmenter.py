@@ -56,6 +56,11 @@ def test_an_operating_point_becomes_one_half(small, angiogram):
     assert (maps[0] <= maps[2]).all()
 
 
+def test_a_path_may_begin_in_the_home_folder(small, monkeypatch):
+    monkeypatch.setenv("HOME", str(small.parent))
+    assert parameters(f"~/{small.name}").file == small
+
+
 def test_prompts_of_one_magnification_share_one_pass(small, angiogram, monkeypatch):
     segmenter = build_segmenter(parameters(small))
     zooms = []

@@ -27,7 +27,7 @@ class PolicyParameters(ParameterModel):
     ema_decay: float = Field(ge=0, lt=1, description="of the averaged weights that are kept")
     clip: float = Field(gt=0, lt=1, description="how far a pixel's probability ratio may go from 1")
     kl: float = Field(ge=0, description="beta: how strongly the start holds the policy")
-    kappa: float = Field(ge=0, description="standard deviations of the reward not believed")
+    kappa: float = Field(ge=0, description="standard deviations of q that are not believed")
     check_every: int = Field(ge=1, description="batches between looks at validation images")
     patience: int = Field(
         ge=1, description="looks without a better gold objective after which training ends"

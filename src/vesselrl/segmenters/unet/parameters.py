@@ -41,7 +41,7 @@ class UnetParameters(SegmenterParameters):
     kind: Literal["unet"]
     weights: str = Field(
         min_length=1,
-        description="shipped, or the path of a file of the pipelines segmenter or pretrain",
+        description="shipped, or the path of a file of the pipelines segmenter, pixel_rl, pretrain",
         exclude=True,  # a path may hold names; the file's content tells weights apart
     )
     prompts: dict[str, UnetPrompt] = Field(min_length=1)
@@ -49,12 +49,12 @@ class UnetParameters(SegmenterParameters):
     @property
     def file(self) -> Path:
         """Of the weights."""
-        return SHIPPED if self.weights == "shipped" else Path(self.weights)
+        return SHIPPED if self.weights == "shipped" else Path(self.weights).expanduser()
 
     @field_validator("weights")
     @classmethod
     def _is_a_file(cls, weights: str) -> str:
-        if weights != "shipped" and not Path(weights).is_file():
+        if weights != "shipped" and not Path(weights).expanduser().is_file():
             raise ValueError(f"there is no file {weights}; expected 'shipped' or the path of one")
         return weights
 
@@ -112,7 +112,7 @@ class SupervisedParameters(ParameterModel):
     pretrained: str = Field(
         min_length=1,
         description="what training starts from: none (drawn weights), shipped, or the path of a "
-        "file that the pipeline wrote",
+        "file of the pipelines segmenter, pixel_rl or pretrain, trained on other patients",
         exclude=True,  # a path may hold names; the file's content is fingerprinted instead
     )
     max_side: int = Field(ge=32, description="longer images are reduced to this side, in pixels")
