@@ -25,6 +25,7 @@ from tqdm import tqdm
 from vesselrl.devices import best_device
 from vesselrl.metrics.masks import Scores
 from vesselrl.networks.imaging import grey
+from vesselrl.networks.schedules import one_cycle
 from vesselrl.reward.batches import Example, Loader
 from vesselrl.reward.closed_form import expected_scores
 from vesselrl.reward.network import network_input
@@ -144,9 +145,7 @@ def train_scalar(
         torch.default_generator.manual_seed(seed)
         network = build_network(parameters.channels, sees_image).to(device)
     optimiser = torch.optim.AdamW(network.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, parameters.learning_rate, total_steps=parameters.iterations, pct_start=0.1
-    )
+    schedule = one_cycle(optimiser, parameters.learning_rate, parameters.iterations)
     order = np.resize(rng.permutation(len(lesson.masks)), draws)
     for chosen in tqdm(order.reshape(-1, parameters.batch), desc=f"Scalar judge of {target}"):
         image, mask, quality = (part.to(device) for part in lesson.batch(chosen, rng))

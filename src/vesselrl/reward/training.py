@@ -18,6 +18,7 @@ from vesselrl.devices import best_device
 from vesselrl.errors import VesselrlError
 from vesselrl.networks.graphs import graphed
 from vesselrl.networks.residents import Residents
+from vesselrl.networks.schedules import one_cycle
 from vesselrl.reward.batches import Batch, Loader, Resident, residents, sample_batch
 from vesselrl.reward.loss import reward_loss
 from vesselrl.reward.network import RewardNetwork, network_input
@@ -153,12 +154,7 @@ class Member:
         self._weights = list(self._network.parameters())
         self._means = list(self._average.parameters())
         self._optimiser = torch.optim.AdamW(self._weights, fused=True)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimiser,
-            parameters.learning_rate,
-            total_steps=parameters.iterations,
-            pct_start=0.1,
-        )
+        self._schedule = one_cycle(self._optimiser, parameters.learning_rate, parameters.iterations)
         steps = np.arange(1, parameters.checks + 1) * parameters.iterations / parameters.checks
         self._checks = set(np.round(steps).astype(int).tolist())
 

@@ -16,6 +16,7 @@ from vesselrl.networks.augmentation import Augmentation, random_places, relit
 from vesselrl.networks.graphs import graphed
 from vesselrl.networks.imaging import normalised
 from vesselrl.networks.parameters import NetworkParameters
+from vesselrl.networks.schedules import one_cycle
 
 Pair = Tensor
 """uint8 (2, h, w): a grey image, and its target, 255 where all of the pixel is vessel."""
@@ -124,11 +125,8 @@ class Learner:
         self._weights = list(self.module.parameters())
         self._means = list(self.average.parameters())
         self._optimiser = torch.optim.AdamW(self._weights, fused=True)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimiser,
-            parameters.learning_rate,
-            total_steps=cycle or parameters.iterations,
-            pct_start=0.1,
+        self._schedule = one_cycle(
+            self._optimiser, parameters.learning_rate, cycle or parameters.iterations
         )
 
     @property
