@@ -9,7 +9,9 @@ their label, chosen by whole groups, the others give theirs up. On each draw of 
 ``segmenter`` and ``pixel_rl`` train as a user's would; then RL is done again with other starts and
 rewards, one of them the truth, which no user has. All methods are scored on the same test images,
 cut at 0.5 and where the validation images score best: a method that only makes masks larger gains
-nothing by that. Draws are averaged image by image, intervals resample whole groups.
+nothing by that. Validation images keep their labels: those choose weights, calibrate the reward and
+set the cuts, of all methods alike. Draws are averaged image by image, intervals resample whole
+groups.
 
 A draw that is finished is not made again. Look at the table of a data set's test images once.
 """
