@@ -1,7 +1,9 @@
 """A copy of the project to run commands in, and a handful of drawn images to run them on."""
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +90,21 @@ def raw_dir(tmp_path_factory) -> Path:
         entries.append({"image": name, "mask": [band]})
     (folder / "annotations.json").write_text(json.dumps(entries))
     return folder
+
+
+@pytest.fixture
+def members() -> Callable[[int], list[int]]:
+    """Tells which processes of a session are alive."""
+
+    def tell(session: int) -> list[int]:
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
+                if os.getsid(int(process.name)) == session and state != "Z":
+                    found.append(int(process.name))
+            except OSError:
+                continue
+        return found
+
+    return tell

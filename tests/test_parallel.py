@@ -81,22 +81,9 @@ if __name__ == "__main__":
 """
 
 
-def members(session):
-    """The processes of a session."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            if os.getsid(int(process.name)) == session and state != "Z":
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return found
-
-
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
-def test_no_worker_outlives_a_run_that_is_stopped(tmp_path, sign):
+def test_no_worker_outlives_a_run_that_is_stopped(tmp_path, members, sign):
     script = tmp_path / "script.py"
     script.write_text(ORPHANS)
     process = subprocess.Popen(

@@ -64,6 +64,19 @@ class LoseDeviceOnce(DieOnce):
         return item[1]
 
 
+class SetsUpLogging:
+    """Does it where it arrives, as importing Kedro does, and tells what is left of it."""
+
+    def __init__(self, *handlers):
+        logging.getLogger("vesselrl").handlers += handlers
+
+    def __reduce__(self):
+        return SetsUpLogging, (logging.NullHandler(),)
+
+    def __call__(self, item):
+        return len(logging.getLogger("vesselrl").handlers)
+
+
 def refuse(item):
     raise VesselrlError("There are no weights.")
 
@@ -136,6 +149,10 @@ def test_what_a_process_logs_is_logged_here(caplog):
     assert [r.levelname for r in caplog.records] == ["WARNING"]
 
 
+def test_a_process_says_nothing_but_through_this_one():
+    assert list(map_on_devices(SetsUpLogging(), items(1), ["cpu"])) == [0]
+
+
 def test_a_process_on_the_cpu_sees_no_gpu():
     assert list(map_on_devices(tell_gpus, items(1), ["cpu"])) == [""]
 
@@ -161,21 +178,8 @@ if __name__ == "__main__":
 """
 
 
-def members(session):
-    """The processes of a session."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            if os.getsid(int(process.name)) == session and state != "Z":
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return found
-
-
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
-def test_no_worker_outlives_a_run_that_is_killed(tmp_path):
+def test_no_worker_outlives_a_run_that_is_killed(tmp_path, members):
     script = tmp_path / "script.py"
     script.write_text(ORPHANS)
     process = subprocess.Popen(

@@ -220,7 +220,9 @@ def _work(
 
     root = logging.getLogger()
     root.handlers = [logging.handlers.QueueHandler(_LogConnection(send))]  # type: ignore[arg-type]
-    logging.getLogger("vesselrl").setLevel(level)
+    own = logging.getLogger("vesselrl")
+    own.handlers = []  # Kedro, when it is imported, lets it write to the console too
+    own.setLevel(level)
     try:
         if device != "cpu":
             _check_gpu(device)

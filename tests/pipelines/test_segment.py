@@ -10,6 +10,7 @@ from kedro.runner import SequentialRunner
 
 from vesselrl.datasets.candidates import CandidatesDataset
 from vesselrl.datasets.npz import NpzDataset
+from vesselrl.errors import VesselrlError
 from vesselrl.pipelines.segment import create_pipeline
 from vesselrl.segmenters import base, candidate_folder
 from vesselrl.segmenters.parameters import FilterParameters
@@ -99,12 +100,28 @@ def test_a_failing_image_gives_empty_maps_a_row_and_a_traceback(tmp_path, monkey
 
 @pytest.mark.parametrize("answer", [np.zeros((2, 3, 3)), np.full((2, 12, 16), np.nan)])
 def test_maps_that_are_no_probabilities_count_as_a_failure(tmp_path, monkeypatch, answer):
-    class Wrong:
+    class Wrong(FailsOnBlack):
         def probabilities(self, image, prompts):
-            return answer
+            return answer if image[0, 0] == 9 else super().probabilities(image, prompts)
 
-    catalog, _ = run(tmp_path, {"001": grey(9)}, Wrong(), monkeypatch)
-    assert len(catalog.load("segment_failures")) == 1
+    catalog, _ = run(tmp_path, {"001": grey(9), "002": grey(7)}, Wrong(), monkeypatch)
+    assert catalog.load("segment_failures")["id"].tolist() == ["001"]
+
+
+def test_a_segmenter_that_fails_on_every_image_stops_the_run_with_a_sentence(tmp_path, monkeypatch):
+    images = {"001": grey(0), "002": grey(0)}
+    with pytest.raises(
+        VesselrlError, match="failed on all 2 images.* 001: RuntimeError: nothing to see"
+    ):
+        run(tmp_path, images, FailsOnBlack(), monkeypatch)
+    assert (
+        len(
+            run(tmp_path, images | {"003": grey(7)}, FailsOnBlack(), monkeypatch)[0].load(
+                "segment_failures"
+            )
+        )
+        == 2
+    )
 
 
 def test_without_failures_the_table_still_has_its_columns(tmp_path):

@@ -53,12 +53,13 @@ def own_masks(monkeypatch):
     def ask(folder, picture, texts, dtype=torch.float32):
         with monkeypatch.context() as patch:
             patch.setattr(torch.Tensor, "cuda", lambda tensor, *_, **__: tensor)
+            patch.setattr(torch.nn.Module, "cuda", lambda module, *_, **__: module)
             patch.setattr(torch.Tensor, "to", on_cpu)
             place = {"pretrained_model_name_or_path": folder, "trust_remote_code": True}
             model = transformers.AutoModel.from_pretrained(**place, torch_dtype=dtype).eval()
             tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
             if hasattr(model, "preparing_for_generation"):
-                model.preparing_for_generation(tokenizer)
+                model.preparing_for_generation(tokenizer, torch_dtype=dtype)
                 helpers = {"tokenizer": tokenizer}
             else:
                 helpers = {"processor": transformers.AutoProcessor.from_pretrained(**place)}

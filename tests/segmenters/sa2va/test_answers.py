@@ -1,6 +1,7 @@
 """What comes out of the maps: the model's own masks, and nothing where it answers nothing."""
 
 import logging
+import weakref
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from stand_in import ANSWERED, TEXTS, build, parameters_of
 from vesselrl.errors import VesselrlError
 from vesselrl.segmenters.base import PromptsFailed, build_segmenter
 from vesselrl.segmenters.levels import from_levels, to_levels
+from vesselrl.segmenters.sa2va.maps import maps_of
 
 
 def union(masks, shape):
@@ -46,6 +48,14 @@ def test_a_grey_image_is_shown_as_a_colour_image_of_three_equal_channels(segment
     np.testing.assert_array_equal(
         segmenter.probabilities(grey, ["vessels"]), segmenter.probabilities(colour, ["vessels"])
     )
+
+
+def test_a_logit_just_above_zero_is_no_vessel_as_in_the_models_own_masks():
+    logits = torch.full((1, 1, 4, 4), 1e-9)
+    own = (logits[:, 0].sigmoid() > 0.5).numpy()
+    assert not own.any()
+    (found,) = maps_of({"prediction_masks": [own]}, [logits], (4, 4))
+    assert not (found > 0.5).any()
 
 
 @pytest.mark.parametrize("prompt", ["none", "last"])
@@ -121,6 +131,38 @@ def test_a_prompt_that_fails_leaves_the_others_their_maps(segmenter, image):
     assert failed.errors["broken"].__traceback__ is not None
 
 
+def test_what_a_prompt_that_failed_had_in_hand_is_let_go_before_the_next_is_asked(
+    segmenter, image, monkeypatch
+):
+    held, model = [], segmenter._loaded.model
+
+    def fail(**_):
+        alive = [one for one in held if one() is not None]
+        assert not alive
+        features = torch.zeros(3)
+        held.append(weakref.ref(features))
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(model, "predict_forward", fail)
+    with pytest.raises(PromptsFailed) as raised:
+        segmenter.probabilities(image, ["vessels", "thin", "three"])
+    assert len(held) == 6  # each once more
+    assert {type(one) for one in raised.value.errors.values()} == {VesselrlError}
+
+
+def test_a_model_is_asked_without_gradients(segmenter, image, monkeypatch):
+    asked, model = [], segmenter._loaded.model
+    answer = model.predict_forward
+
+    def note(**given):
+        asked.append(torch.is_inference_mode_enabled())
+        return answer(**given)
+
+    monkeypatch.setattr(model, "predict_forward", note)
+    segmenter.probabilities(image, ["vessels"])
+    assert asked == [True]
+
+
 @pytest.mark.parametrize(
     ("prompt", "shape", "named"),
     [
@@ -139,25 +181,33 @@ def test_an_unknown_prompt_or_an_odd_image_is_refused_before_the_model_is_asked(
 class OutOfMemory:
     """Lets a model run out of memory a few times, and counts how much it holds then."""
 
-    def __init__(self, segmenter, monkeypatch, times):
+    def __init__(self, segmenter, monkeypatch, times, error=None):
         self.model, self.left, self.kept = segmenter._loaded.model, times, []
         self.segmenter, predict = segmenter, self.model.predict_forward
 
         def fail(**given):
             if self.left:
                 self.left -= 1
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+                raise error or torch.OutOfMemoryError("CUDA out of memory. Short of 2 GiB.")
             self.kept.append(len(segmenter._memory._kept))
             return predict(**given)
 
         monkeypatch.setattr(self.model, "predict_forward", fail)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        MemoryError(),
+    ],
+)
 def test_memory_that_is_short_once_is_freed_and_the_answer_is_the_same(
-    segmenter, image, monkeypatch, caplog
+    segmenter, image, monkeypatch, caplog, error
 ):
     whole = segmenter.probabilities(image, ["vessels", "thin"])
-    short = OutOfMemory(segmenter, monkeypatch, 1)
+    short = OutOfMemory(segmenter, monkeypatch, 1, error)
     with caplog.at_level(logging.WARNING):
         again = segmenter.probabilities(image, ["vessels", "thin"])
     np.testing.assert_array_equal(again, whole)

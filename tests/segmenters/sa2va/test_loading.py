@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 import transformers
+import yaml
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from stand_in import build, parameters_of
 
 from vesselrl.errors import VesselrlError
 from vesselrl.segmenters.base import build_segmenter
+from vesselrl.segmenters.sa2va import loading
 from vesselrl.segmenters.sa2va.identity import identity_of
+from vesselrl.segmenters.sa2va.parameters import Sa2vaParameters
 from vesselrl.segmenters.sa2va.source import check_version
 from vesselrl.segmenters.sa2va.spreading import shares
 
@@ -25,6 +28,9 @@ from vesselrl.segmenters.sa2va.spreading import shares
 def copied(tmp_path, folders):
     """A folder of one's own to spoil."""
     return shutil.copytree(folders["internvl"], tmp_path / "sa2va_vessel_hf")
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def refusal(path, **changes):
@@ -47,6 +53,23 @@ def test_without_the_users_word_no_code_of_a_model_runs(copied):
     assert "runs with all your rights" in text
     with pytest.raises(SystemExit, match="it ran"):
         build_segmenter(parameters_of(copied))
+
+
+def test_the_users_word_is_not_taken_for_granted_but_in_the_environment_that_asks_for_it(project):
+    assert Sa2vaParameters.model_fields["trust_remote_code"].default is False
+    settings = yaml.safe_load((project / "conf/sa2va/parameters_segment.yml").read_text())
+    assert settings["segmenter"]["trust_remote_code"] is True
+
+
+@pytest.mark.parametrize("name", ["AutoModel", "AutoModelForCausalLM"])
+def test_a_model_is_found_under_either_name(copied, name):
+    code = {
+        "AutoConfig": "configuration_stand_in.StandInConfig",
+        name: "modeling_stand_in.StandInInternVL",
+    }
+    change_config(copied, auto_map=code)
+    model = build_segmenter(parameters_of(copied))._loaded.model
+    assert type(model).__name__ == "StandInInternVL"
 
 
 def test_a_code_package_that_is_missing_is_named_with_the_extra_that_brings_it(tmp_path):
@@ -99,6 +122,31 @@ def test_a_model_with_code_that_is_no_sa2va_is_told_before_its_weights_are_read(
     assert "its class StandIn has no predict_forward" in refusal(copied)
 
 
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-8])
+
+
+def point(file):
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+
+
+@pytest.mark.parametrize("spoil", [cut, point])
+def test_weights_that_were_not_downloaded_whole_are_told(copied, spoil):
+    spoil(copied / "model.safetensors")
+    assert f"{copied} is not complete" in refusal(copied)
+    with pytest.raises(VesselrlError, match="model.safetensors has .* bytes and is no whole file"):
+        parameters_of(copied).model_dump()
+
+
+def test_a_folder_without_tokenizer_is_not_complete(tmp_path, folders, family):
+    copied = shutil.copytree(folders[family], tmp_path / "without_tokenizer")
+    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (copied / file).unlink()
+    text = refusal(copied)
+    assert f"{copied} is not complete: its tokenizer cannot be loaded" in text
+    assert len(text) < 400
+
+
 def test_a_model_of_the_hub_needs_a_pinned_commit():
     text = refusal("ByteDance/Sa2VA-4B")
     assert "segmenter.revision=<commit>" in text
@@ -112,8 +160,8 @@ def test_a_model_of_the_hub_is_asked_for_at_its_commit(monkeypatch):
         raise OSError("the hub\ncannot be reached")
 
     monkeypatch.setattr(transformers.PretrainedConfig, "get_config_dict", unreachable)
-    text = refusal("ByteDance/Sa2VA-4B", revision="abc123")
-    assert asked == {"path": "ByteDance/Sa2VA-4B", "revision": "abc123"}
+    text = refusal("ByteDance/Sa2VA-4B", revision=COMMIT)
+    assert asked == {"path": "ByteDance/Sa2VA-4B", "revision": COMMIT}
     assert "cannot be had from the hub: the hub cannot be reached" in text
 
 
@@ -156,10 +204,33 @@ def test_what_a_gpu_is_needed_for_is_refused_without_one(folders, monkeypatch):
     assert "segmenter.device is cuda:1, and 0 GPUs" in refusal(folders["qwen3"], device="cuda:1")
 
 
+@pytest.mark.parametrize(("quantisation", "bits"), [("8bit", 8), ("4bit", 4)])
+def test_of_a_quantised_model_only_the_language_model_has_fewer_bits(
+    folders, monkeypatch, quantisation, bits
+):
+    asked = {}
+
+    def note(cls, **settings):
+        asked.update(settings)
+        raise VesselrlError("no GPU")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(loading, "find_spec", lambda name: name == "bitsandbytes")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.48.0")
+    monkeypatch.setattr(transformers.PreTrainedModel, "from_pretrained", classmethod(note))
+    refusal(folders["qwen3"], quantisation=quantisation, device="cuda:0", dtype="bfloat16")
+    config = asked["quantization_config"]
+    assert (config.load_in_8bit, config.load_in_4bit) == (bits == 8, bits == 4)
+    assert config.bnb_4bit_compute_dtype == asked["torch_dtype"] == torch.bfloat16
+    assert {"grounding_encoder", "visual", "vision_model"} <= set(config.llm_int8_skip_modules)
+    assert asked["device_map"] == {"": torch.device("cuda:0")}
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         ({"path": None}, "say where the model is: --params segmenter.path=/path/to/"),
+        ({"revision": "main"}, "it is main; expected a full commit, 40 hexadecimal digits"),
         ({"prompts": {"vessels": {"text": "<image> and <image>"}}}, "stands in it 2 times"),
         ({"prompts": {"vessels": {"text": "<image>\n"}}}, "it asks nothing"),
         ({"device": "gpu"}, "device"),

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from vesselrl.errors import VesselrlError
 from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
 
@@ -42,16 +43,26 @@ def summarise_candidates(candidates: Partitions) -> tuple[Any, Any]:
         for all prompts together, calls: the number of prompts; encoder_passes: how often the
         segmenter's encoder ran for them, empty if it does not tell; gpu_mb: the most memory in use
         on one GPU meanwhile, in MB, empty without a GPU).
+
+    Raises:
+        VesselrlError: no prompt was answered for any image.
     """
     import pandas as pd
 
     failures, timing = [], []
+    answered = not candidates
     for sample in sorted(candidates):
         stored = candidates[sample]()
         if error := str(stored["error"]):
             failures.append((sample, error))
+        answered = answered or any(stored["keys"].tolist())
         numbers = [float(stored[name]) for name in TIMING_COLUMNS[3:]]
         timing.append((sample, float(stored["seconds"]), len(stored["prompts"]), *numbers))
+    if not answered:
+        raise VesselrlError(
+            f"The segmenter failed on all {len(timing)} images, so nothing can be learned from its "
+            f"maps. {failures[0][0]}: {failures[0][1]}. The traceback is in the log file."
+        )
     if failures:
         logger.warning(
             "The segmenter failed on %d of %d images; they are tried again when the stage runs "

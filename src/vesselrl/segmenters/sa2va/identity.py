@@ -10,6 +10,8 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+from vesselrl.errors import VesselrlError
+
 SMALL = 2**20
 """Files of fewer bytes are read whole."""
 SAMPLE = 128
@@ -26,6 +28,9 @@ def identity_of(path: str, revision: str | None) -> str:
 
     Returns:
         The id and commit of a model of the hub; of a folder 16 hexadecimal digits.
+
+    Raises:
+        VesselrlError: a file of weights is not whole.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -60,12 +65,19 @@ def _digest_of_tensors(file: Path) -> str:
     """Hash of a safetensors file's header and of some numbers of each of its tensors."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
+        size = file.stat().st_size
         length = int.from_bytes(stream.read(8), "little")
-        header = stream.read(length)
+        header = stream.read(length) if 8 + length <= size else b"{}"
         digest.update(header)
         tensors = json.loads(header)
         tensors.pop("__metadata__", None)
-        for begin, end in sorted(tensor["data_offsets"] for tensor in tensors.values()):
+        places = sorted(tensor["data_offsets"] for tensor in tensors.values())
+        if 8 + length + (places[-1][1] if places else 0) != size:
+            raise VesselrlError(
+                f"{file} has {size:,} bytes and is no whole file of weights: download it again (in "
+                "a clone of a repository they come with git lfs pull)."
+            )
+        for begin, end in places:
             stream.seek(8 + length + begin + max(0, end - begin - SAMPLE) // 2)
             digest.update(stream.read(min(SAMPLE, end - begin)))
     return digest.hexdigest()

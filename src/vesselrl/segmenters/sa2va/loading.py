@@ -3,6 +3,7 @@
 import inspect
 import logging
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from vesselrl.devices import best_device
 from vesselrl.errors import VesselrlError
+from vesselrl.segmenters.sa2va.borrowing import replaced
 from vesselrl.segmenters.sa2va.parameters import Sa2vaParameters
 from vesselrl.segmenters.sa2va.source import Source, find_source
 from vesselrl.segmenters.sa2va.spreading import device_map
@@ -154,22 +157,33 @@ def _helpers(source: Source, model: Any) -> dict[str, Any]:
     """
     accepted = inspect.signature(model.predict_forward).parameters
     anything = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in accepted.values())
-    place: dict[str, Any] = {**source.place, "trust_remote_code": True}
     helpers: dict[str, Any] = {}
     if anything or "tokenizer" in accepted:
-        helpers["tokenizer"] = transformers.AutoTokenizer.from_pretrained(**place)
+        helpers["tokenizer"] = _helper(source, "tokenizer", transformers.AutoTokenizer)
     if (anything or "processor" in accepted) and not hasattr(model, "preparing_for_generation"):
-        processor = transformers.AutoProcessor.from_pretrained(**place)
+        processor = _helper(source, "processor", transformers.AutoProcessor)
         if not hasattr(processor, "tokenizer"):  # without its files, a part is taken for the whole
             raise VesselrlError(f"{source.path} is not complete: it has no processor.")
         helpers["processor"] = processor
     return helpers
 
 
+def _helper(source: Source, name: str, kind: Any) -> Any:
+    try:
+        return kind.from_pretrained(**source.place, trust_remote_code=True)
+    except ValueError as error:  # without its files, its class is guessed from the model's
+        reason = textwrap.shorten(str(error), 200)
+        raise VesselrlError(
+            f"{source.path} is not complete: its {name} cannot be loaded: {reason}"
+        ) from error
+
+
 def _prepare(model: Any, helpers: dict[str, Any], dtype: torch.dtype) -> None:
     """Let the model bring images to the type of its weights; its code has bfloat16 written in."""
     if hasattr(model, "preparing_for_generation") and "tokenizer" in helpers:
-        model.preparing_for_generation(tokenizer=helpers["tokenizer"])
+        # older ones bring all weights to bfloat16 here, which a quantised model does not survive
+        with replaced(model, "to", lambda _: lambda *args, **kwargs: model):
+            model.preparing_for_generation(tokenizer=helpers["tokenizer"])
     if hasattr(model, "torch_dtype"):
         model.torch_dtype = dtype
 
@@ -191,7 +205,7 @@ def _readable_errors(source: Source) -> Iterator[None]:
         raise VesselrlError(
             f"The code that comes with {source.path} and the packages here do not fit: {text}"
         ) from error
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise VesselrlError(
             f"{source.path} is not complete: {' '.join(str(error).split())}"
         ) from error

@@ -1,5 +1,6 @@
 """Parameters of Sa2VA as a segmenter (``conf/sa2va/parameters_segment.yml``)."""
 
+import re
 from typing import Any, Literal, Self
 
 from pydantic import Field, computed_field, field_validator, model_validator
@@ -44,7 +45,7 @@ class Sa2vaParameters(SegmenterParameters):
         description="the folder of the model, or its id on the Hugging Face hub",
     )
     revision: str | None = Field(
-        exclude=True, description="the commit of a model of the hub, which must be pinned"
+        exclude=True, description="the full commit of a model of the hub, which must be pinned"
     )
     trust_remote_code: bool = Field(
         default=False,
@@ -76,6 +77,16 @@ class Sa2vaParameters(SegmenterParameters):
                 "say where the model is: --params segmenter.path=/path/to/sa2va_vessel_hf"
             )
         return path
+
+    @field_validator("revision")
+    @classmethod
+    def _is_a_commit(cls, revision: str | None) -> str | None:
+        if revision is not None and not re.fullmatch(r"[0-9a-f]{40}", revision):
+            raise ValueError(
+                f"it is {revision}; expected a full commit, 40 hexadecimal digits: what a branch "
+                "or tag stands for, code to be run included, may change"
+            )
+        return revision
 
     @model_validator(mode="after")
     def _names_devices_once(self) -> Self:

@@ -3,6 +3,7 @@
 import gc
 import logging
 import threading
+import traceback
 from collections.abc import Sequence
 
 import numpy as np
@@ -65,6 +66,7 @@ class Sa2vaSegmenter:
                 try:
                     found[number] = self._answer(picture, text)
                 except Exception as error:
+                    _let_go(error)
                     errors[prompt] = error
         if errors:
             raise PromptsFailed(found, errors)
@@ -107,9 +109,16 @@ def with_image(text: str) -> str:
     return text if IMAGE_TOKEN in text else f"{IMAGE_TOKEN}\n{text}"
 
 
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames of a traceback: they hold tensors, which the next prompt needs room for."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
 def _is_out_of_memory(error: Exception) -> bool:
     words = str(error)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError)
-        and ("out of memory" in words or "can't allocate memory" in words)
+        and any(one in words for one in ("out of memory", "can't allocate memory", "ALLOC_FAILED"))
     )

@@ -95,7 +95,7 @@ class StandIn(PreTrainedModel):
         objects = max(len(states), "last" in text)
         said = "Sure, " + ", ".join([SEGMENT] * objects) + ("" if "last" in text else ".")
         masks, maps = [], []
-        for state in self.text_hidden_fcs(states):
+        for state in self.text_hidden_fcs.cuda()(states):
             tracked = self.grounding_encoder.get_sam2_embeddings(self.pixels(image))
             logits = self.grounding_encoder.language_embd_inference(tracked, [state[None]])
             size = image.size[::-1]
@@ -127,6 +127,7 @@ class StandInInternVL(StandIn):
         self.tokenizer = tokenizer
         self.context_id = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
         self.torch_dtype = torch_dtype
+        self.to(torch_dtype)  # newer code leaves this out
         self.init_prediction_config = True
 
     def predict_forward(self, image=None, video=None, text=None, past_text="", tokenizer=None):
