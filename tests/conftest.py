@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hypothesis import settings
 from PIL import Image, ImageDraw
+
+# How long an example takes is the machine's matter: a busy one must not fail a test.
+settings.register_profile("vesselrl", deadline=None)
+settings.load_profile("vesselrl")
 
 ROOT = Path(__file__).parents[1]
 SIDE = 64

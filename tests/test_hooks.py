@@ -24,6 +24,7 @@ from vesselrl.annotations.writing import MaskMaker
 from vesselrl.errors import VesselrlError
 from vesselrl.hashes import ContentHashes
 from vesselrl.runner import SparingRunner
+from vesselrl.segmenters.ridge import RidgeSegmenter
 
 
 @dataclass
@@ -220,15 +221,21 @@ def test_the_devices_of_the_segmenter_make_nothing_stale(run, fresh):
 
 
 def test_what_was_made_from_maps_of_a_failure_is_made_again(run, tmp_path, monkeypatch):
+    respond, first = RidgeSegmenter.response, []
+
     def fail(self, attenuation, scale):
-        raise MemoryError("too little")
+        """On one image, whenever it is asked about it."""
+        first.append(attenuation)
+        if np.array_equal(attenuation, first[0]):
+            raise MemoryError("too little")
+        return respond(self, attenuation, scale)
 
     def fresh():
         recorded = provenance.Ledger(tmp_path)._recorded
         return {"candidates", "segment_failures", "segment_overview"} & recorded.keys()
 
     with monkeypatch.context() as patched:
-        patched.setattr("vesselrl.segmenters.ridge.RidgeSegmenter.response", fail)
+        patched.setattr(RidgeSegmenter, "response", fail)
         run(tmp_path, "segment")
         run(tmp_path, "segment", node_names=["segment.segment_images"])
         assert fresh() == {"candidates", "segment_failures", "segment_overview"}
