@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from interruptions import Stops
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.errors import VesselrlError
 from vesselrl.networks.graphs import graphed
@@ -102,21 +103,6 @@ def test_members_differ(train):
     network, _ = train(members=2, iterations=2, checks=1)
     first, second = (torch.cat([p.flatten() for p in m.parameters()]) for m in network.members)
     assert not torch.equal(first, second)
-
-
-class Stops(Checkpoints):
-    """A checkpoint during whose n-th writing the process dies, after or before it is on disk."""
-
-    def __init__(self, folder, at, after):
-        super().__init__(folder)
-        self._left, self._after = at, after
-
-    def save(self, name, fingerprint, state):
-        self._left -= 1
-        if self._left > 0 or self._after:
-            super().save(name, fingerprint, state)
-        if self._left <= 0:
-            raise KeyboardInterrupt
 
 
 def untimed(history):

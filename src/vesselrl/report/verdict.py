@@ -118,7 +118,7 @@ def verdict(
         "compared_with_best": compared,
         "smallest_effect": _median([row["detectable"] for row in compared]),
         "warnings": suspicions(metrics_per_image),
-        "gain": lead(recommended, settings.baseline),
+        "gain": leads[recommended],
         "targets": _targets(scores.loc[recommended], groups, settings, resampling),
         "reinforcement_learning": None,
         "room": None,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from interruptions import Stops
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.errors import VesselrlError
 from vesselrl.networks.architecture import Architecture
@@ -102,21 +103,6 @@ def test_the_seed_fixes_the_weights(train):
     assert one.history == same.history
     torch.testing.assert_close(weights(one.network), weights(same.network), rtol=0, atol=0)
     assert one.history != other.history
-
-
-class Stops(Checkpoints):
-    """A checkpoint during whose n-th writing the process dies, after or before it is on disk."""
-
-    def __init__(self, folder, at, after):
-        super().__init__(folder)
-        self._left, self._after = at, after
-
-    def save(self, name, fingerprint, state):
-        self._left -= 1
-        if self._left > 0 or self._after:
-            super().save(name, fingerprint, state)
-        if self._left <= 0:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(("at", "after"), [(1, True), (2, False), (3, True), (4, True)])

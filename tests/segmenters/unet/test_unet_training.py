@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from interruptions import Stops
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.errors import VesselrlError
 from vesselrl.metrics.masks import overlap_scores
@@ -94,21 +95,6 @@ def test_images_of_a_left_out_fold_have_no_part_in_training(examples, supervised
     first, _ = train(examples, supervised, tmp_path / "1", ("half",), iterations=4)
     second, _ = train(changed, supervised, tmp_path / "2", ("half",), iterations=4)
     assert weights(first["half"]).equal(weights(second["half"]))
-
-
-class Stops(Checkpoints):
-    """A checkpoint during whose n-th writing the process dies, after or before it is on disk."""
-
-    def __init__(self, folder, at, after):
-        super().__init__(folder)
-        self._left, self._after = at, after
-
-    def save(self, name, fingerprint, state):
-        self._left -= 1
-        if self._left > 0 or self._after:
-            super().save(name, fingerprint, state)
-        if self._left <= 0:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(("at", "after"), [(1, True), (2, False), (3, True), (6, True)])

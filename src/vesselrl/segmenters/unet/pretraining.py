@@ -17,6 +17,7 @@ from vesselrl.provenance import digest
 from vesselrl.segmenters.unet.fitting import Learner
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.segmenters.unet.parameters import PretrainingParameters
+from vesselrl.synthetic import patients
 from vesselrl.threads import one_thread
 
 Drawn = Callable[[], Mapping[str, npt.NDArray[np.uint8]]]
@@ -93,6 +94,5 @@ class _Drawings:
 
     def __getitem__(self, index: int) -> Tensor:
         """Image and mask, uint8 (2, size, size)."""
-        from vesselrl.synthetic.patients import AT_ONCE
-
-        return self._files[index // AT_ONCE][index % AT_ONCE]
+        file, place = divmod(index, patients.AT_ONCE)
+        return self._files[file][place]
