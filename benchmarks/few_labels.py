@@ -13,7 +13,8 @@ nothing by that. Validation images keep their labels: those choose weights, cali
 set the cuts, of all methods alike. Draws are averaged image by image, intervals resample whole
 groups.
 
-A draw that is finished is not made again. Look at the table of a data set's test images once.
+A draw or stage that is finished is not made again. Look at the table of a data set's test images
+once.
 """
 
 import argparse
@@ -47,11 +48,13 @@ def draw_labels(data: Path, raw: Path, labels: int, draw: int) -> None:
     place = {group: number for number, group in enumerate(order.tolist())}
     for name in sorted(training, key=lambda name: (place[groups[name]], name))[labels:]:
         splits[name] = "unlabelled"
-    shutil.rmtree(raw, ignore_errors=True)
-    raw.mkdir(parents=True)
+    begun = raw.with_suffix(".part")
+    shutil.rmtree(begun, ignore_errors=True)
+    begun.mkdir(parents=True)
     for part in ("images", "annotations.json", "groups.json"):
-        (raw / part).symlink_to((data / part).resolve())
-    (raw / "splits.json").write_text(json.dumps(splits))
+        (begun / part).symlink_to((data / part).resolve())
+    (begun / "splits.json").write_text(json.dumps(splits))
+    begun.rename(raw)
 
 
 def kedro(pipeline: str, raw: Path, out: Path, args: argparse.Namespace, device: str) -> None:
@@ -78,9 +81,13 @@ def run(args: argparse.Namespace) -> None:
         raw, device, started = args.out / "raw" / name, devices.get(), time.time()
         try:
             if not (args.out / f"{name}.csv").exists():
-                draw_labels(args.data, raw, labels, draw)
+                if not raw.exists():
+                    draw_labels(args.data, raw, labels, draw)
                 for stage in ("segmenter", "pixel_rl"):
-                    kedro(stage, raw, args.out / name, args, device)
+                    finished = args.out / name / f"{stage}.finished"
+                    if not finished.exists():
+                        kedro(stage, raw, args.out / name, args, device)
+                        finished.touch()
                 command = [sys.executable, str(Path(__file__).with_name("few_labels_scores.py"))]
                 given = [str(args.out), name, str(args.data), args.env, *args.params]
                 environment = os.environ | {"CUDA_VISIBLE_DEVICES": device}

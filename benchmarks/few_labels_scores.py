@@ -88,6 +88,8 @@ class Draw:
             maps = self.load(f"{stage}.network_maps")
             for method in sorted({name.partition("/")[0] for name in maps}):
                 rows += self._rows(method, lambda s, m=method, p=maps: p[f"{m}/{s}"]()["levels"])
+        policy = SegmentationNetwork.from_state(next(iter(self.load("pixel_rl.models").values())))
+        rows += self._rows("pixel_rl, TTA", self._maps_of(policy, flips=True))
         shipped = load_weights(SHIPPED)
         rows += self._rows("shipped", self._maps_of(shipped))
         yield pd.DataFrame(rows)
@@ -98,8 +100,8 @@ class Draw:
             rows += self._rows("pixel_rl from shipped", self._maps_of(self._shifted(shipped)))
             yield pd.DataFrame(rows)
 
-    def _maps_of(self, network: SegmentationNetwork) -> Callable[[str], Any]:
-        return lambda sample: to_levels(network.probability(self.images[sample]()))
+    def _maps_of(self, network: SegmentationNetwork, flips: bool = False) -> Callable[[str], Any]:
+        return lambda sample: to_levels(network.probability(self.images[sample](), flips=flips))
 
     def _rows(self, method: str, levels_of: Callable[[str], Any]) -> list[dict[str, Any]]:
         """Scores on the test images, cut at 0.5 and where the validation images score best."""

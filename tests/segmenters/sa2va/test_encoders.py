@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from stand_in import ANSWERED, parameters_of
 
 from vesselrl.segmenters.base import PromptsFailed, build_segmenter
-from vesselrl.segmenters.sa2va.encoders import encoder_places
+from vesselrl.segmenters.sa2va.encoders import encoder_places, preparation_places
 
 ELEVEN = {f"prompt {n}": {"text": f"Please segment {n}."} for n in range(11)}
 
@@ -25,6 +26,7 @@ def state_of(segmenter):
     model = segmenter._loaded.model
     places = [
         *encoder_places(model),
+        *preparation_places(model, segmenter._loaded.helpers.get("processor")),
         (model.grounding_encoder, "language_embd_inference"),
         (model.grounding_encoder.sam2_model, "init_state"),
     ]
@@ -41,6 +43,33 @@ def test_eleven_prompts_about_an_image_cost_one_pass_of_each_encoder(folders, fa
     segmenter.probabilities(255 - image, list(ELEVEN))
     assert [one.runs for one in encoders(segmenter)] == [2, 2]
     assert segmenter.encoder_passes == 2
+
+
+def test_an_image_is_prepared_once_for_all_prompts(folders, family, image, monkeypatch):
+    segmenter = build_segmenter(
+        parameters_of(folders[family], prompts=ELEVEN, default_prompt="prompt 0")
+    )
+    resized = []
+    resize = Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda *args, **kwargs: resized.append(1) or resize(*args, **kwargs)
+    )
+    segmenter.probabilities(image, list(ELEVEN))
+    assert len(resized) == 2  # for the encoder of SAM 2 and for that of the language model
+    segmenter.probabilities(255 - image, list(ELEVEN))
+    assert len(resized) == 4
+
+
+def test_what_the_model_writes_into_a_prepared_image_is_not_remembered(segmenter, image):
+    memory, sam = segmenter._memory, segmenter._loaded.model.grounding_encoder
+    pixels = torch.from_numpy(image).permute(2, 0, 1).float()
+    with memory.in_use():
+        first = sam.preprocess_image(pixels)
+        kept = first.clone()
+        first += 1
+        assert torch.equal(sam.preprocess_image(pixels), kept)
+        pixels += 1
+        assert not torch.equal(sam.preprocess_image(pixels), kept)
 
 
 def test_prompts_asked_one_by_one_cost_one_pass_too(segmenter, image):

@@ -1,35 +1,40 @@
-"""The encoders of an image, run once for all prompts.
+"""What a model does with an image alone, done once for all prompts.
 
-Most of a call's time goes into two encoders that see the image and not the prompt: that of SAM 2
-and that of the language model. What each gives is kept with what it was given, and given again for
-an equal input: the same tensors, so the answer is the same to the last bit.
+Most of a call's time goes into two encoders that see the image and not the prompt, that of SAM 2
+and that of the language model, and into preparing the image for them on the CPU. What each gives is
+kept with what it was given, and given again for an equal input: the same numbers, so the answer is
+the same to the last bit.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from vesselrl.segmenters.sa2va.borrowing import replaced
 
 
 class EncoderMemory:
-    """What the encoders of a model gave for the present image.
+    """What the encoders of a model gave for the present image, and how it was prepared for them.
 
-    Attributes:
-        passes: how often any one encoder really ran: once an image, however many prompts.
+    Args:
+        model: the model.
+        processor: its processor, if it has one.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, processor: Any = None) -> None:
         self._places = encoder_places(model)
-        self._kept: dict[int, list[tuple[Any, Any]]] = {}
         self._runs = [0] * len(self._places)
+        self._prepares = preparation_places(model, processor)
+        self._kept: dict[str, list[tuple[Any, Any]]] = {}
 
     @property
     def passes(self) -> int:
-        """How often the encoder that ran most often has run so far."""
+        """How often any one encoder really ran: once an image, however many prompts."""
         return max(self._runs, default=0)
 
     def forget(self) -> None:
@@ -43,12 +48,14 @@ class EncoderMemory:
             for number, (owner, name) in enumerate(self._places):
                 remembering = partial(self._remembering, number)
                 stack.enter_context(replaced(owner, name, remembering))
+            for owner, name in self._prepares:
+                stack.enter_context(replaced(owner, name, partial(self._prepared, name)))
             yield
 
     def _remembering(self, number: int, encode: Callable[..., Any]) -> Callable[..., Any]:
         def encode_once(*args: Any, **kwargs: Any) -> Any:
             given = (args, kwargs)
-            kept = self._kept.setdefault(number, [])
+            kept = self._kept.setdefault(f"encoder {number}", [])
             for earlier, result in kept:
                 if _equal(earlier, given):
                     return _unshared(result)
@@ -59,6 +66,38 @@ class EncoderMemory:
             return _unshared(result)
 
         return encode_once
+
+    def _prepared(self, name: str, prepare: Callable[..., Any]) -> Callable[..., Any]:
+        def prepare_once(*args: Any, **kwargs: Any) -> Any:
+            given = (args, kwargs)
+            kept = self._kept.setdefault(name, [])
+            for earlier, result in kept:
+                if _equal(earlier, given):
+                    return deepcopy(result)
+            kept.append((deepcopy(given), prepare(*args, **kwargs)))
+            return deepcopy(kept[-1][1])
+
+        return prepare_once
+
+
+def preparation_places(model: Any, processor: Any) -> list[tuple[Any, str]]:
+    """Which functions prepare an image on the CPU without seeing the prompt, as (owner, name).
+
+    In all families ``extra_image_processor.apply_image`` and ``grounding_encoder.preprocess_image``
+    for SAM 2; for the language model ``transformer`` in those based on InternVL,
+    ``image_processor.preprocess`` of the processor in those based on Qwen-VL.
+    """
+    places = [
+        (getattr(model, "extra_image_processor", None), "apply_image"),
+        (getattr(model, "grounding_encoder", None), "preprocess_image"),
+        (model, "transformer"),
+        (getattr(processor, "image_processor", None), "preprocess"),
+    ]
+    return [
+        (owner, name)
+        for owner, name in places
+        if callable(found := getattr(owner, name, None)) and not isinstance(found, torch.nn.Module)
+    ]
 
 
 def encoder_places(model: Any) -> list[tuple[Any, str]]:
@@ -83,6 +122,8 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         alike = one.dtype == other.dtype and one.device == other.device
         return alike and one.shape == other.shape and torch.equal(one, other)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
     if type(one) is not type(other):
         return False
     if isinstance(one, list | tuple):

@@ -34,7 +34,7 @@ class Sa2vaSegmenter:
     def __init__(self, parameters: Sa2vaParameters) -> None:
         self._parameters = parameters
         self._loaded = load(parameters)
-        self._memory = EncoderMemory(self._loaded.model)
+        self._memory = EncoderMemory(self._loaded.model, self._loaded.helpers.get("processor"))
         self._image: npt.NDArray[np.uint8] | None = None
 
     @property

@@ -12,7 +12,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from .configuration_stand_in import StandInConfig
-from .parts_stand_in import Block, Encoder
+from .parts_stand_in import Block, DirectResize, Encoder, Prepare
 
 IMAGE = "<image>"
 SEGMENT = "[SEG]"
@@ -40,6 +40,12 @@ class SamWrapper(nn.Module):
         self.sam2_model = SamStandIn(config)
         self.side = config.mask_side
 
+    def preprocess_image(self, image):
+        image = image / 255.0
+        image -= 0.5
+        image /= 0.5
+        return image
+
     def get_sam2_embeddings(self, images):
         return self.sam2_model.init_state(images)
 
@@ -63,6 +69,7 @@ class StandIn(PreTrainedModel):
     def __init__(self, config):
         super().__init__(config)
         self.torch_dtype = torch.bfloat16
+        self.extra_image_processor = DirectResize(config.side)
         self.words = nn.Embedding(64, config.width)
         self.language_layers = nn.ModuleList(
             Block(config.width) for _ in range(config.language_depth)
@@ -72,11 +79,12 @@ class StandIn(PreTrainedModel):
             nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, config.width)
         )
 
-    def pixels(self, image):
+    def grounding_pixels(self, image):
+        """What the mask decoder's encoder sees, prepared on the CPU at every call."""
         assert image.mode == "RGB", image.mode
-        side = self.config.side
-        small = np.array(image.resize((side, side)), np.float32) / 127.5 - 1
-        return torch.from_numpy(small).permute(2, 0, 1)[None].to(self.torch_dtype)
+        small = self.extra_image_processor.apply_image(np.array(image))
+        pixels = torch.from_numpy(small).permute(2, 0, 1).contiguous().to(self.torch_dtype)
+        return torch.stack([self.grounding_encoder.preprocess_image(pixels)])
 
     def states_of_objects(self, ids, seen, text):
         """One hidden state for each [SEG] of the answer that has a next token."""
@@ -95,8 +103,9 @@ class StandIn(PreTrainedModel):
         objects = max(len(states), "last" in text)
         said = "Sure, " + ", ".join([SEGMENT] * objects) + ("" if "last" in text else ".")
         masks, maps = [], []
+        pixels = self.grounding_pixels(image)
         for state in self.text_hidden_fcs.cuda()(states):
-            tracked = self.grounding_encoder.get_sam2_embeddings(self.pixels(image))
+            tracked = self.grounding_encoder.get_sam2_embeddings(pixels)
             logits = self.grounding_encoder.language_embd_inference(tracked, [state[None]])
             size = image.size[::-1]
             large = functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)[
@@ -127,6 +136,7 @@ class StandInInternVL(StandIn):
         self.tokenizer = tokenizer
         self.context_id = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
         self.torch_dtype = torch_dtype
+        self.transformer = Prepare(self.config.side)
         self.to(torch_dtype)  # newer code leaves this out
         self.init_prediction_config = True
 
@@ -139,7 +149,8 @@ class StandInInternVL(StandIn):
         ids = torch.tensor(self.tokenizer.encode(filled)).cuda().unsqueeze(0)
         selected = ids == self.context_id
         assert selected.sum() != 0
-        seen = self.extract_feature(self.pixels(image).to(self.device))
+        pixels = torch.stack([self.transformer(image)]).to(self.torch_dtype)
+        seen = self.extract_feature(pixels.to(self.device))
         assert selected.sum() == seen.shape[1]
         return self.answer(image, text, self.states_of_objects(ids[~selected][None], seen, text))
 
@@ -178,10 +189,10 @@ class StandInQwen25(StandIn):
         processor=None,
     ):  # fmt: skip
         assert processor is not None
-        inputs = processor(text=text.replace(IMAGE, ""))
+        inputs = processor(text=text.replace(IMAGE, ""), images=[image], side=self.config.side)
         ids = torch.tensor(inputs["input_ids"]).cuda().unsqueeze(0)
-        grid = torch.tensor([[1, 4, 4]])
-        seen = self.look(self.pixels(image).to(self.device), grid)
+        pixels = inputs["pixel_values"].to(self.torch_dtype)
+        seen = self.look(pixels.to(self.device), inputs["image_grid_thw"])
         return self.answer(image, text, self.states_of_objects(ids, seen, text))
 
 

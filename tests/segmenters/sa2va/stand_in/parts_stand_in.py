@@ -1,5 +1,8 @@
 """Parts of the stand-in, copied into its folder."""
 
+import numpy as np
+import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional
 
@@ -42,3 +45,24 @@ class Encoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         return x.transpose(1, 2).unflatten(2, grid)
+
+
+class DirectResize:
+    """As the published code prepares an image for the mask decoder's encoder."""
+
+    def __init__(self, side):
+        self.side = side
+
+    def apply_image(self, image):
+        return np.array(Image.fromarray(image).resize((self.side, self.side)))
+
+
+class Prepare:
+    """As it prepares an image for the language model's: in place of torchvision's transforms."""
+
+    def __init__(self, side):
+        self.side = side
+
+    def __call__(self, image):
+        small = np.array(image.resize((self.side, self.side)), np.float32) / 127.5 - 1
+        return torch.from_numpy(small).permute(2, 0, 1)
