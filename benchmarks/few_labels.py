@@ -57,10 +57,12 @@ def draw_labels(data: Path, raw: Path, labels: int, draw: int) -> None:
     begun.rename(raw)
 
 
-def kedro(pipeline: str, raw: Path, out: Path, args: argparse.Namespace, device: str) -> None:
+def kedro(
+    pipeline: str, raw: Path, out: Path, environment: str, params: list[str], device: str
+) -> None:
     """Run a pipeline as a user does."""
-    given = ",".join([f"raw_dir={raw}", f"out_dir={out}", *args.params])
-    command = [sys.executable, "-m", "kedro", "run", "--env", args.env]
+    given = ",".join([f"raw_dir={raw}", f"out_dir={out}", *params])
+    command = [sys.executable, "-m", "kedro", "run", "--env", environment]
     subprocess.run(
         [*command, "--pipeline", pipeline, "--params", given],
         check=True,
@@ -71,7 +73,7 @@ def kedro(pipeline: str, raw: Path, out: Path, args: argparse.Namespace, device:
 
 def run(args: argparse.Namespace) -> None:
     """Train and score every draw that is not finished, so many side by side on each GPU."""
-    kedro("ingest", args.data, args.out / "all", args, "")
+    kedro("ingest", args.data, args.out / "all", args.env, args.params, "")
     devices: Queue[str] = Queue()
     for number in range(args.gpus * args.together):
         devices.put(str(number % args.gpus))
@@ -79,6 +81,7 @@ def run(args: argparse.Namespace) -> None:
     def one(labels: int, draw: int) -> None:
         name = f"{labels}_labels_{draw}"
         raw, device, started = args.out / "raw" / name, devices.get(), time.time()
+        params = [f"seed={draw}", f"pixel_rl.seeds=[{draw}]", *args.params]
         try:
             if not (args.out / f"{name}.csv").exists():
                 if not raw.exists():
@@ -86,10 +89,10 @@ def run(args: argparse.Namespace) -> None:
                 for stage in ("segmenter", "pixel_rl"):
                     finished = args.out / name / f"{stage}.finished"
                     if not finished.exists():
-                        kedro(stage, raw, args.out / name, args, device)
+                        kedro(stage, raw, args.out / name, args.env, params, device)
                         finished.touch()
                 command = [sys.executable, str(Path(__file__).with_name("few_labels_scores.py"))]
-                given = [str(args.out), name, str(args.data), args.env, *args.params]
+                given = [str(args.out), name, str(args.data), args.env, *params]
                 environment = os.environ | {"CUDA_VISIBLE_DEVICES": device}
                 subprocess.run([*command, *given], check=True, env=environment)
         finally:
