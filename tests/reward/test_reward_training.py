@@ -110,12 +110,15 @@ def untimed(history):
 
 
 class Aged(Checkpoints):
-    """Checkpoints of a training that had taken an hour longer."""
+    """Checkpoints of a training that had taken an hour longer until it was broken off."""
+
+    hour = 3600
 
     def load(self, name, fingerprint):
         state = super().load(name, fingerprint)
         for record in state["records"]:
-            record["seconds"] += 3600
+            record["seconds"] += self.hour
+        self.hour = 0
         return state
 
 
