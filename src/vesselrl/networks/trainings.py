@@ -1,19 +1,18 @@
 """Trainings that do not depend on each other: side by side on a device, spread over several."""
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import RawArray
-from threading import Event, Thread
+from threading import Event
 from typing import Any, Protocol
 
 import torch
-from tqdm import tqdm
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.networks.data_parallel import Share, SharedCheckpoints
+from vesselrl.progress import SharedProgress
 from vesselrl.threads import one_thread
 from vesselrl.workers import Item, Place, map_on_devices
 
@@ -21,9 +20,6 @@ Tell = Callable[[str, int], None]
 """Receives the name of a training and how many steps it has made."""
 Job = Callable[[Sequence[str], Tell], Any]
 """Trains what is named, leaving the results in checkpoints."""
-
-_EVERY = 0.2
-"""Seconds between looks at how far the trainings are."""
 
 
 class Training(Protocol):
@@ -119,7 +115,7 @@ def spread(
         VesselrlError: see `vesselrl.workers.map_on_devices`.
         Exception: whatever the job raises.
     """
-    progress = _Progress(names)
+    progress = SharedProgress(names)
     with progress.shown(title, steps * len(names)):
         if devices is None:
             job(names, progress.tell)
@@ -147,34 +143,3 @@ class _Pickled:
 
 def _say_nothing(name: str, iteration: int) -> None:
     """For the processes beside the first of a team."""
-
-
-class _Progress:
-    """Steps made by trainings, in whichever process, as one progress bar."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._places = {name: place for place, name in enumerate(names)}
-        self._made: Any = RawArray("q", len(names))  # each has one writer: no lock to die with
-
-    def tell(self, name: str, iteration: int) -> None:
-        """Note how many steps a training has made."""
-        self._made[self._places[name]] = iteration
-
-    @contextmanager
-    def shown(self, title: str, total: int) -> Iterator[None]:
-        """Show the bar for as long as the trainings go on."""
-        ended = Event()
-        with tqdm(total=total, desc=title) as bar:
-
-            def follow() -> None:
-                while not ended.wait(_EVERY):
-                    bar.update(sum(self._made) - bar.n)
-
-            thread = Thread(target=follow, daemon=True)
-            thread.start()
-            try:
-                yield
-            finally:
-                ended.set()
-                thread.join()
-                bar.update(sum(self._made) - bar.n)
