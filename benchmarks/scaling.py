@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py [--parts segment ensemble data_parallel pixel_rl] [--quick]
                                  [--devices 0 1 2 3] [--images 160] [--repeats 800]
-                                 [--batch 64] [--members 2] [--seconds 8]
+                                 [--batch 64] [--norm batch] [--members 2] [--seconds 8]
 
 Without devices: all GPUs, or, where there are none, two processes on the CPU at a small size.
 Each part compares one process on the first device with one on each, in the same run:
@@ -254,10 +254,12 @@ def tell_segment(folder: Path, options: argparse.Namespace) -> str:
 
 def size_of(options: argparse.Namespace) -> Size:
     """Of the trainings."""
-    shape: Any = ((32, 32, 64, 128, 256, 32), 1, 288)
+    features, downscale, patch = (32, 32, 64, 128, 256, 32), 1, 288
     if options.quick:
-        shape = ((8, 8, 16, 16, 16, 8), 2, 64)
-    return Size(*shape, options.batch, options.members, options.seconds)
+        features, downscale, patch = (8, 8, 16, 16, 16, 8), 2, 64
+    return Size(
+        features, downscale, options.norm, patch, options.batch, options.members, options.seconds
+    )
 
 
 PARTS: dict[str, Callable[[Path, argparse.Namespace], str]] = {
@@ -280,6 +282,7 @@ def main() -> None:
     parser.add_argument("--width", type=int)
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--batch", type=int)
+    parser.add_argument("--norm", choices=("batch", "instance"), default="batch")
     parser.add_argument("--members", type=int, default=2, help="of the ensemble, for each device")
     parser.add_argument("--seconds", type=float, help="that a rate of training is measured for")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)

@@ -17,6 +17,7 @@ from measuring import table
 
 from vesselrl.devices import best_device
 from vesselrl.networks.data_parallel import Share
+from vesselrl.networks.parameters import Norm
 from vesselrl.workers import map_on_devices
 
 WARM_UP = 10
@@ -34,6 +35,7 @@ class Size:
     Attributes:
         features: of the U-Net.
         downscale: of the U-Net.
+        norm: of the network that devices train together.
         patch: side of the squares, in pixels.
         batch: of one training that devices share.
         members: of the ensemble, for each device; a member's batch is 16.
@@ -42,6 +44,7 @@ class Size:
 
     features: tuple[int, ...]
     downscale: int
+    norm: Norm
     patch: int
     batch: int
     members: int
@@ -174,7 +177,7 @@ class Together:
         from vesselrl.segmenters.unet.network import SegmentationNetwork
 
         size, device = self.size, best_device()
-        architecture = Architecture(1, size.features, size.downscale)
+        architecture = Architecture(1, size.features, size.downscale, size.norm)
         strength = Augmentation(shadows=0.3)
         rng, side = np.random.default_rng(0), size.patch + 16
         noise = rng.integers(0, 256, (IMAGES, 3, side, side), dtype=np.uint8)
@@ -221,6 +224,7 @@ def tell_apart(devices: Sequence[Any], size: Size, folder: Path) -> str:
 def tell_together(devices: Sequence[Any], size: Size, by_reward: bool) -> str:
     """One device trains a network, then all train it together: the table."""
     rows = [("devices", "batch", "steps/s", "× one", "of ideal", "mean loss of the first steps")]
+    norm = f"{size.norm} normalisation"
     rates: list[float] = []
     for count in sorted({1, len(devices)}):
         item = [("training", None)]
@@ -229,7 +233,7 @@ def tell_together(devices: Sequence[Any], size: Size, by_reward: bool) -> str:
         rows.append((str(count), str(size.batch), *compared(rates, count), f"{loss:.5f}"))
     what = "RL on pixels" if by_reward else "Segmenter"
     goal = f"Goal: {OVER_ONE[1]:g} of ideal."
-    return f"## {what}: one network together\n\n{table(rows)}\n\n{goal}"
+    return f"## {what}: one network together, {norm}\n\n{table(rows)}\n\n{goal}"
 
 
 def compared(rates: Sequence[float], count: int) -> tuple[str, str, str]:

@@ -1,10 +1,8 @@
 """Training on several devices, here processes on the CPU that talk over gloo."""
 
-import multiprocessing
 import os
 import signal
 from functools import partial
-from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +24,9 @@ from vesselrl.segmenters.unet.fitting import Learner
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.workers import map_on_devices
 
+pytestmark = pytest.mark.usefixtures("quick_workers")
 TWO = [["cpu", "cpu"]]
 STRENGTH = Augmentation(shadows=0.3, inverted=0.2)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_start():
-    """Import what the processes need once, if the server that forks them is not there already."""
-    modules = ["vesselrl.rl.pixel.training", "vesselrl.networks.trainings"]
-    multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
-    forkserver.ensure_running()
 
 
 def pool(seed, channels):

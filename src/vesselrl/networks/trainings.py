@@ -1,5 +1,6 @@
 """Trainings that do not depend on each other: side by side on a device, spread over several."""
 
+import logging
 import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from vesselrl.networks.data_parallel import Share, SharedCheckpoints
 from vesselrl.progress import SharedProgress
 from vesselrl.threads import one_thread
 from vesselrl.workers import Item, Place, map_on_devices
+
+logger = logging.getLogger(__name__)
 
 Tell = Callable[[str, int], None]
 """Receives the name of a training and how many steps it has made."""
@@ -120,6 +123,10 @@ def spread(
         if devices is None:
             job(names, progress.tell)
             return
+        if len(devices) > len(names):
+            logger.warning(
+                "%s: %d of the devices have nothing to train.", title, len(devices) - len(names)
+            )
         # As bytes: multiprocessing would pass each tensor by a file descriptor, too many for it.
         work = _Pickled(pickle.dumps(job), progress.tell)
         shares = [names[first :: len(devices)] for first in range(min(len(devices), len(names)))]
