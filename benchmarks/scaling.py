@@ -1,16 +1,24 @@
-"""How `segment` scales over devices, and whether it survives being killed.
+"""How `segment` and trainings scale over devices, and whether `segment` survives being killed.
 
-    python benchmarks/scaling.py [--devices 0 1 2 3] [--images 160] [--repeats 800]
+    python benchmarks/scaling.py [--parts segment ensemble data_parallel pixel_rl] [--quick]
+                                 [--devices 0 1 2 3] [--images 160] [--repeats 800]
+                                 [--batch 64] [--norm batch] [--members 2] [--seconds 8]
 
-Without devices: all GPUs, or, where there are none, two processes on the CPU at a small size. A
-U-Net with random weights stands in for a big segmenter: its encoder runs once an image, `--repeats`
-times over so that the GPU is what is waited for, its decoder once a prompt. One process on the
-first device, then one on each. The rate is that of the middle three fifths of the files, so that
-start-up and the last images, when processes run out of work, do not count; the seconds are of
-everything.
+Without devices: all GPUs, or, where there are none, two processes on the CPU at a small size.
+Each part compares one process on the first device with one on each, in the same run:
 
-Then, each compared array by array with the run of one process, times apart: a run one of whose
-processes is killed; a run that is killed and started again; a run with one prompt more.
+- *segment*: a U-Net with random weights stands in for a big segmenter: its encoder runs once an
+  image, `--repeats` times over so that the GPU is what is waited for, its decoder once a prompt.
+  The rate is that of the middle three fifths of the files, so that start-up and the last images,
+  when processes run out of work, do not count; the seconds are of everything. Then, each compared
+  array by array with the run of one process, times apart: a run one of whose processes is killed;
+  a run that is killed and started again; a run with one prompt more;
+- *ensemble*: `--members` members of a reward network for each device, on one device side by side,
+  on several each with its share;
+- *data_parallel*: one network of `segmenter`, its `--batch` shared by the devices;
+- *pixel_rl*: the same of RL on pixels.
+
+Networks are those of ``conf/gpu`` on GPUs; ``--quick`` is small enough for two processes of a CPU.
 """
 
 import argparse
@@ -21,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +37,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from measuring import device_name, table
+from measuring import device_name, in_a_process, table
+from training_rates import Size, tell_apart, tell_together
 
 from vesselrl.devices import best_device
 from vesselrl.segmenters import base
@@ -231,31 +240,69 @@ def tell_new_prompt(folder: Path, options: argparse.Namespace) -> None:
     print(f"One prompt more: {equal(folder / '1', folder / 'eleven')} to all asked at once.")
 
 
+def tell_segment(folder: Path, options: argparse.Namespace) -> str:
+    """All about `segment`."""
+    print(
+        f"## segment: {options.images} images of {options.side} × {options.side}, 10 prompts\n",
+        flush=True,
+    )
+    tell_scaling(folder, options)
+    tell_kills(folder, options)
+    tell_new_prompt(folder, options)
+    return ""
+
+
+def size_of(options: argparse.Namespace) -> Size:
+    """Of the trainings."""
+    features, downscale, patch = (32, 32, 64, 128, 256, 32), 1, 288
+    if options.quick:
+        features, downscale, patch = (8, 8, 16, 16, 16, 8), 2, 64
+    return Size(
+        features, downscale, options.norm, patch, options.batch, options.members, options.seconds
+    )
+
+
+PARTS: dict[str, Callable[[Path, argparse.Namespace], str]] = {
+    "segment": tell_segment,
+    "ensemble": lambda folder, o: tell_apart(o.devices, size_of(o), folder),
+    "data_parallel": lambda _, o: tell_together(o.devices, size_of(o), by_reward=False),
+    "pixel_rl": lambda _, o: tell_together(o.devices, size_of(o), by_reward=True),
+}
+
+
 def main() -> None:
     """Read the command line."""
     gpus = torch.cuda.device_count()
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--quick", action="store_true", default=not gpus, help="small sizes")
     parser.add_argument("--devices", nargs="+", default=[*range(gpus)] or ["cpu", "cpu"])
-    parser.add_argument("--images", type=int, default=160 if gpus else 40)
-    parser.add_argument("--side", type=int, default=512 if gpus else 64)
-    parser.add_argument("--width", type=int, default=64 if gpus else 8)
-    parser.add_argument("--repeats", type=int, default=800 if gpus else 120)
+    parser.add_argument("--images", type=int)
+    parser.add_argument("--side", type=int)
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--repeats", type=int)
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--norm", choices=("batch", "instance"), default="batch")
+    parser.add_argument("--members", type=int, default=2, help="of the ensemble, for each device")
+    parser.add_argument("--seconds", type=float, help="that a rate of training is measured for")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    sizes = {"images": 160, "side": 512, "width": 64, "repeats": 800, "batch": 64, "seconds": 8.0}
+    small = {"images": 40, "side": 64, "width": 8, "repeats": 120, "batch": 8, "seconds": 2.0}
+    for name, size in (small if options.quick else sizes).items():
+        setattr(options, name, getattr(options, name) or size)
     options.devices = [name if name == "cpu" else int(name) for name in options.devices]
     os.environ |= {REPEATS: str(options.repeats), WIDTH: str(options.width)}
     if options.make:
         make(options.make, options.images, options.side, options.devices)
         return
     logging.basicConfig(level=logging.WARNING)
-    print(
-        f"{device_name()}; {options.images} images of {options.side} × {options.side}, "
-        f"10 prompts.\n"
-    )
-    with tempfile.TemporaryDirectory() as name:
-        tell_scaling(Path(name), options)
-        tell_kills(Path(name), options)
-        tell_new_prompt(Path(name), options)
+    print(f"{in_a_process(device_name)}; devices {options.devices}.", flush=True)
+    for part in options.parts:
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory() as name:
+            told = PARTS[part](Path(name), options)
+        print(f"\n{told}\n\n{part} took {time.perf_counter() - started:.0f} s.\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """A copy of the project to run commands in, and a handful of drawn images to run them on."""
 
 import json
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +115,11 @@ def members() -> Callable[[int], list[int]]:
         return found
 
     return tell
+
+
+@pytest.fixture(scope="session")
+def quick_workers():
+    """Worker processes that need not import torch and MONAI each, if none was started before."""
+    modules = ["vesselrl.rl.pixel.seeds", "vesselrl.reward.training"]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
+    forkserver.ensure_running()

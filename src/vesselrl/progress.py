@@ -2,14 +2,19 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from multiprocessing import RawArray
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 logger = logging.getLogger(__name__)
 
 LOG_EVERY = 600.0
 """Seconds between two lines of a log file, in which a bar would not be seen."""
+LOOK_EVERY = 0.2
+"""Seconds between looks at what other threads and processes have done."""
 
 Item = TypeVar("Item")
 
@@ -57,3 +62,40 @@ def tracked(items: Iterable[Item], title: str, total: int, unit: str = "image") 
                     "%s: %d of %d %ss, about %.1f h to go.", title, done, total, unit, left / 3600
                 )
             yield item
+
+
+class SharedProgress:
+    """Steps made by trainings, in whichever process, as one progress bar.
+
+    Args:
+        names: of the trainings.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._places = {name: place for place, name in enumerate(names)}
+        self._made: Any = RawArray("q", len(names))  # each has one writer: no lock to die with
+
+    def tell(self, name: str, iteration: int) -> None:
+        """Note how many steps a training has made."""
+        self._made[self._places[name]] = iteration
+
+    @contextmanager
+    def shown(self, title: str, total: int) -> Iterator[None]:
+        """Show the bar for as long as the trainings go on."""
+        from tqdm import tqdm
+
+        ended = Event()
+        with tqdm(total=total, desc=title) as bar:
+
+            def follow() -> None:
+                while not ended.wait(LOOK_EVERY):
+                    bar.update(sum(self._made) - bar.n)
+
+            thread = Thread(target=follow, daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                ended.set()
+                thread.join()
+                bar.update(sum(self._made) - bar.n)

@@ -5,22 +5,26 @@ import logging
 import logging.handlers
 import os
 import sys
+import tempfile
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Generic, Literal, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from vesselrl.errors import VesselrlError, first_few
 from vesselrl.parallel import fresh_processes, live_and_die_with_the_parent
+from vesselrl.parameters import Device
 
 logger = logging.getLogger(__name__)
 
-Device = int | Literal["cpu"]
-"""The number of a CUDA GPU among those that this process sees, or ``cpu``."""
+Place = Device | Sequence[Device]
+"""Of one worker: a device, or several for a team of processes that work on each item together."""
 Payload = TypeVar("Payload")
 Result = TypeVar("Result")
 Item = tuple[str, Payload]
@@ -32,12 +36,13 @@ class DeviceLostError(VesselrlError):
 
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+_A_MOMENT = 2.0  # seconds
 
 
 def map_on_devices(
     function: Callable[[Item[Payload]], Result],
     items: Iterable[Item[Payload]],
-    devices: Sequence[Device] | None,
+    devices: Sequence[Place] | None,
 ) -> Generator[Result, None, None]:
     """Apply a function to items, each given to whichever worker is free.
 
@@ -45,12 +50,16 @@ def map_on_devices(
     worker that dies, or loses its device, goes to another after all others have had their turn: an
     item that kills does not keep the rest from being finished.
 
+    Where several devices stand together, each has a process that calls the function with the same
+    items; the processes find each other through `vesselrl.networks.data_parallel`. The result is
+    that of the first of them, which alone logs less than errors. They live and die together.
+
     Args:
         function: picklable unless `devices` is None. Every worker has a copy, so that a model made
             at the first call stays.
         items: each with a name; picklable unless `devices` is None.
-        devices: of each worker; one that is named twice has two. None does the work in this process
-            in order, with whatever device the function chooses.
+        devices: of each worker, or of each team of workers; one that is named twice has two. None
+            does the work in this process in order, with whatever device the function chooses.
 
     Yields:
         The results, in the order in which they come.
@@ -64,91 +73,152 @@ def map_on_devices(
     if devices is None:
         yield from map(function, items)
         return
-    visible = [_visible(device) for device in devices]
-    crew = _Crew(deque(items))
-    try:
-        for device, environment in zip(devices, visible, strict=True):
-            crew.hire(function, device, environment)
-        yield from crew.work()
-    finally:
-        crew.dismiss()
+    teams = [tuple(place) if isinstance(place, list | tuple) else (place,) for place in devices]
+    visible = {device: _visible(device) for team in teams for device in team}
+    with tempfile.TemporaryDirectory(prefix="vesselrl") as folder:
+        crew = _Crew(deque(items))
+        try:
+            for number, team in enumerate(teams):
+                crew.hire(function, team, visible, Path(folder) / str(number))
+            yield from crew.work()
+        finally:
+            crew.dismiss()
 
 
 @dataclass
-class _Worker(Generic[Payload]):
-    process: BaseProcess
-    device: Device
+class _Team(Generic[Payload]):
+    """Processes that work on one item together; most often it is one alone.
+
+    Attributes:
+        devices: of each process.
+        processes: by the connection to each, in the order of the devices.
+        item: what they work on.
+        busy: connections of those that have not answered.
+        result: of the first process.
+    """
+
+    devices: tuple[Device, ...]
+    processes: dict[Connection, BaseProcess] = field(default_factory=dict)
     item: Item[Payload] | None = None
+    busy: set[Connection] = field(default_factory=set)
+    result: Any = None
+
+    @property
+    def name(self) -> str:
+        return ", ".join(_name(device) for device in self.devices)
+
+    def lost(self) -> tuple[Device, BaseProcess] | None:
+        """A process that died, if there is one."""
+        pairs = zip(self.devices, self.processes.values(), strict=True)
+        return next((pair for pair in pairs if pair[1].exitcode), None)
+
+    def has_lost_a_process(self) -> bool:
+        """Whether a process died, which the others of its team may notice a moment before us."""
+        deadline = time.monotonic() + (_A_MOMENT if len(self.devices) > 1 else 0)
+        while self.lost() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return self.lost() is not None
+
+    def kill(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+
+    def part(self) -> None:
+        """Wait for the ends of all, and close what led to them."""
+        for connection, process in self.processes.items():
+            process.join()
+            connection.close()
 
 
 class _Crew(Generic[Payload]):
-    """The workers, by the connection to each, and the items that none has been given."""
+    """The teams, by the connections to their processes, and the items that none has been given."""
 
     def __init__(self, waiting: deque[Item[Payload]]) -> None:
         self._waiting = waiting
-        self._workers: dict[Connection, _Worker[Payload]] = {}
+        self._teams: list[_Team[Payload]] = []
 
-    def hire(self, function: Callable[..., Any], device: Device, visible: str) -> None:
-        """Start a worker, if there is anything for it to do."""
-        if len(self._workers) >= len(self._waiting):
+    def hire(
+        self,
+        function: Callable[..., Any],
+        devices: tuple[Device, ...],
+        visible: dict[Device, str],
+        meeting: Path,
+    ) -> None:
+        """Start a team, if there is anything for it to do; its processes meet through a file."""
+        if len(self._teams) >= len(self._waiting):
             return
         context = fresh_processes(function)
-        ours, theirs = context.Pipe()
         level = logging.getLogger("vesselrl").getEffectiveLevel()
-        process = context.Process(  # type: ignore[attr-defined]
-            target=_work, args=(theirs, function, device, visible, level), daemon=True
-        )
-        process.start()
-        theirs.close()  # so that the end of the worker is the end of the connection
-        self._workers[ours] = _Worker(process, device)
+        team: _Team[Payload] = _Team(devices)
+        self._teams.append(team)
+        for rank, device in enumerate(devices):
+            ours, theirs = context.Pipe()
+            seat = _Seat(device, visible[device], rank, len(devices), meeting)
+            process = context.Process(  # type: ignore[attr-defined]
+                target=_work, args=(theirs, function, seat, level), daemon=True
+            )
+            process.start()
+            theirs.close()  # so that the end of the worker is the end of the connection
+            team.processes[ours] = process
 
     def work(self) -> Generator[Any, None, None]:
         """Give out the items and hand on the results."""
-        for connection in list(self._workers):
-            self._give(connection)
-        while self._workers:
-            if not self._waiting and not any(w.item for w in self._workers.values()):
+        for team in self._teams:
+            self._give(team)
+        while self._teams:
+            if not self._waiting and not any(team.item for team in self._teams):
                 return
-            for ready in wait(list(self._workers)):
+            for ready in wait([one for team in self._teams for one in team.processes]):
                 assert isinstance(ready, Connection)
+                of_it = [team for team in self._teams if ready in team.processes]
+                if not of_it:  # of a team that was buried a moment ago
+                    continue
+                (team,) = of_it
                 try:
                     kind, message = ready.recv()
                 except (EOFError, OSError):
-                    self._bury(ready)
+                    team.processes[ready].join()
+                    self._bury(team)
                     continue
                 if kind == "log":
                     logging.getLogger(message.name).handle(message)
                 elif kind == "error":
-                    raise message
+                    if not team.has_lost_a_process():
+                        raise message
+                    self._bury(team)
                 else:
-                    self._workers[ready].item = None
-                    self._give(ready)
-                    yield message
+                    team.busy.remove(ready)
+                    if ready is next(iter(team.processes)):
+                        team.result = message
+                    if not team.busy:
+                        result, team.item = team.result, None
+                        self._give(team)
+                        yield result
 
-    def _give(self, connection: Connection) -> None:
-        """Give a worker the next item; one that has died meanwhile is noticed when it is read."""
+    def _give(self, team: _Team[Payload]) -> None:
+        """Give a team the next item; one that has died meanwhile is noticed when it is read."""
         if self._waiting:
-            worker = self._workers[connection]
-            worker.item = self._waiting.popleft()
-            with contextlib.suppress(OSError):
-                connection.send(worker.item)
+            team.item = self._waiting.popleft()
+            team.busy = set(team.processes)
+            for connection in team.processes:
+                with contextlib.suppress(OSError):
+                    connection.send(team.item)
 
-    def _bury(self, connection: Connection) -> None:
-        """A worker has died: its item goes to the end of the queue, and to a worker that idles."""
-        worker = self._workers.pop(connection)
-        connection.close()
-        worker.process.join()
-        if worker.item:
-            self._waiting.append(worker.item)
-        while_at = f" while at '{worker.item[0]}'" if worker.item else ""
-        logger.warning(
-            "The worker process on %s ended with exit code %s%s; %d go on.",
-            _name(worker.device), worker.process.exitcode, while_at, len(self._workers),
-        )  # fmt: skip
-        for other, colleague in self._workers.items():
-            if colleague.item is None:
+    def _bury(self, team: _Team[Payload]) -> None:
+        """A process has died: its team's item goes to the end of the queue, and to who idles."""
+        device, process = team.lost() or (team.devices[0], next(iter(team.processes.values())))
+        ended = f"The worker process on {_name(device)} ended with exit code {process.exitcode}"
+        self._teams.remove(team)
+        team.kill()
+        team.part()
+        if team.item:
+            self._waiting.append(team.item)
+        while_at = f" while at '{team.item[0]}'" if team.item else ""
+        logger.warning("%s%s; %d go on.", ended, while_at, len(self._teams))
+        for other in self._teams:
+            if other.item is None:
                 self._give(other)
-        if self._waiting and not self._workers:
+        if self._waiting and not self._teams:
             raise VesselrlError(
                 f"All worker processes were killed, perhaps for want of memory, the last"
                 f"{while_at}. Not finished: {first_few([name for name, _ in self._waiting])}. "
@@ -156,16 +226,16 @@ class _Crew(Generic[Payload]):
             )
 
     def dismiss(self) -> None:
-        """End all workers, at once if they are still at work."""
-        for connection, worker in self._workers.items():
-            if worker.item is None:
+        """End all processes, at once if they are still at work."""
+        for team in self._teams:
+            if team.item is not None:
+                team.kill()
+                continue
+            for connection in team.processes:
                 with contextlib.suppress(OSError):
                     connection.send(None)
-            else:
-                worker.process.kill()
-        for connection, worker in self._workers.items():
-            worker.process.join()
-            connection.close()
+        for team in self._teams:
+            team.part()
 
 
 def _visible(device: Device) -> str:
@@ -187,8 +257,8 @@ def _name(device: Device) -> str:
 
 def _not_there(device: Device) -> VesselrlError:
     return VesselrlError(
-        f"There is no GPU {device} that PyTorch can use on this machine: name others in "
-        "segmenter.devices, or cpu (once for each process)."
+        f"There is no GPU {device} that PyTorch can use on this machine: name others in the "
+        "parameter devices, or cpu (once for each process)."
     )
 
 
@@ -202,16 +272,29 @@ class _LogConnection:
         self._send("log", record)
 
 
-def _work(
-    connection: Connection,
-    function: Callable[[Any], Any],
-    device: Device,
-    visible: str,
-    level: int,
-) -> None:
+@dataclass(frozen=True)
+class _Seat:
+    """Where a process works.
+
+    Attributes:
+        device: its own.
+        visible: what CUDA_VISIBLE_DEVICES must be.
+        rank: which process of its team it is.
+        ranks: how many the team has.
+        meeting: a file through which those of a team find each other.
+    """
+
+    device: Device
+    visible: str
+    rank: int
+    ranks: int
+    meeting: Path
+
+
+def _work(connection: Connection, function: Callable[[Any], Any], seat: _Seat, level: int) -> None:
     """What a worker process does."""
     live_and_die_with_the_parent()
-    os.environ[_VISIBLE] = visible  # before anything asks CUDA which devices there are
+    os.environ[_VISIBLE] = seat.visible  # before anything asks CUDA which devices there are
     lock = threading.Lock()
 
     def send(kind: str, message: Any) -> None:
@@ -222,20 +305,27 @@ def _work(
     root.handlers = [logging.handlers.QueueHandler(_LogConnection(send))]  # type: ignore[arg-type]
     own = logging.getLogger("vesselrl")
     own.handlers = []  # Kedro, when it is imported, lets it write to the console too
-    own.setLevel(level)
+    own.setLevel(level if seat.rank == 0 else logging.ERROR)
     try:
-        if device != "cpu":
-            _check_gpu(device)
-        for item in iter(connection.recv, None):
-            send("result", function(item))
+        if seat.device != "cpu":
+            _check_gpu(seat.device)
+        with _team(seat) if seat.ranks > 1 else contextlib.nullcontext():
+            for item in iter(connection.recv, None):
+                send("result", function(item))
     except DeviceLostError as error:
-        logging.getLogger(__name__).warning("On %s: %s", _name(device), error)
+        logging.getLogger(__name__).warning("On %s: %s", _name(seat.device), error)
         sys.exit(1)
     except VesselrlError as error:
         send("error", VesselrlError(str(error)))
     except Exception:
-        told = f"On {_name(device)}:\n{traceback.format_exc()}"
+        told = f"On {_name(seat.device)}:\n{traceback.format_exc()}"
         send("error", RuntimeError(told))
+
+
+def _team(seat: _Seat) -> contextlib.AbstractContextManager[None]:
+    from vesselrl.networks.data_parallel import team
+
+    return team(seat.rank, seat.ranks, seat.meeting)
 
 
 def _check_gpu(device: Device) -> None:

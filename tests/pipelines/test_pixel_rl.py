@@ -335,7 +335,7 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_networks_and_logs(
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("vesselrl.rl.pixel.logbook.Logbook", Dies)
+        patch.setattr("vesselrl.rl.pixel.seeds.Logbook", Dies)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path)
     models, histories, _ = train(tmp_path)

@@ -29,7 +29,9 @@ def loaders(drawn, reward_parameters):
 def train(loaders, reward_parameters, tmp_path_factory):
     ids = list(loaders)
 
-    def run(seed=0, training=ids[:6], validation=ids[6:8], checkpoints=None, **changes):
+    def run(
+        seed=0, training=ids[:6], validation=ids[6:8], checkpoints=None, devices=None, **changes
+    ):
         return train_reward_network(
             {sample: loaders[sample] for sample in training},
             {sample: loaders[sample] for sample in validation},
@@ -39,6 +41,7 @@ def train(loaders, reward_parameters, tmp_path_factory):
             seed,
             checkpoints or Checkpoints(tmp_path_factory.mktemp("training")),
             "fingerprint",
+            devices,
         )
 
     return run
@@ -105,17 +108,29 @@ def test_members_differ(train):
     assert not torch.equal(first, second)
 
 
+def test_members_that_train_on_two_devices_are_those_of_one(train, quick_workers):
+    size = {"members": 3, "iterations": 4, "checks": 2}
+    one, history = train(**size)
+    two, same_history = train(**size, devices=["cpu", "cpu"])
+    assert untimed(same_history) == untimed(history)
+    assert two.lines == one.lines
+    torch.testing.assert_close(weights(two), weights(one), rtol=0, atol=0)
+
+
 def untimed(history):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
 
 
 class Aged(Checkpoints):
-    """Checkpoints of a training that had taken an hour longer."""
+    """Checkpoints of a training that had taken an hour longer until it was broken off."""
+
+    hour = 3600
 
     def load(self, name, fingerprint):
         state = super().load(name, fingerprint)
         for record in state["records"]:
-            record["seconds"] += 3600
+            record["seconds"] += self.hour
+        self.hour = 0
         return state
 
 

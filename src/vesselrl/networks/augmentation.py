@@ -1,7 +1,8 @@
 """Random squares of images: placed, warped and lit anew.
 
 Everything random about geometry and choice comes from a numpy Generator, so that it is the same on
-every device; fields of noise come from a torch Generator on the device.
+every device; fields of noise come from a torch Generator on the device. A process that has a share
+of each batch draws for the whole batch, so that its rows are those of a process alone.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from vesselrl.networks.data_parallel import ALONE, Share
 
 
 @dataclass(frozen=True)
@@ -50,20 +53,22 @@ def random_places(
     strength: Augmentation,
     rng: np.random.Generator,
     device: torch.device,
+    share: Share = ALONE,
 ) -> Tensor:
     """Turn, mirror, shear, scale and bend a square for each image.
 
     Args:
-        sizes: int (B, 2), height and width of each image.
+        sizes: int (B, 2), height and width of each image, of this process's rows.
         patch: the squares' side.
         strength: how much.
         rng: draws them.
         device: of the result.
+        share: of the batch.
 
     Returns:
         float32 (B, patch, patch, 2): x and y, from -1 to 1 across the image; beyond, outside.
     """
-    count, extent = len(sizes), np.flip(sizes, 1).copy()
+    count, extent = len(sizes) * share.ranks, np.flip(sizes, 1).copy()
     angle = rng.uniform(-strength.angle, strength.angle, count)
     zoom = np.exp(rng.uniform(-strength.zoom, strength.zoom, count))
     shear = rng.uniform(-strength.shear, strength.shear, count)
@@ -71,7 +76,7 @@ def random_places(
     cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
     linear = np.stack([cos, cos * shear - sin * mirror, sin, sin * shear + cos * mirror], axis=1)
     reach = np.clip(1 - patch / extent, 0.1, None)
-    centre = extent / 2 * (1 + rng.uniform(-1, 1, (count, 2)) * reach)
+    centre = extent / 2 * (1 + share.of(rng.uniform(-1, 1, (count, 2))) * reach)
     bends = rng.normal(0, 1, (count, 2, 5, 5)) * rng.uniform(0, strength.bend, (count, 1, 1, 1))
 
     def put(values: npt.NDArray[Any]) -> Tensor:
@@ -79,47 +84,55 @@ def random_places(
 
     side = torch.arange(patch, device=device) + 0.5 - patch / 2
     square = torch.stack(torch.meshgrid(side, side, indexing="xy")).flatten(1)
-    turned = (put(linear).reshape(-1, 2) @ square).view(count, 2, patch, patch)
-    places = turned + _enlarged(put(bends), patch) + put(centre)[..., None, None]
+    turned = (put(share.of(linear)).reshape(-1, 2) @ square).view(-1, 2, patch, patch)
+    places = turned + _enlarged(put(share.of(bends)), patch) + put(centre)[..., None, None]
     return (places * put(2 / extent)[..., None, None] - 1).permute(0, 2, 3, 1)
 
 
 def relit(
-    image: Tensor, strength: Augmentation, rng: np.random.Generator, noise: torch.Generator
+    image: Tensor,
+    strength: Augmentation,
+    rng: np.random.Generator,
+    noise: torch.Generator,
+    share: Share = ALONE,
 ) -> Tensor:
     """Change the light of (B, s, s) in [0, 1]: gamma, a smooth gain, blur or sharpening, noise.
 
     With ``strength.shadows`` also soft edges that are no vessels, and for a share of the images,
     ``strength.inverted``, dark and bright changed over.
     """
-    count, size = len(image), image.shape[-1]
+    count, size = len(image) * share.ranks, image.shape[-1]
+
+    def field(*shape: int) -> Tensor:
+        return share.of(torch.randn(count, *shape, generator=noise, device=image.device))
+
+    def column(drawn: npt.NDArray[np.float64]) -> Tensor:
+        return _column(share.of(drawn.T).T, image)
+
     ranges = (
         (-strength.gamma, strength.gamma),
         (-strength.sharpness, strength.sharpness),
         (0, strength.noise),
     )
     drawn = [rng.uniform(low, high, count) for low, high in ranges]
-    gamma, sharpness, grain = _column(np.array(drawn), image)
-    field = torch.randn(count, 1, 4, 4, generator=noise, device=image.device)
-    gain = 1 + strength.gain * _enlarged(field, size)[:, 0]
+    gamma, sharpness, grain = column(np.array(drawn))
+    gain = 1 + strength.gain * _enlarged(field(1, 4, 4), size)[:, 0]
     lit = image.clamp(1e-3, 1) ** gamma.exp() * gain
     lit = lit + sharpness * (lit - _smoothed(lit))
     if strength.shadows:
-        depth, steepness = _column(
+        depth, steepness = column(
             np.array(
                 [
                     rng.uniform(-strength.shadows, strength.shadows, count),
                     np.exp(rng.uniform(0, 3.5, count)),
                 ]
-            ),
-            image,
+            )
         )
-        field = torch.randn(count, 1, 5, 5, generator=noise, device=image.device)
-        lit = lit * (1 + depth * (steepness * _enlarged(field, size)[:, 0]).tanh())
+        lit = lit * (1 + depth * (steepness * _enlarged(field(1, 5, 5), size)[:, 0]).tanh())
     if strength.inverted:
-        (over,) = _column((rng.random(count) < strength.inverted)[None].astype(float), image)
+        (over,) = column((rng.random(count) < strength.inverted)[None].astype(float))
         lit = lit + over * (1 - 2 * lit)
-    return lit + grain * torch.randn(lit.shape, generator=noise, device=image.device)
+    return lit + grain * field(*lit.shape[1:])
 
 
 def _column(numbers: npt.NDArray[np.float64], like: Tensor) -> Tensor:

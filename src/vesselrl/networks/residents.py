@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 KEPT_BYTES = 2 * 2**30
 """Memory for what stays."""
@@ -22,6 +22,8 @@ Item = TypeVar("Item", bound=Sized)
 class Residents(Generic[Item]):
     """Items that are loaded when they are first asked for; the last ones used stay.
 
+    Another process receives the loaders alone.
+
     Args:
         loaders: of each item, to where it is used, a device.
         kept_bytes: of all that stay; the last one used always does.
@@ -33,6 +35,9 @@ class Residents(Generic[Item]):
         self._kept: dict[int, Item] = {}
         self._bytes = 0
         self._lock = Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Residents, (self._loaders, self._kept_bytes)
 
     def __len__(self) -> int:
         return len(self._loaders)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vesselrl.devices import best_device
 from vesselrl.networks.augmentation import Augmentation, random_places, relit
 from vesselrl.networks.residents import Residents
 from vesselrl.reward.network import SILENT
@@ -145,10 +146,13 @@ def _mean(levels: Tensor) -> Tensor:
     return levels.float().mean(0).round().to(torch.uint8)
 
 
-def residents(loaders: Sequence[Loader], device: torch.device) -> Residents[Resident]:
-    """Examples on the device where training runs, each loaded when it is first asked for."""
+def residents(loaders: Sequence[Loader], device: torch.device | None = None) -> Residents[Resident]:
+    """Examples on the device where training runs, each loaded when it is first asked for.
 
-    def load(index: int) -> Resident:
-        return Resident.of(loaders[index](), device)
+    Without a device that is the best one of the process that asks.
+    """
+    return Residents([partial(_resident, load, device) for load in loaders])
 
-    return Residents([partial(load, index) for index in range(len(loaders))])
+
+def _resident(load: Loader, device: torch.device | None) -> Resident:
+    return Resident.of(load(), device or best_device())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, SerializeAsAny
 
 from vesselrl.networks.parameters import NetworkParameters
-from vesselrl.parameters import ParameterModel
+from vesselrl.parameters import Devices, ParameterModel
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class FitnessParameters(ParameterModel):
 class RewardParameters(ParameterModel):
     """The group ``reward``."""
 
+    devices: Devices = None
     examples: ExampleParameters
     training: TrainingParameters
     scalar: ScalarParameters

@@ -2,16 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from threading import Event
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.devices import best_device
@@ -19,6 +17,8 @@ from vesselrl.errors import VesselrlError
 from vesselrl.networks.graphs import graphed
 from vesselrl.networks.residents import Residents
 from vesselrl.networks.schedules import one_cycle
+from vesselrl.networks.trainings import SideBySide, spread
+from vesselrl.parameters import Devices
 from vesselrl.reward.batches import Batch, Loader, Resident, residents, sample_batch
 from vesselrl.reward.loss import reward_loss
 from vesselrl.reward.network import RewardNetwork, network_input
@@ -27,6 +27,7 @@ from vesselrl.reward.rankings import calibrate, ranking_tau
 from vesselrl.threads import one_thread
 
 NO_LIMIT = 10**9  # examples have the working size already
+_MEMBER = "member_"
 
 Records = list[dict[str, float]]
 State = dict[str, Any]
@@ -42,6 +43,7 @@ def train_reward_network(
     seed: int,
     checkpoints: Checkpoints,
     fingerprint: str,
+    devices: Devices = None,
 ) -> tuple[RewardNetwork, Records]:
     """Train the ensemble and calibrate it.
 
@@ -62,6 +64,7 @@ def train_reward_network(
         seed: of the first member; the others count on from it.
         checkpoints: where the state of each member is kept at every check.
         fingerprint: of the data and the parameters.
+        devices: to which the members are dealt; their weights are the same on any number of them.
 
     Returns:
         The network, and its history: member, iteration, loss, tau, seconds (since training began,
@@ -77,38 +80,14 @@ def train_reward_network(
                 "to learn from and validation images of other patients to be calibrated on: "
                 "annotate more groups, or change split.fractions or splits.json."
             )
-    device = best_device()
-    pool = residents(list(training.values()), device)
     judges = list(validation.values())
-    members = [Member(parameters, seed + i, device) for i in range(parameters.members)]
-    interrupted = Event()
-
-    def train(index: int) -> None:
-        member, name = members[index], f"member_{index}"
-        if saved := checkpoints.load(name, fingerprint):
-            member.load_state(saved)
-            progress.update(member.iteration)
-        while not member.finished and not interrupted.is_set():
-            member.step(pool)
-            progress.update()
-            if member.due:
-                member.check(judges, objective)
-                checkpoints.save(name, fingerprint, member.state())
-
-    total = parameters.members * parameters.iterations
-    # Members train side by side: torch leaves Python to the others while it computes.
-    with (
-        tqdm(total=total, desc="Reward network") as progress,
-        ThreadPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)) as threads,
-    ):
-        try:
-            for training_member in [threads.submit(train, i) for i in range(len(members))]:
-                training_member.result()
-        except BaseException:
-            interrupted.set()
-            raise
+    names = [f"{_MEMBER}{index}" for index in range(parameters.members)]
+    make = _Ensemble(residents(list(training.values())), judges, objective, parameters, seed)
+    job = SideBySide(make, checkpoints, fingerprint)
+    spread(job, names, devices, "Reward network", parameters.iterations)
+    trained = [checkpoints.load(name, fingerprint) or {} for name in names]
     network = RewardNetwork(
-        [member.built() for member in members],
+        [_built(parameters, state["best"]) for state in trained],
         parameters.architecture,
         examples.max_side,
         parameters.aggregation,
@@ -117,14 +96,43 @@ def train_reward_network(
     calibrate(network, judges, objective)
     history = [
         {"member": index, **record}
-        for index, member in enumerate(members)
-        for record in member.records
+        for index, state in enumerate(trained)
+        for record in state["records"]
     ]
     return network, history
 
 
+@dataclass(frozen=True)
+class _Ensemble:
+    """Makes the members, in whichever process, by their names."""
+
+    pool: Residents[Resident]
+    judges: Sequence[Loader]
+    objective: Sequence[str]
+    parameters: TrainingParameters
+    seed: int
+
+    def __call__(self, name: str) -> "Member":
+        seed = self.seed + int(name.removeprefix(_MEMBER))
+        return Member(self.parameters, seed, best_device(), self.pool, self.judges, self.objective)
+
+
+def _built(parameters: TrainingParameters, weights: State) -> nn.Module:
+    network = parameters.architecture.build()
+    network.load_state_dict(weights)
+    return network.to(best_device())
+
+
 class Member:
     """One member in training.
+
+    Args:
+        parameters: size and length of training.
+        seed: of drawn weights, squares and light.
+        device: where it trains.
+        pool: what it learns from, on that device.
+        judges: loaders of the validation images' examples.
+        objective: the scores whose mean is paid.
 
     Attributes:
         iteration: steps made.
@@ -132,13 +140,23 @@ class Member:
         records: of each check iteration, loss, tau and seconds since training began.
     """
 
-    def __init__(self, parameters: TrainingParameters, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        parameters: TrainingParameters,
+        seed: int,
+        device: torch.device,
+        pool: Residents[Resident],
+        judges: Sequence[Loader],
+        objective: Sequence[str],
+    ) -> None:
         self.iteration = 0
         self.best: State = {}
         self.records: Records = []
         self._began = time.perf_counter()
         self._parameters = parameters
-        self._device = device
+        self._pool = pool
+        self._judges = judges
+        self._objective = objective
         self._losses: list[torch.Tensor] = []
         self._rng = np.random.default_rng(seed)
         self._noise = torch.Generator(device).manual_seed(seed)
@@ -170,11 +188,11 @@ class Member:
         stale = len(taus) - 1 - int(np.argmax(taus)) if taus else 0
         return self.iteration >= self._parameters.iterations or stale >= self._parameters.patience
 
-    def step(self, pool: Residents[Resident]) -> None:
+    def step(self) -> None:
         """One step of the optimiser."""
         p = self._parameters
-        chosen = self._rng.integers(0, len(pool), p.batch)
-        examples = [pool[int(i)] for i in chosen]
+        chosen = self._rng.integers(0, len(self._pool), p.batch)
+        examples = [self._pool[int(i)] for i in chosen]
         loss = self._loss(*sample_batch(examples, p.patch, self._rng, self._noise))
         self._optimiser.zero_grad()
         loss.backward()
@@ -185,13 +203,13 @@ class Member:
         self._losses.append(loss.detach().clone())  # a graph's next step overwrites it
         self.iteration += 1
 
-    def check(self, validation: Sequence[Loader], objective: Sequence[str]) -> None:
+    def check(self) -> None:
         """Rank the masks of validation images; the weights that rank best are kept."""
         averaged = self._average.eval()
         for kept, now in zip(averaged.buffers(), self._network.buffers(), strict=True):
             kept.copy_(now)
         alone = RewardNetwork([averaged], self._parameters.architecture, NO_LIMIT, "min", kappa=0)
-        tau = ranking_tau(alone, validation, objective)
+        tau = ranking_tau(alone, self._judges, self._objective)
         if all(tau > record["tau"] for record in self.records):
             self.best = _on_cpu(averaged)
         loss = float(torch.stack(self._losses).mean())
@@ -200,12 +218,6 @@ class Member:
             {"iteration": self.iteration, "loss": loss, "tau": tau, "seconds": seconds}
         )
         self._losses.clear()
-
-    def built(self) -> nn.Module:
-        """The network with the weights that ranked best."""
-        network = self._parameters.architecture.build()
-        network.load_state_dict(self.best)
-        return network.to(self._device)
 
     def state(self) -> State:
         """All that the next step depends on, right after a check; of tensors and plain values."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, NonNegativeInt, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
-from vesselrl.parameters import ParameterModel
+from vesselrl.parameters import Devices, ParameterModel
 
 
 class FilterPrompt(ParameterModel):
@@ -37,13 +37,7 @@ class SegmenterParameters(ParameterModel):
 
     kind: str
     default_prompt: str = Field(description="the prompt of a user who chooses nothing")
-    devices: list[NonNegativeInt | Literal["cpu"]] | None = Field(
-        default=None,
-        min_length=1,
-        exclude=True,  # it changes no result, so has no part in fingerprints
-        description="one worker process each: numbers of GPUs, or cpu; null: this process, on the "
-        "best device",
-    )
+    devices: Devices = None
     prompts: Mapping[str, ParameterModel] = Field(
         min_length=1, description="name → what is asked, in the order of the maps"
     )

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -70,6 +72,20 @@ def test_an_interrupted_pretraining_ends_in_the_same_weights(
     resumed, again = pretraining.pretrain(drawn, parameters, checkpoints)
     assert again == history
     assert all(map(torch.equal, weights_of(whole), weights_of(resumed)))
+
+
+def test_two_devices_pretrain_on_what_one_sees(parameters, tmp_path, quick_workers):
+    drawings = [partial(patients.draw_patients, 3, 5, 64)]
+    networks, histories = [], []
+    for number, devices in enumerate([None, [["cpu", "cpu"]]]):
+        shared = parameters.model_copy(update={"devices": devices})
+        checkpoints = Checkpoints(tmp_path / str(number))
+        network, history = pretraining.pretrain(drawings, shared, checkpoints)
+        networks.append(network)
+        histories.append([row["loss"] for row in history])
+    assert histories[0] == pytest.approx(histories[1], rel=0.01)
+    for one, two in zip(*map(weights_of, networks), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=0.05)
 
 
 def test_pretraining_must_end_within_its_cycle(parameters):

@@ -19,13 +19,13 @@ from vesselrl.segmenters.unet.examples import pairs
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.segmenters.unet.training import Task, train_networks, weights_to_start_from
 
-CPU = torch.device("cpu")
 
-
-def train(examples, supervised, folder, tasks=("one",), training=6, validation=2, **changes):
+def train(
+    examples, supervised, folder, tasks=("one",), training=6, validation=2, devices=None, **changes
+):
     ids = list(examples)
-    labelled = pairs({sample: examples[sample] for sample in ids[:training]}, CPU)
-    unseen = pairs({s: examples[s] for s in ids[training : training + validation]}, CPU)
+    labelled = pairs({sample: examples[sample] for sample in ids[:training]})
+    unseen = pairs({s: examples[s] for s in ids[training : training + validation]})
     parameters = supervised.training.model_copy(update=changes)
     pools = {"one": labelled, "half": Part(labelled, [0, 2, 4]), "other": labelled}
     return train_networks(
@@ -35,6 +35,7 @@ def train(examples, supervised, folder, tasks=("one",), training=6, validation=2
         supervised.augmentation.strength,
         Checkpoints(folder) if not isinstance(folder, Checkpoints) else folder,
         "fingerprint",
+        devices,
     )
 
 
@@ -87,6 +88,28 @@ def test_networks_that_train_side_by_side_are_those_that_train_alone(
     alone, _ = train(examples, supervised, tmp_path / "2", iterations=4)
     assert weights(together["one"]).equal(weights(alone["one"]))
     assert not weights(together["half"]).equal(weights(alone["one"]))
+
+
+def test_networks_that_train_on_two_devices_are_those_of_one(
+    examples, supervised, tmp_path, quick_workers
+):
+    job = {"tasks": ("one", "half", "other"), "iterations": 4}
+    one, history = train(examples, supervised, tmp_path / "1", **job)
+    two, same_history = train(examples, supervised, tmp_path / "2", devices=["cpu", "cpu"], **job)
+    assert without_time(same_history) == without_time(history)
+    for name in one:
+        assert weights(two[name]).equal(weights(one[name]))
+
+
+def test_two_devices_that_share_batches_see_what_one_sees(
+    examples, supervised, tmp_path, quick_workers
+):
+    one, (row,) = train(examples, supervised, tmp_path / "1", iterations=1)
+    together = [["cpu", "cpu"]]
+    two, (same,) = train(examples, supervised, tmp_path / "2", iterations=1, devices=together)
+    assert same["loss"] == pytest.approx(row["loss"], rel=1e-5)
+    assert same["val_dice"] == pytest.approx(row["val_dice"], abs=0.01)
+    torch.testing.assert_close(weights(two["one"]), weights(one["one"]), rtol=0, atol=0.05)
 
 
 def test_images_of_a_left_out_fold_have_no_part_in_training(examples, supervised, tmp_path):

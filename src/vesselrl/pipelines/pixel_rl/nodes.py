@@ -1,19 +1,18 @@
 """Nodes of the pipeline ``pixel_rl`` that make a network better, and show what came of it."""
 
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from functools import partial
 from typing import Any
 
-from vesselrl.checkpoints import Checkpoints
 from vesselrl.pipelines.pixel_rl.reward_nodes import judges_of, pool_of
 from vesselrl.progress import with_progress
 from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE, PixelRLParameters
-from vesselrl.rl.run_folder import LOG, RESUME, RunFolder
+from vesselrl.rl.run_folder import RunFolder
 from vesselrl.samples import ids_of, unlabelled_pool
 from vesselrl.segmenters.unet.parameters import SupervisedParameters
 
-Partitions = dict[str, Callable[[], Any]]
+Loader = Callable[[], Any]
+Partitions = dict[str, Loader]
 
 PACKAGES = ("vesselrl", "numpy", "torch", "monai")
 
@@ -53,37 +52,22 @@ def train_policies(
     """
     from importlib.metadata import version
 
-    import numpy as np
     import pandas as pd
 
-    from vesselrl.devices import best_device
+    from vesselrl.networks.trainings import spread
     from vesselrl.provenance import digest
     from vesselrl.reward.examples import fingerprint_of
     from vesselrl.rl.pixel.guard import Guard
-    from vesselrl.rl.pixel.logbook import Logbook
-    from vesselrl.rl.pixel.policy import train_segmenter
-    from vesselrl.rl.pixel.reward_maps import labelled, q_of, resident
-    from vesselrl.segmenters.unet.network import SegmentationNetwork
+    from vesselrl.rl.pixel.seeds import Seeds
 
     pool, training, validation = pool_of(samples), *(ids_of(samples, s) for s in ("train", "val"))
-    device, state = best_device(), segmenter_networks[pixel_rl.start]
-
-    def validation_view(sample: str) -> Any:
-        truth = masks[sample]().astype(np.float32)
-        q = q_of(reward_maps[sample]()["rewarded"], truth.shape)
-        return images[sample](), np.stack([truth, q])
-
-    def unlabelled_view(sample: str) -> Any:
-        stack = reward_maps[sample]()["rewarded"]
-        return stack[0], q_of(stack, stack[0].shape)[None]
-
-    def with_truth(sample: str) -> Any:
-        example = segmenter_examples[sample]()
-        return labelled(example["image"], example["truth"])
-
+    state = segmenter_networks[pixel_rl.start]
     guard = Guard(
-        validation=[partial(validation_view, sample) for sample in validation],
-        unlabelled=[partial(unlabelled_view, sample) for sample in pool],
+        validation=[
+            partial(_validation_view, images[sample], masks[sample], reward_maps[sample])
+            for sample in validation
+        ],
+        unlabelled=[partial(_unlabelled_view, reward_maps[sample]) for sample in pool],
         objective=objective,
     )
     config = {
@@ -96,25 +80,20 @@ def train_policies(
     data = {"maps": reward_maps, "labelled": _of(segmenter_examples, [*training, *validation])}
     fingerprint = digest([fingerprint_of(data, [config, weights]), packages])
     run_folder.begin(fingerprint, pixel_rl.resume == "auto")
-    runs = {}
-    for seed in pixel_rl.seeds:
-        folder = run_folder.of_seed(seed, pixel_rl.seeds[0])
-        with closing(Logbook(folder / LOG)) as logbook:
-            runs[seed] = train_segmenter(
-                SegmentationNetwork.from_state(state),
-                resident(
-                    [partial(_part, reward_maps[sample], "rewarded") for sample in pool], device
-                ),
-                resident([partial(with_truth, sample) for sample in training], device),
-                guard,
-                pixel_rl.policy,
-                supervised.augmentation.strength,
-                objective,
-                seed,
-                Checkpoints(folder / RESUME),
-                fingerprint,
-                logbook.tell,
-            )
+    names = {seed: str(seed) for seed in pixel_rl.seeds}
+    seeds = Seeds(
+        start=state,
+        unlabelled=[partial(_part, reward_maps[sample], "rewarded") for sample in pool],
+        labelled=[partial(_with_truth, segmenter_examples[sample]) for sample in training],
+        guard=guard,
+        parameters=pixel_rl.policy,
+        strength=supervised.augmentation.strength,
+        folders={name: run_folder.of_seed(seed, pixel_rl.seeds[0]) for seed, name in names.items()},
+        fingerprint=fingerprint,
+    )
+    steps = pixel_rl.policy.iterations
+    spread(seeds, list(names.values()), pixel_rl.devices, "RL on pixels", steps)
+    runs = {seed: seeds.trained(name) for seed, name in names.items()}
     facts = {
         "start": pixel_rl.start,
         "reward": dict(pixel_reward_report),
@@ -130,6 +109,31 @@ def train_policies(
         {seed: pd.DataFrame(run.history) for seed, run in runs.items()},
         {seed: {"seed": seed, **run.result, **facts} for seed, run in runs.items()},
     )
+
+
+def _validation_view(image: Loader, mask: Loader, reward: Loader) -> Any:
+    """An image with its truth and then the reward's ``q``."""
+    import numpy as np
+
+    from vesselrl.rl.pixel.reward_maps import q_of
+
+    truth = mask().astype(np.float32)
+    return image(), np.stack([truth, q_of(reward()["rewarded"], truth.shape)])
+
+
+def _unlabelled_view(reward: Loader) -> Any:
+    """An image with ``q``."""
+    from vesselrl.rl.pixel.reward_maps import q_of
+
+    stack = reward()["rewarded"]
+    return stack[0], q_of(stack, stack[0].shape)[None]
+
+
+def _with_truth(example: Loader) -> Any:
+    from vesselrl.rl.pixel.reward_maps import labelled
+
+    loaded = example()
+    return labelled(loaded["image"], loaded["truth"])
 
 
 def export_weights(pixel_models: Mapping[int, Mapping[str, Any]]) -> dict[int, Any]:

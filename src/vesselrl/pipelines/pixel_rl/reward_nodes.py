@@ -69,6 +69,7 @@ def train_reward(
     """
     import pandas as pd
 
+    from vesselrl.parameters import one_each
     from vesselrl.reward.examples import fingerprint_of
     from vesselrl.reward.training import train_reward_network
 
@@ -86,6 +87,7 @@ def train_reward(
         seed=seed,
         checkpoints=pixel_reward_checkpoints,
         fingerprint=fingerprint_of(splits, [reward.examples, reward.training, objective, seed]),
+        devices=one_each(pixel_rl.devices),
     )
     pixel_reward_checkpoints.clear()
     return network.state(), pd.DataFrame(history)

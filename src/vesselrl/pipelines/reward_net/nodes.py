@@ -90,6 +90,7 @@ def train_network(
         seed=seed,
         checkpoints=checkpoints,
         fingerprint=fingerprint_of(splits, [reward, objective, seed]),
+        devices=reward.devices,
     )
     checkpoints.clear()
     return network.state(), pd.DataFrame(history)

@@ -75,7 +75,6 @@ def train_teachers(
     """
     import pandas as pd
 
-    from vesselrl.devices import best_device
     from vesselrl.networks.residents import Part
     from vesselrl.reward.examples import fingerprint_of
     from vesselrl.segmenters.unet.cross_fitting import deal_folds
@@ -89,8 +88,7 @@ def train_teachers(
     of_training = samples[samples["split"] == "train"]
     groups = dict(zip(of_training["id"].astype(str), of_training["group"].astype(str), strict=True))
     folds = deal_folds(groups, supervised.folds, seed)
-    device = best_device()
-    labelled, validation = (pairs(splits[split], device) for split in ("train", "val"))
+    labelled, validation = (pairs(splits[split]) for split in ("train", "val"))
     tasks = {"supervised": Task([labelled], seed, start)}
     for fold in range(max(folds.values()) + 1):
         others = [n for n, sample in enumerate(training) if folds[sample] != fold]
@@ -103,15 +101,16 @@ def train_teachers(
         supervised.augmentation.strength,
         segmenter_checkpoints,
         fingerprint_of(splits, made_by),
+        supervised.devices,
     )
     # The checkpoints stay until the students have learned too: a run that is killed in between
     # would else train the teachers again.
     size = supervised.max_side
     teachers = {
-        "networks": {name: trainee.network(size) for name, trainee in trained.items()},
+        "networks": {name: one.network(size) for name, one in trained.items()},
         "stages": {
-            name: {stage: trainee.network(size, stage) for stage in trainee.stages}
-            for name, trainee in trained.items()
+            name: {stage: one.network(size, stage) for stage in one.stages}
+            for name, one in trained.items()
             if name.startswith(FOLD)
         },
         "folds": folds,
@@ -212,20 +211,19 @@ def train_students(
     """
     import pandas as pd
 
-    from vesselrl.devices import best_device
     from vesselrl.reward.examples import fingerprint_of
     from vesselrl.segmenters.unet.examples import pairs
     from vesselrl.segmenters.unet.training import Task, train_networks
 
     networks = teachers["networks"]
-    device, start = best_device(), networks["supervised"]["weights"]
+    start = networks["supervised"]["weights"]
     splits = {s: _of(segmenter_examples, ids_of(samples, s)) for s in ("train", "val")}
-    labelled, validation = (pairs(splits[split], device) for split in ("train", "val"))
+    labelled, validation = (pairs(splits[split]) for split in ("train", "val"))
     shown = _of(segmenter_examples, list(soft_targets))
 
     def believed(teacher: str) -> Any:
         targets = {s: partial(_part, load, teacher) for s, load in soft_targets.items()}
-        return pairs(shown, device, targets)
+        return pairs(shown, targets=targets)
 
     lessons = {"distilled": "fold_ensemble_tta", "pseudo_labelled": "supervised"}
     tasks = {
@@ -240,9 +238,10 @@ def train_students(
         supervised.augmentation.strength,
         segmenter_checkpoints,
         fingerprint_of(splits | {"targets": soft_targets}, made_by),
+        supervised.devices,
     )
     segmenter_checkpoints.clear()
-    students = {name: trainee.network(supervised.max_side) for name, trainee in trained.items()}
+    students = {name: one.network(supervised.max_side) for name, one in trained.items()}
     table = pd.concat([teacher_history, pd.DataFrame(history)], ignore_index=True)
     return networks | students, table
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from vesselrl.parameters import ParameterModel
+from vesselrl.parameters import ParameterModel, Teams
 from vesselrl.reward.parameters import ExampleParameters, TrainingParameters
 from vesselrl.rl.parameters import Seeds
 
@@ -61,5 +61,6 @@ class PixelRLParameters(ParameterModel):
     resume: Literal["auto", "never"] = Field(
         description="auto: an interrupted training goes on; never: it starts again"
     )
+    devices: Teams = None
     reward: PixelRewardParameters
     policy: PolicyParameters

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.networks.augmentation import Augmentation
+from vesselrl.networks.data_parallel import Share, SharedCheckpoints
 from vesselrl.rl.looks import ALL_STEPS, is_exhausted, kept, over_optimisation
 from vesselrl.rl.pixel.guard import Guard
 from vesselrl.rl.pixel.parameters import PolicyParameters
@@ -21,6 +21,7 @@ from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.threads import one_thread
 
 Row = dict[str, float]
+State = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def train_segmenter(
     checkpoints: Checkpoints,
     fingerprint: str,
     tell: Callable[[Sequence[Row]], None] = lambda history: None,
+    progress: Callable[[int], None] = lambda iteration: None,
 ) -> TrainedSegmenter:
     """Train a segmenter by reward and keep what scored best, in truth, on validation images.
 
@@ -72,11 +74,13 @@ def train_segmenter(
         checkpoints: where the state is kept at every look.
         fingerprint: of data and parameters.
         tell: called with the history after every look, and when a training goes on.
+        progress: called with the number of batches learnt from.
 
     Raises:
         VesselrlError: see `PixelLearner`.
     """
-    device = next(start.module.parameters()).device
+    device, share = next(start.module.parameters()).device, Share.own()
+    checkpoints = SharedCheckpoints(checkpoints, share)
     learner = PixelLearner(start, parameters, strength, objective, seed, device)
     history: list[Row] = []
     best: dict[str, Any] = {}
@@ -87,70 +91,79 @@ def train_segmenter(
         started -= saved["seconds"]
         tell(history)
 
-    def look(steps: Sequence[Step]) -> None:
+    def look(steps: Sequence[Step]) -> State:
         nonlocal best
         network = learner.network()
-        history.append(_row(learner.iteration, steps) | guard.look(network))
+        seen = _means(steps) | guard.look(network)
+        agreed = {name: share.mean(value) for name, value in seen.items()}
+        history.append({"steps": learner.iteration, **agreed})
         if kept(history) in (history[-1], None):
             best = deepcopy(network.module.state_dict())
         tell(history)
-        checkpoints.save(
-            STATE,
-            fingerprint,
-            {
-                "learner": learner.state(),
-                "history": history,
-                "best": best,
-                "seconds": time.perf_counter() - started,
-            },
-        )
+        state = {
+            "learner": learner.state(),
+            "history": history,
+            "best": best,
+            "seconds": time.perf_counter() - started,
+        }
+        checkpoints.save(STATE, fingerprint, state)
+        return state
 
-    with tqdm(total=parameters.iterations, desc=f"RL on pixels, seed {seed}", unit="batch") as bar:
-        bar.update(learner.iteration)
-        if not history:
-            look([])
-        while not (ended := _reason_to_end(learner, history, parameters)):
-            due = min(
-                parameters.check_every - learner.iteration % parameters.check_every,
-                parameters.iterations - learner.iteration,
-            )
-            steps = []
-            for _ in range(due):
-                steps.append(learner.step(unlabelled, labelled))
-                bar.update()
-            look(steps)
-    seconds = time.perf_counter() - started
+    progress(learner.iteration)
+    state = saved or look([])
+    while not _reason_to_end(history, parameters):
+        due = min(
+            parameters.check_every - learner.iteration % parameters.check_every,
+            parameters.iterations - learner.iteration,
+        )
+        steps = []
+        for _ in range(due):
+            steps.append(learner.step(unlabelled, labelled))
+            progress(learner.iteration)
+        state = look(steps)
+    return trained_segmenter(start, parameters, state)
+
+
+def trained_segmenter(
+    start: SegmentationNetwork, parameters: PolicyParameters, state: State
+) -> TrainedSegmenter:
+    """What came of a training, told from its last state.
+
+    Args:
+        start: the segmenter it began with.
+        parameters: of learning.
+        state: as `train_segmenter` left it in the checkpoints.
+    """
+    history, seconds = state["history"], state["seconds"]
     module = deepcopy(start.module)
-    module.load_state_dict(best)
+    module.load_state_dict(state["best"])
     row: Mapping[str, float] = kept(history) or history[-1]
-    gained = row["val_gold"] - history[0]["val_gold"] if "val_gold" in row else None
+    steps = int(history[-1]["steps"])
     return TrainedSegmenter(
         SegmentationNetwork(module.eval(), start.architecture, start.max_side),
         history,
         {
-            "steps": learner.iteration,
-            "ended": ended,
+            "steps": steps,
+            "ended": _reason_to_end(history, parameters),
             "kept_step": int(row["steps"]),
             "seconds": round(seconds, 3),
-            "iterations_per_second": round(learner.iteration / seconds, 2),
+            "iterations_per_second": round(steps / seconds, 2),
             "val_dice": row.get("val_dice"),
-            "gained": gained,
+            "gained": row["val_gold"] - history[0]["val_gold"] if "val_gold" in row else None,
             **over_optimisation(history, "reward_network"),
         },
     )
 
 
-def _row(iteration: int, steps: Sequence[Step]) -> Row:
+def _means(steps: Sequence[Step]) -> Row:
     if not steps:
-        return {"steps": iteration}
+        return {}
     loss, reward, kl = (float(torch.stack(column).mean()) for column in zip(*steps, strict=True))
-    return {"steps": iteration, "loss": loss, "ep_rew_mean": reward, "kl": kl}
+    return {"loss": loss, "ep_rew_mean": reward, "kl": kl}
 
 
-def _reason_to_end(
-    learner: PixelLearner, history: Sequence[Row], parameters: PolicyParameters
-) -> str:
-    if learner.iteration >= parameters.iterations:
+def _reason_to_end(history: Sequence[Row], parameters: PolicyParameters) -> str:
+    if history[-1]["steps"] >= parameters.iterations:
         return ALL_STEPS
     if is_exhausted(history, parameters.patience):
         return f"no better validation score for {parameters.patience} looks"

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from vesselrl.devices import best_device
 from vesselrl.networks.residents import Residents
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.pixel.parameters import Source
@@ -122,17 +123,14 @@ def q_of(stack: npt.NDArray[np.uint8], shape: tuple[int, int]) -> Maps:
     return at_size[0, 0]
 
 
-def resident(
-    loaders: Sequence[Callable[[], npt.NDArray[np.uint8]]], device: torch.device
-) -> Residents[torch.Tensor]:
-    """What `rewarded` or `labelled` gave of many images, on a device, loaded when first asked for.
+def resident(loaders: Sequence[Callable[[], npt.NDArray[np.uint8]]]) -> Residents[torch.Tensor]:
+    """What `rewarded` or `labelled` gave of many images, on the best device, where training runs.
 
     Args:
-        loaders: of uint8 (3, h, w).
-        device: where training runs.
+        loaders: of uint8 (3, h, w), called when their image is first asked for.
     """
 
     def load(loader: Callable[[], npt.NDArray[np.uint8]]) -> torch.Tensor:
-        return torch.from_numpy(loader()).to(device)
+        return torch.from_numpy(loader()).to(best_device())
 
     return Residents([partial(load, loader) for loader in loaders])

@@ -11,6 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vesselrl.errors import VesselrlError
 from vesselrl.networks.augmentation import Augmentation
+from vesselrl.networks.data_parallel import Share
 from vesselrl.networks.graphs import graphed
 from vesselrl.rl.pixel.objective import clipped_objective, divergence, payments, worth
 from vesselrl.rl.pixel.parameters import PolicyParameters
@@ -22,7 +23,7 @@ class Step(NamedTuple):
     """What one iteration tells; floats ().
 
     Attributes:
-        loss: at the batch's last inner step.
+        loss: at the batch's last inner step; it and `kl` are of this process's rows.
         reward: mean expected objective of the masks drawn of unlabelled squares (of labelled ones
             where there are no others).
         kl: divergence from the start at the last inner step, in nats a vessel pixel.
@@ -78,12 +79,15 @@ class PixelLearner:
         self._policy, self._average, reference = (
             deepcopy(start.module).to(device).eval() for _ in range(3)
         )
-        square = (parameters.unlabelled + parameters.labelled, parameters.patch, parameters.patch)
-        self._masks = (square[0], parameters.samples, *square[1:])
+        self._share = Share.own()
+        batch = parameters.unlabelled + parameters.labelled
+        square = (self._share.size(batch), parameters.patch, parameters.patch)
+        masks = (square[0], parameters.samples, *square[1:])
+        self._drawn = (batch, *masks[1:])
         self._first = torch.ones(1, device=device), torch.zeros(1, device=device)
         objective_of_batch = _Objective(self._policy, parameters, objective)
         answer = _Answer(reference.requires_grad_(False))
-        shapes = ((square[0], 1, *square[1:]), square, square, square, self._masks, square, (1,))
+        shapes = ((square[0], 1, *square[1:]), square, square, square, masks, square, (1,))
         self._objective: Callable[..., Any] = objective_of_batch
         self._start: Callable[..., Tensor] = answer
         if device.type == "cuda":
@@ -104,14 +108,18 @@ class PixelLearner:
         """
         p = self._parameters
         chosen = [
-            pool[int(i)]
+            (pool, int(i))
             for pool, count in ((unlabelled, p.unlabelled), (labelled, p.labelled))
             for i in (self._rng.integers(0, len(pool), count) if count else ())
         ]
-        image, maps = sample_squares(chosen, p.patch, self._strength, self._rng, self._noise)
+        stacks = [pool[index] for pool, index in self._share.of(chosen)]
+        image, maps = sample_squares(
+            stacks, p.patch, self._strength, self._rng, self._noise, self._share
+        )
         q, spread = maps[:, 0], maps[:, 1]
         start = self._start(image).detach()
-        drawn = torch.rand(self._masks, generator=self._noise, device=image.device)
+        drawn = torch.rand(self._drawn, generator=self._noise, device=image.device)
+        drawn = self._share.of(drawn)
         old = start  # the first inner step draws from the policy's own answer instead
         decay = get_ema_multi_avg_fn(p.ema_decay)
         for inner in range(p.inner_steps):
@@ -121,11 +129,12 @@ class PixelLearner:
                 old = answer.detach().clone()
             self._optimiser.zero_grad()
             loss.backward()
+            self._share.average([weights.grad for weights in self._weights])
             self._optimiser.step()
             decay(self._means, self._weights, 0)
         self.iteration += 1
         # A graph's outputs all count as having a gradient, and its next step overwrites them.
-        reward = rewards.detach()[: p.unlabelled or None].mean()
+        reward = self._share.whole(rewards.detach())[: p.unlabelled or None].mean()
         return Step(loss.detach().clone(), reward, kl.detach().clone())
 
     def network(self) -> SegmentationNetwork:

@@ -1,12 +1,14 @@
 """What our segmenter learns from: images at its own size, with their truth if there is one."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from vesselrl.devices import best_device
 from vesselrl.networks.imaging import grey, reduced
 from vesselrl.networks.residents import Residents
 from vesselrl.segmenters.unet.fitting import Pair
@@ -39,27 +41,31 @@ def segmenter_example(
 
 def pairs(
     loaders: Mapping[str, Loader],
-    device: torch.device,
+    device: torch.device | None = None,
     targets: Mapping[str, Callable[[], npt.NDArray[np.uint8]]] | None = None,
 ) -> Residents[Pair]:
     """Images and what is to be learned of them, on a device, each loaded when first asked for.
 
     Args:
         loaders: id → loader of an example.
-        device: where training runs.
+        device: where training runs; None is the best one of the process that asks.
         targets: id → loader of the target, uint8 (h, w), 255 for certain vessel; without them the
             examples' truth.
     """
+    return Residents(
+        [
+            partial(_pair, load, targets[sample] if targets else None, device)
+            for sample, load in loaders.items()
+        ]
+    )
 
-    def loader(sample: str) -> Callable[[], Pair]:
-        def load() -> Pair:
-            example = loaders[sample]()
-            target = targets[sample]() if targets else example["truth"]
-            return torch.from_numpy(np.stack([example["image"], target])).to(device)
 
-        return load
-
-    return Residents([loader(sample) for sample in loaders])
+def _pair(
+    load: Loader, target: Callable[[], npt.NDArray[np.uint8]] | None, device: torch.device | None
+) -> Pair:
+    example = load()
+    shown = target() if target else example["truth"]
+    return torch.from_numpy(np.stack([example["image"], shown])).to(device or best_device())
 
 
 def _bytes(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

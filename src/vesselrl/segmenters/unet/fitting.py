@@ -13,6 +13,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vesselrl.networks.architecture import Architecture
 from vesselrl.networks.augmentation import Augmentation, random_places, relit
+from vesselrl.networks.data_parallel import ALONE, Share, synchronised
 from vesselrl.networks.graphs import graphed
 from vesselrl.networks.imaging import normalised
 from vesselrl.networks.parameters import NetworkParameters
@@ -48,28 +49,30 @@ def sample_squares(
     strength: Augmentation,
     rng: np.random.Generator,
     noise: torch.Generator,
+    share: Share = ALONE,
 ) -> tuple[Tensor, Tensor]:
     """A random square of each image and of its targets.
 
     Args:
-        pairs: uint8 (1 + T, h, w), one for each square of the batch, on one device.
+        pairs: uint8 (1 + T, h, w), one for each square of the process's rows, on one device.
         side: of the squares, in pixels.
         strength: how much they are changed.
         rng: draws places, warps and light.
         noise: draws fields; on the pairs' device.
+        share: of the batch.
 
     Returns:
         Float32: normalised images (B, 1, side, side), and targets (B, T, side, side) in [0, 1].
     """
     sizes = np.array([pair.shape[1:] for pair in pairs])
-    places = random_places(sizes, side, strength, rng, pairs[0].device)
+    places = random_places(sizes, side, strength, rng, pairs[0].device, share)
     if pairs[0].is_cuda and (sizes == sizes[0]).all():
         squares = _placed(torch.stack(list(pairs)), places)
     else:  # one by one: all images together, as floats, would not stay in a CPU's cache
         squares = torch.cat(
             [_placed(pair[None], where[None]) for pair, where in zip(pairs, places, strict=True)]
         )
-    lit = relit(squares[:, 0], strength, rng, noise)
+    lit = relit(squares[:, 0], strength, rng, noise, share)
     return normalised(lit)[:, None], squares[:, 1:]
 
 
@@ -117,10 +120,13 @@ class Learner:
         self._strength = strength
         self._rng = np.random.default_rng(seed)
         self._noise = torch.Generator(device).manual_seed(seed)
-        shape = (parameters.batch, 1, parameters.patch, parameters.patch)
-        loss = _Loss(self.module)
+        self._share = share = Share.own()
+        shape = (share.size(parameters.batch), 1, parameters.patch, parameters.patch)
+        loss = _Loss(synchronised(self.module, share, device))
+        # What waits for other processes is no part of a graph.
+        alone = share.ranks == 1 or architecture.norm == "instance"
         self._loss: Callable[..., Tensor] = (
-            graphed(loss, (shape, shape), device) if device.type == "cuda" else loss
+            graphed(loss, (shape, shape), device) if device.type == "cuda" and alone else loss
         )
         self._weights = list(self.module.parameters())
         self._means = list(self.average.parameters())
@@ -141,19 +147,21 @@ class Learner:
             pools: what to learn from; each gives an equal part of the batch.
 
         Returns:
-            The loss, a float ().
+            The loss, of this process's rows, a float ().
         """
         size = self._parameters.batch
-        chosen: list[Pair] = []
+        chosen: list[tuple[Pool, int]] = []
         for number, pool in enumerate(pools):
-            share = size * (number + 1) // len(pools) - size * number // len(pools)
-            chosen += [pool[int(i)] for i in self._rng.integers(0, len(pool), share)]
+            part = size * (number + 1) // len(pools) - size * number // len(pools)
+            chosen += [(pool, int(i)) for i in self._rng.integers(0, len(pool), part)]
+        pairs = [pool[index] for pool, index in self._share.of(chosen)]
         squares = sample_squares(
-            chosen, self._parameters.patch, self._strength, self._rng, self._noise
+            pairs, self._parameters.patch, self._strength, self._rng, self._noise, self._share
         )
         loss = self._loss(*squares)
         self._optimiser.zero_grad()
         loss.backward()
+        self._share.average([weights.grad for weights in self._weights])
         self._optimiser.step()
         self._schedule.step()
         decay = self._parameters.ema_decay if self.iteration else 0.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, computed_field, field_validator, model_validator
 
 from vesselrl.networks.parameters import AugmentationParameters, NetworkParameters, Norm
-from vesselrl.parameters import ParameterModel
+from vesselrl.parameters import ParameterModel, Teams
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ class SupervisedParameters(ParameterModel):
         "file of the pipelines segmenter, pixel_rl or pretrain, trained on other patients",
         exclude=True,  # a path may hold names; the file's content is fingerprinted instead
     )
+    devices: Teams = None
     max_side: int = Field(ge=32, description="longer images are reduced to this side, in pixels")
     folds: int = Field(ge=2, description="of the training groups, for cross-fitting")
     training: TrainingParameters
@@ -147,5 +148,6 @@ class PretrainingParameters(ParameterModel):
     patients: int = Field(ge=1, description="one drawing each")
     size: int = Field(ge=64, le=1024, description="side of the drawings, in pixels")
     max_side: int = Field(ge=32, description="longer images are reduced to this side, in pixels")
+    devices: Teams = None
     training: CyclicTrainingParameters
     augmentation: AugmentationParameters

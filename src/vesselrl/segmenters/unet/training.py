@@ -2,25 +2,24 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Event
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.devices import best_device
 from vesselrl.errors import VesselrlError
 from vesselrl.metrics.masks import overlap_scores
 from vesselrl.networks.augmentation import Augmentation
+from vesselrl.networks.data_parallel import Share
+from vesselrl.networks.trainings import SideBySide, spread
+from vesselrl.parameters import Teams
 from vesselrl.segmenters.unet.fitting import Learner, Pool
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.segmenters.unet.parameters import SupervisedParameters, TrainingParameters
-from vesselrl.threads import one_thread
 
 NO_LIMIT = 10**9  # examples have the working size already
 
@@ -76,7 +75,6 @@ def weights_to_start_from(
     return weights
 
 
-@one_thread()
 def train_networks(
     tasks: Mapping[str, Task],
     validation: Pool,
@@ -84,7 +82,8 @@ def train_networks(
     strength: Augmentation,
     checkpoints: Checkpoints,
     fingerprint: str,
-) -> tuple[dict[str, "Trainee"], Records]:
+    devices: Teams = None,
+) -> tuple[dict[str, "Trained"], Records]:
     """Train networks that do not depend on each other.
 
     Of each network the averaged weights are kept of the check with the best Dice on validation
@@ -98,13 +97,16 @@ def train_networks(
         strength: of the augmentation.
         checkpoints: where the state of each network is kept at every check.
         fingerprint: of the data and the parameters.
+        devices: to which the networks are dealt; the weights are the same on any number of them,
+            but for the order of summation where several train one network.
 
     Returns:
         The trained, and their history: network, iteration, loss, val_dice, seconds (since the
         network's training began, those before an interruption included).
 
     Raises:
-        VesselrlError: there are no images to learn from, or none to check on.
+        VesselrlError: there are no images to learn from, or none to check on; or a batch cannot be
+            shared by the devices.
     """
     sizes = {"train": min(len(task.pools[0]) for task in tasks.values()), "val": len(validation)}
     for split, size in sizes.items():
@@ -114,40 +116,59 @@ def train_networks(
                 "images to learn from and validation images of other patients to be checked on: "
                 "annotate more groups, or change split.fractions or splits.json."
             )
-    device = best_device()
-    trainees = {name: Trainee(task, parameters, strength, device) for name, task in tasks.items()}
-    interrupted = Event()
-
-    def train(name: str) -> None:
-        trainee = trainees[name]
-        if saved := checkpoints.load(name, fingerprint):
-            trainee.load_state(saved)
-            progress.update(trainee.iteration)
-        while not trainee.finished and not interrupted.is_set():
-            trainee.step()
-            progress.update()
-            if trainee.due:
-                trainee.check(validation)
-                checkpoints.save(name, fingerprint, trainee.state())
-
-    total = len(tasks) * parameters.iterations
-    # Networks train side by side: torch leaves Python to the others while it computes.
-    with (
-        tqdm(total=total, desc=f"Training {', '.join(tasks)}") as progress,
-        ThreadPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)) as threads,
-    ):
-        try:
-            for training in [threads.submit(train, name) for name in tasks]:
-                training.result()
-        except BaseException:
-            interrupted.set()
-            raise
+    job = SideBySide(_Class(tasks, validation, parameters, strength), checkpoints, fingerprint)
+    spread(job, list(tasks), devices, f"Training {', '.join(tasks)}", parameters.iterations)
+    states = {name: checkpoints.load(name, fingerprint) or {} for name in tasks}
+    trained = {
+        name: Trained(parameters, state["stages"], state["records"])
+        for name, state in states.items()
+    }
     history = [
-        {"network": name, **record}
-        for name, trainee in trainees.items()
-        for record in trainee.records
+        {"network": name, **record} for name, one in trained.items() for record in one.records
     ]
-    return trainees, history
+    return trained, history
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One network when its training has ended.
+
+    Attributes:
+        parameters: of its training.
+        stages: iteration of each check → weights then, on the CPU.
+        records: of each check iteration, loss, val_dice and seconds since training began.
+    """
+
+    parameters: TrainingParameters
+    stages: Mapping[int, State]
+    records: Records
+
+    def network(self, max_side: int, stage: int | None = None) -> State:
+        """State of a `SegmentationNetwork`: of a check, or of the first with the best Dice."""
+        if stage is None:
+            stage = max(self.records, key=lambda record: record["val_dice"])["iteration"]
+        return {
+            "weights": {key: tensor.clone() for key, tensor in self.stages[stage].items()},
+            "features": list(self.parameters.features),
+            "downscale": self.parameters.downscale,
+            "norm": self.parameters.norm,
+            "max_side": max_side,
+        }
+
+
+@dataclass(frozen=True)
+class _Class:
+    """Makes the trainees, in whichever process, by their names."""
+
+    tasks: Mapping[str, Task]
+    validation: Pool
+    parameters: TrainingParameters
+    strength: Augmentation
+
+    def __call__(self, name: str) -> "Trainee":
+        return Trainee(
+            self.tasks[name], self.validation, self.parameters, self.strength, best_device()
+        )
 
 
 class Trainee:
@@ -161,6 +182,7 @@ class Trainee:
     def __init__(
         self,
         task: Task,
+        validation: Pool,
         parameters: TrainingParameters,
         strength: Augmentation,
         device: torch.device,
@@ -169,6 +191,7 @@ class Trainee:
         self.records: Records = []
         self._began = time.perf_counter()
         self._task = task
+        self._validation = validation
         self._parameters = parameters
         self._losses: list[Tensor] = []
         self._learner = Learner(
@@ -198,9 +221,9 @@ class Trainee:
         """One step of the optimiser."""
         self._losses.append(self._learner.step(self._task.pools))
 
-    def check(self, validation: Pool) -> None:
+    def check(self) -> None:
         """Measure Dice on validation images, and keep the averaged weights as they are now."""
-        averaged = self._learner.averaged()
+        averaged, share = self._learner.averaged(), Share.own()
         weights = averaged.state_dict()
         self.stages[self.iteration] = {
             key: now.to("cpu", copy=True) for key, now in weights.items()
@@ -208,33 +231,21 @@ class Trainee:
         self.records.append(
             {
                 "iteration": self.iteration,
-                "loss": float(torch.stack(self._losses).mean()),
-                "val_dice": self._dice(averaged, validation),
+                "loss": share.mean(float(torch.stack(self._losses).mean())),
+                "val_dice": share.mean(self._dice(averaged)),
                 "seconds": round(time.perf_counter() - self._began, 3),
             }
         )
         self._losses.clear()
 
-    def _dice(self, module: nn.Module, validation: Pool) -> float:
+    def _dice(self, module: nn.Module) -> float:
         """Mean Dice of whole images, cut at 0.5."""
         network = SegmentationNetwork(module, self._parameters.architecture, NO_LIMIT)
-        scores = []
-        for image, truth in (validation[i].cpu().numpy() for i in range(len(validation))):
+        pool, scores = self._validation, []
+        for image, truth in (pool[i].cpu().numpy() for i in range(len(pool))):
             mask = (network.logits(image) > 0).cpu().numpy()
             scores.append(overlap_scores(mask, truth > 127)["dice"][0])
         return float(np.mean(scores))
-
-    def network(self, max_side: int, stage: int | None = None) -> State:
-        """State of a `SegmentationNetwork`: of a check, or of the first with the best Dice."""
-        if stage is None:
-            stage = max(self.records, key=lambda record: record["val_dice"])["iteration"]
-        return {
-            "weights": {key: tensor.clone() for key, tensor in self.stages[stage].items()},
-            "features": list(self._parameters.features),
-            "downscale": self._parameters.downscale,
-            "norm": self._parameters.norm,
-            "max_side": max_side,
-        }
 
     def state(self) -> State:
         """All that the next step depends on, right after a check; of tensors and plain values."""
