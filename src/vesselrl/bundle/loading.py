@@ -1,0 +1,46 @@
+"""From a bundle to what predicts with it. Kedro is not needed."""
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from vesselrl.bundle.content import SEGMENTER, recipe_of
+from vesselrl.bundle.files import read_files
+from vesselrl.errors import VesselrlError
+from vesselrl.prediction.predictor import Predictor
+
+
+def load(path: str | Path, segmenter: Mapping[str, Any] | None = None) -> Predictor:
+    """Open a bundle; see `vesselrl.load_bundle`."""
+    path = Path(path).expanduser()
+    files = read_files(path)
+    unpacked = None
+    weights = path / SEGMENTER
+    if SEGMENTER in files and not path.is_dir():
+        unpacked = Path(tempfile.mkdtemp(prefix="vesselrl-"))
+        weights = unpacked / SEGMENTER
+        weights.write_bytes(files[SEGMENTER])
+    predictor = None
+    try:
+        predictor = Predictor(recipe_of(files, weights, segmenter or {}))
+    # The files are as they were written: who wrote them wrote something else than a recipe.
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise VesselrlError(
+            f"{path} does not hold what a bundle holds ({error!r:.200}): make it again with this "
+            "version of vesselrl."
+        ) from error
+    finally:
+        if predictor is None:
+            _forget(unpacked)
+    weakref.finalize(predictor, _forget, unpacked)
+    return predictor
+
+
+def _forget(folder: Path | None) -> None:
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
