@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_bundle_files import put
+from small_methods import METHODS, put
 
 import vesselrl
 from vesselrl.bundle import files
@@ -15,8 +15,6 @@ from vesselrl.bundle.content import RECIPE, SEGMENTER, WEIGHTS, recipe_files
 from vesselrl.errors import VesselrlError
 from vesselrl.prediction.predictor import Predictor
 from vesselrl.segmenters.parameters import SegmenterParameters
-
-from conftest import METHODS  # isort: skip
 
 
 def written(path, recipe, archive=False):

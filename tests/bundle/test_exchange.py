@@ -1,16 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from small_methods import policy, reward_network, segmentation_network
 
 from vesselrl.bundle import exchange
 from vesselrl.errors import VesselrlError
 from vesselrl.networks.imaging import grey
 
-from conftest import policy, reward_network, segmentation_network  # isort: skip
-
 CLOSE = 1e-4
 SHAPES = [(1, 48, 48), (2, 33, 47)]  # no image is reduced
-
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 It has counts and scores; no name of an image, a patient or a group.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -78,7 +78,7 @@ def model_card(
             f"The method ‘{recipe.name}’ has no scores on the test images, which a model card "
             "gives: run kedro run --pipeline evaluation, or bundle another method."
         )
-    row = leaderboard.set_index("method").loc[recipe.name]
+    (row,) = leaderboard[leaderboard["method"] == recipe.name].to_dict("records")
     specification = recipe.method.model_dump(mode="json", exclude_none=True)
     names = [name for name in FILES if any(file.startswith(name) for file in files)]
     document = Document(
@@ -114,7 +114,7 @@ def _data(samples: pd.DataFrame) -> tuple[Block, ...]:
 
 
 def _scores(
-    recipe: Recipe, row: "pd.Series[Any]", settings: ReportParameters
+    recipe: Recipe, row: Mapping[Hashable, Any], settings: ReportParameters
 ) -> tuple[Block, ...]:
     shown = {"objective": "objective", "dice": "Dice", "recall": "recall"}
     rows = [

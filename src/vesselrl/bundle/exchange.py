@@ -1,8 +1,7 @@
 """Networks of ours as ONNX, for programs without Python.
 
-What each graph reads and answers stands in ``docs/bundle.md``. Every side of an image and the number
-of images may vary; normalisation and padding are within the graph, the reduction to ``max_side`` is
-not.
+What each graph reads and answers stands in ``docs/bundle.md``. The sides of images and their number
+may vary; normalisation and padding are within the graph, the reduction to ``max_side`` is not.
 """
 
 import warnings
@@ -79,9 +78,9 @@ def graphs(recipe: Recipe) -> dict[str, bytes]:
     for name, state in (recipe.network or {}).items():
         made[f"network_{name}"] = segmentation_graph(SegmentationNetwork.from_state(state))
     judges = {"reward_network": recipe.reward_network, "refiner": recipe.refiner}
-    for name, state in judges.items():
-        if state is not None:
-            members = member_graphs(RewardNetwork.from_state(dict(state)))
+    for name, judge in judges.items():
+        if judge is not None:
+            members = member_graphs(RewardNetwork.from_state(dict(judge)))
             made |= {f"{name}_{number}": graph for number, graph in enumerate(members)}
     if recipe.policy:
         made["policy"] = policy_graph(recipe.policy)
@@ -144,7 +143,7 @@ def _exported(
         torch.onnx.export(
             module.eval(),
             example,
-            content,
+            content,  # type: ignore[arg-type]  # a stream is as good as a path
             input_names=list(inputs),
             output_names=[output],
             dynamic_axes=named,

@@ -74,9 +74,7 @@ def with_manifest(files: Mapping[str, bytes]) -> dict[str, bytes]:
         name: FileRecord(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
         for name, content in sorted(files.items())
     }
-    manifest = Manifest(
-        format=FORMAT, format_version=VERSION, vesselrl=__version__, files=records
-    )
+    manifest = Manifest(format=FORMAT, format_version=VERSION, vesselrl=__version__, files=records)
     text = json.dumps(manifest.model_dump(), indent=1)
     return {MANIFEST: text.encode(), **{name: files[name] for name in records}}
 

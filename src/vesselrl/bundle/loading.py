@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from vesselrl.errors import VesselrlError
 from vesselrl.prediction.predictor import Predictor
 
 
-def load(path: str | Path, segmenter: Mapping[str, Any] | None = None) -> Predictor:
+def load(path: str | PathLike[str], segmenter: Mapping[str, Any] | None = None) -> Predictor:
     """Open a bundle; see `vesselrl.load_bundle`."""
-    path = Path(path).expanduser()
-    files = read_files(path)
+    place = Path(path).expanduser()
+    files = read_files(place)
     unpacked = None
-    weights = path / SEGMENTER
-    if SEGMENTER in files and not path.is_dir():
+    weights = place / SEGMENTER
+    if SEGMENTER in files and not place.is_dir():
         unpacked = Path(tempfile.mkdtemp(prefix="vesselrl-"))
         weights = unpacked / SEGMENTER
         weights.write_bytes(files[SEGMENTER])
@@ -31,7 +32,7 @@ def load(path: str | Path, segmenter: Mapping[str, Any] | None = None) -> Predic
     # The files are as they were written: who wrote them wrote something else than a recipe.
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise VesselrlError(
-            f"{path} does not hold what a bundle holds ({error!r:.200}): make it again with this "
+            f"{place} does not hold what a bundle holds ({error!r:.200}): make it again with this "
             "version of vesselrl."
         ) from error
     finally:

@@ -10,6 +10,7 @@ from kedro.io import AbstractDataset
 from vesselrl.bundle.files import Bundle, read_files, with_manifest, zipped
 from vesselrl.files import write_atomically
 
+
 class BundleDataset(AbstractDataset[Bundle, Bundle]):
     """A `Bundle` ↔ a folder with a manifest, and a zip file of the same name beside it."""
 
@@ -23,7 +24,7 @@ class BundleDataset(AbstractDataset[Bundle, Bundle]):
         return Bundle(read_files(self._filepath), self._archive.is_file())
 
     def save(self, data: Bundle) -> None:
-        """Replace the folder, whole or not at all, and the zip file; one that is not wanted goes."""
+        """Replace the folder, whole or not at all, and the zip file, which goes if not wanted."""
         files = with_manifest(data.files)
         folder = self._filepath
         folder.parent.mkdir(parents=True, exist_ok=True)

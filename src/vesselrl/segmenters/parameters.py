@@ -58,7 +58,7 @@ class SegmenterParameters(ParameterModel):
         kind = values.get("kind")
         if kind not in MODELS:
             raise ValueError(f"kind is {kind!r}; expected one of {', '.join(MODELS)}")
-        return parameters_class(kind).model_validate(values)
+        return parameters_class(str(kind)).model_validate(values)
 
     @model_validator(mode="after")
     def _default_is_a_prompt(self) -> Self:
