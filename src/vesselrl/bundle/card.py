@@ -3,21 +3,39 @@
 It has counts and scores; no name of an image, a patient or a group.
 """
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from vesselrl.errors import VesselrlError
 from vesselrl.prediction.recipe import Recipe
-from vesselrl.report.document import Block, Bullets, Callout, Code, Document, Paragraph, Section
-from vesselrl.report.document import Table as TableBlock
+from vesselrl.report.document import (
+    Block,
+    Bullets,
+    Callout,
+    Code,
+    Document,
+    Paragraph,
+    Section,
+    Table,
+)
 from vesselrl.report.explanations import explanation
 from vesselrl.report.limits import what_the_test_can_show
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.render import render_markdown
-from vesselrl.report.tables import footnote, marked_name, place
-from vesselrl.report.words import counted, decimal, points_interval, signed_points, with_interval
+from vesselrl.report.tables import footnote, marked_name
+from vesselrl.report.words import (
+    NOTHING,
+    counted,
+    decimal,
+    objective_name,
+    points_interval,
+    signed_points,
+    significant,
+    with_interval,
+)
 
 INTENDED_USE = (
     "Research, not a medical device: nobody has shown that decisions about patients may rest on "
@@ -47,55 +65,63 @@ FILES = {
 """File or folder → what it is."""
 
 
-def model_card(
-    recipe: Recipe,
-    samples: pd.DataFrame,
-    leaderboard: pd.DataFrame,
-    verdict: Mapping[str, Any],
-    trained: Mapping[str, Mapping[str, Any]],
-    files: Collection[str],
-    licence: str,
-    settings: ReportParameters,
-) -> str:
-    """The card as Markdown.
+@dataclass(frozen=True)
+class Facts:
+    """What a card is written from.
 
-    Args:
+    Attributes:
         recipe: of the method.
+        check: how true its predicted Dice is, see `vesselrl.prediction.trials.check`.
         samples: columns split and group.
         leaderboard: see `vesselrl.report.comparison.leaderboard`.
         verdict: see `vesselrl.report.verdict.verdict`.
         trained: experiment or regressor → its settings, see
             `vesselrl.report.explanations.explanation`.
+        settings: objective and statistics.
+    """
+
+    recipe: Recipe
+    check: Mapping[str, Any]
+    samples: pd.DataFrame
+    leaderboard: pd.DataFrame
+    verdict: Mapping[str, Any]
+    trained: Mapping[str, Mapping[str, Any]]
+    settings: ReportParameters
+
+
+def model_card(facts: Facts, files: Collection[str], licence: str) -> str:
+    """The card as Markdown.
+
+    Args:
+        facts: about the method.
         files: names of the bundle's other files.
         licence: under which the bundle is handed on.
-        settings: objective and statistics.
 
     Raises:
         VesselrlError: the method is not in the leaderboard.
     """
-    if recipe.name not in set(leaderboard["method"]):
+    recipe = facts.recipe
+    if recipe.name not in set(facts.leaderboard["method"]):
         raise VesselrlError(
             f"The method ‘{recipe.name}’ has no scores on the test images, which a model card "
             "gives: run kedro run --pipeline evaluation, or bundle another method."
         )
-    (row,) = leaderboard[leaderboard["method"] == recipe.name].to_dict("records")
     specification = recipe.method.model_dump(mode="json", exclude_none=True)
     names = [name for name in FILES if any(file.startswith(name) for file in files)]
     document = Document(
         title=f"Vessel segmentation: {recipe.name}",
-        subtitle=explanation(recipe.method.kind, specification, trained),
+        subtitle=explanation(recipe.method.kind, specification, facts.trained),
         sections=(
             Section("use", "How to use it", (Code(USE, "With vesselrl, without Kedro:"),)),
             Section("intended", "Intended use", (Callout(INTENDED_USE, "warning"),)),
-            Section("data", "Data", _data(samples)),
-            Section("scores", "Scores on the test images", _scores(recipe, row, settings)),
-            Section("compared", "What it was compared with", _compared(recipe, leaderboard,
-                                                                      verdict, settings)),
-            Section("limits", "Limits", _limits(recipe, verdict, settings)),
+            Section("data", "Data", _data(facts.samples)),
+            Section("scores", "Scores on the test images", _scores(facts)),
+            Section("compared", "What it was compared with", _compared(facts)),
+            Section("limits", "Limits", _limits(facts)),
             Section("files", "Files", (Bullets(tuple(f"{n}: {FILES[n]}" for n in names)),)),
             Section("licence", "Licence", (Paragraph(licence),)),
         ),
-    )  # fmt: skip
+    )
     return render_markdown(document)
 
 
@@ -110,49 +136,64 @@ def _data(samples: pd.DataFrame) -> tuple[Block, ...]:
         "(patients, studies or videos). Training images teach, validation images choose and "
         "calibrate, test images are only measured."
     )
-    return Paragraph(text), TableBlock(("Split", "Images", "Groups"), rows)
+    return Paragraph(text), Table(("Split", "Images", "Groups"), rows)
 
 
-def _scores(
-    recipe: Recipe, row: Mapping[Hashable, Any], settings: ReportParameters
-) -> tuple[Block, ...]:
-    shown = {"objective": "objective", "dice": "Dice", "recall": "recall"}
+def _scores(facts: Facts) -> tuple[Block, ...]:
+    board = facts.leaderboard
+    (row,) = board[board["method"] == facts.recipe.name].to_dict("records")
+    names = {
+        "objective": objective_name(facts.settings.objective),
+        "dice": "Dice",
+        "recall": "recall",
+    }
     rows = [
         (name, with_interval(row[score], row[f"{score}_low"], row[f"{score}_high"]))
-        for score, name in shown.items()
+        for score, name in names.items()
     ]
     plain = {"precision": "precision", "iou": "IoU", "cldice": "clDice"}
     rows += [(name, decimal(row[score])) for score, name in plain.items()]
     rows += [
-        ("segmenter calls an image", f"{row['segmenter_calls']:.2g}"),
-        ("seconds an image, where it was measured", decimal(row["seconds"])),
+        ("segmenter calls an image", significant(row["segmenter_calls"])),
+        ("seconds an image, where it was measured", significant(row["seconds"])),
     ]
-    percent = f"{100 * (1 - settings.alpha):g}"
-    seeds = int(row["seeds"])
     note = (
         f"{counted(int(row['images']), 'image')} of {counted(int(row['groups']), 'group')}; in "
-        f"brackets the {percent} % confidence interval, which resamples groups."
+        f"brackets the {100 * (1 - facts.settings.alpha):g} % confidence interval, which resamples "
+        "groups."
     )
-    if seeds > 1:
+    if (seeds := int(row["seeds"])) > 1:
         note += f" Mean of {seeds} trainings; the bundle holds the first."
-    interval = (
-        f"The predicted Dice comes with an interval meant to hold the true one in "
-        f"{100 * recipe.calibration.coverage:g} % of images, from "
-        f"{counted(recipe.calibration.groups, 'group')} of validation images."
+    return Table(("Score", "Value"), tuple(rows), note=note), Paragraph(_foretold(facts.check))
+
+
+def _foretold(check: Mapping[str, Any]) -> str:
+    """How true predicted Dice and intervals are."""
+    text = (
+        "With every mask come the Dice it probably has and an interval that should hold the true "
+        f"one in {100 * check['coverage']:g} % of images, learned from "
+        f"{counted(check['validation_groups'], 'group')} of validation images."
     )
-    return TableBlock(("Score", "Value"), tuple(rows), note=note), Paragraph(interval)
+    if check["validation_groups"] < check["groups_needed"]:
+        text += f" That takes {check['groups_needed']} groups: every interval is 0 to 1."
+    if check["covered"] is not None:
+        text += (
+            f" On the test images it did in {100 * check['covered']:.0f} %, its mean width was "
+            f"{decimal(check['width'])}; the predicted Dice was wrong by "
+            f"{decimal(check['mean_error'])} on average."
+        )
+    return text
 
 
-def _compared(
-    recipe: Recipe, board: pd.DataFrame, verdict: Mapping[str, Any], settings: ReportParameters
-) -> tuple[Block, ...]:
+def _compared(facts: Facts) -> tuple[Block, ...]:
+    board, settings = facts.leaderboard, facts.settings
     rows = tuple(
         (
             marked_name(row),
             decimal(row["objective"]),
             decimal(row["dice"]),
             decimal(row["recall"]),
-            "–"
+            NOTHING
             if row["method"] == settings.baseline
             else f"{signed_points(row['difference'])} "
             f"({points_interval(row['difference_low'], row['difference_high'])})",
@@ -160,17 +201,14 @@ def _compared(
         for row in board.to_dict("records")
     )
     header = ("Method", "Objective", "Dice", "Recall", f"Dice against ‘{settings.baseline}’")
-    note = footnote(board, settings)
-    table = TableBlock(header, rows, marked_row=place(board, recipe.name), note=note)
-    return table, Paragraph(verdict["sentence"])
+    table = Table(header, rows, note=footnote(board, settings))
+    return table, Paragraph(facts.verdict["sentence"])
 
 
-def _limits(
-    recipe: Recipe, verdict: Mapping[str, Any], settings: ReportParameters
-) -> tuple[Block, ...]:
-    warnings = [text for name, text in verdict["warnings"].items() if name == recipe.name]
-    others = [] if verdict["recommended"] == recipe.name else [
-        f"The report recommends another method, ‘{verdict['recommended']}’."
-    ]  # fmt: skip
-    shown = what_the_test_can_show(verdict, settings.alpha)
-    return Paragraph(shown), Bullets((*others, *warnings, *MAY_DIFFER))
+def _limits(facts: Facts) -> tuple[Block, ...]:
+    name, verdict = facts.recipe.name, facts.verdict
+    told = [text for method, text in verdict["warnings"].items() if method == name]
+    if verdict["recommended"] != name:
+        told.append(f"The report recommends another method, ‘{verdict['recommended']}’.")
+    shown = what_the_test_can_show(verdict, facts.settings.alpha)
+    return Paragraph(shown), Bullets((*told, *MAY_DIFFER))

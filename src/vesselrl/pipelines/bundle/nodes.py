@@ -5,17 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 from vesselrl.bundle.parameters import BundlingParameters
 from vesselrl.report.parameters import ReportParameters
+from vesselrl.segmenters.parameters import SegmenterParameters
 
 if TYPE_CHECKING:
     from vesselrl.bundle.files import Bundle
-    from vesselrl.prediction.recipe import Recipe
 
 
 def make_bundle(
-    recipe: "Recipe",
+    recipe: dict[str, Any],
+    recipe_check: Mapping[str, Any],
     samples: Any,
     leaderboard: Any,
     verdict: Mapping[str, Any],
+    segmenter: SegmenterParameters,
     bundling: BundlingParameters,
     report: ReportParameters,
     parameters: Mapping[str, Any],
@@ -23,10 +25,12 @@ def make_bundle(
     """Put a method into files that are all it takes to predict with it.
 
     Args:
-        recipe: of the method.
+        recipe: state of the method's `vesselrl.prediction.recipe.Recipe`.
+        recipe_check: how true its predicted Dice is, see `vesselrl.prediction.trials.check`.
         samples: the table of samples, of which images and groups are counted.
         leaderboard: one row a method.
         verdict: which method the report recommends, and what the test images can show.
+        segmenter: of the recipe, with the paths of its files.
         bundling: what the bundle holds beside the recipe.
         report: objective and statistics.
         parameters: every parameter of the run, paths left out.
@@ -37,22 +41,26 @@ def make_bundle(
     import yaml
     from pydantic_core import to_jsonable_python
 
-    from vesselrl.bundle.card import model_card
+    from vesselrl.bundle.card import Facts, model_card
     from vesselrl.bundle.content import recipe_files
     from vesselrl.bundle.exchange import graphs
-    from vesselrl.bundle.files import Bundle
+    from vesselrl.bundle.files import MANIFEST, Bundle
+    from vesselrl.prediction.recipe import Recipe
 
+    method = Recipe.from_state(recipe, segmenter)
     settings = to_jsonable_python(parameters)
-    files = recipe_files(recipe)
+    files = recipe_files(method)
     files["configuration.yml"] = yaml.safe_dump(settings, sort_keys=False).encode()
     if bundling.onnx:
-        files |= {f"onnx/{name}.onnx": graph for name, graph in graphs(recipe).items()}
+        files |= {f"onnx/{name}.onnx": graph for name, graph in graphs(method).items()}
     seen = {"observations": settings["rl"]["observations"]}
     trained = {
         name: specification | seen
         for name, specification in (settings["experiments"] | settings["regressors"]).items()
     }
     card = model_card(
-        recipe, samples, leaderboard, verdict, trained, list(files), bundling.licence, report
+        Facts(method, recipe_check, samples, leaderboard, verdict, trained, report),
+        [*files, MANIFEST],
+        bundling.licence,
     )
     return Bundle({"README.md": card.encode(), **files}, bundling.zip)

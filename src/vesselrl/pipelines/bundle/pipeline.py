@@ -13,9 +13,11 @@ def create_pipeline() -> Pipeline:
                 nodes.make_bundle,
                 [
                     "recipe",
+                    "recipe_check",
                     "samples",
                     "leaderboard",
                     "verdict",
+                    "params:segmenter",
                     "params:bundling",
                     "params:report",
                     "parameters",
