@@ -1,12 +1,12 @@
 """From files of images to files of masks with a bundle, beside its networks alone.
 
-    python benchmarks/bundle.py <bundle> <images> [--workers 16] [--device cuda] [--count 2000]
+    python benchmarks/bundle.py <bundle> <images> [--workers 16] [--device cuda] [--count 6000]
 
 *Predicting* is `vesselrl.load_bundle(bundle).predict` in so many worker processes on one device,
 each of which reads and decodes an image file, predicts, and encodes and writes the mask and the map
 of expected errors as PNG; while one waits for the GPU, others use the processor. The images of the
-folder are taken in turn until `--count` are done. The rate is that of the middle three fifths, so
-that start-up and end do not count.
+folder are taken in turn until `--count` are done. The rate is that of the time in which all
+processes are at work: start-up and end do not count.
 
 *Bare* are the forward passes that `predict` made of the same images, repeated by one process with
 their inputs on the device already and nothing else: one image after another, as `predict` needs
@@ -73,8 +73,8 @@ class Work:
         torch.set_num_threads(1)
         return vesselrl.load_bundle(self._bundle)
 
-    def __call__(self, item: tuple[str, list[Path]]) -> int:
-        """Predict some images; how many."""
+    def __call__(self, item: tuple[str, list[Path]]) -> tuple[int, int]:
+        """Predict some images; by which process, and how many."""
         name, files = item
         for number, file in enumerate(files):
             made = self._predictor.predict(decode(file.read_bytes(), MAX_PIXELS))
@@ -82,7 +82,7 @@ class Work:
             stem = f"{name}_{number}_{file.stem}"
             (self._out / f"{stem}.mask.png").write_bytes(png_of_mask(made.mask))
             (self._out / f"{stem}.error.png").write_bytes(png_of_image(errors))
-        return len(files)
+        return os.getpid(), len(files)
 
 
 def predicting(bundle: str, files: list[Path], count: int, devices: list[Any]) -> tuple[float, str]:
@@ -92,11 +92,16 @@ def predicting(bundle: str, files: list[Path], count: int, devices: list[Any]) -
     items = [(f"{number:06}", chunk) for number, chunk in enumerate(chunks)]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        done = [(0, time.perf_counter())]
-        for made in map_on_devices(Work(bundle, out), items, devices):
-            done.append((done[-1][0] + made, time.perf_counter()))
-        first, last = done[len(done) // 5], done[len(done) * 4 // 5]
-        rate = (last[0] - first[0]) / (last[1] - first[1])
+        processes: set[int] = set()
+        done = []
+        for process, images in map_on_devices(Work(bundle, out), items, devices):
+            processes.add(process)
+            if len(processes) == len(devices):
+                done.append((time.perf_counter(), images))
+        during = done[: len(done) - len(devices)]  # then some have nothing left to do
+        if len(during) < 2:
+            raise SystemExit(f"{count} images are done before all processes work: more --count.")
+        rate = sum(images for _, images in during[1:]) / (during[-1][0] - during[0][0])
         return rate, in_a_process(compare, bundle, out, files[:BARE], devices[0])
 
 
@@ -248,7 +253,7 @@ def main() -> None:
     parser.add_argument("images", type=Path, help="folder of image files")
     parser.add_argument("--workers", type=int, default=16, help="processes")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--count", type=int, default=2000, help="images to predict")
+    parser.add_argument("--count", type=int, default=6000, help="images to predict")
     parser.add_argument("--batch", type=int, default=16, help="of the bare passes in batches")
     parser.add_argument("--seconds", type=float, default=5, help="that each way is measured for")
     options = parser.parse_args()
