@@ -5,6 +5,7 @@ import warnings
 from kedro.pipeline import Pipeline
 
 from vesselrl.pipelines import (
+    bundle,
     evaluation,
     experiments,
     ingest,
@@ -41,6 +42,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "pixel_rl": _in_a_box(pixel_rl.create_pipeline(), "pixel_rl"),
         "rl_finetune": experiments.create_pipeline(["reward_rl"]),
         "predict": stages["recipe"] + _in_a_box(predict.create_pipeline(), "predict"),
+        "bundle": _in_a_box(bundle.create_pipeline(), "bundle"),
         "sa2va_data": _in_a_box(sa2va_data.create_pipeline(), "sa2va_data"),
         "pretrain": _in_a_box(pretrain.create_pipeline(), "pretrain"),
         "sample": _in_a_box(sample.create_pipeline(), "sample"),

@@ -108,7 +108,8 @@ def _segmenter_of(
             raise VesselrlError(
                 f"The bundle's method asks the Sa2VA model in the folder ‘{model.name}’, which is "
                 "no part of the bundle: say where it is, with segmenter={'path': "
-                f"'/path/to/{model.name}'}} in load_bundle."
+                f"'/path/to/{model.name}'}} in load_bundle, or with --env sa2va --params "
+                f"segmenter.path=/path/to/{model.name} in kedro run."
             )
         unset = {"path": model.name, "revision": model.revision, "device": None}
     segmenter = SegmenterParameters.model_validate({**values, **unset, **given})
