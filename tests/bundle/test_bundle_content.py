@@ -138,6 +138,9 @@ def test_a_network_of_ours_does_without_the_users_model(make_recipe, sa2va, imag
     recipe = make_recipe("distilled", sa2va)
     predictor = vesselrl.load_bundle(written(tmp_path, recipe))
     assert_same(predictor.predict(image), Predictor(recipe).predict(image))
+    rated = written(tmp_path / "rated", make_recipe("distilled", sa2va, rating="all"))
+    with pytest.raises(VesselrlError, match="which is no part of the bundle"):
+        vesselrl.load_bundle(rated)
 
 
 @pytest.mark.parametrize(

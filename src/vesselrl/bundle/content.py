@@ -78,7 +78,7 @@ def recipe_of(files: Mapping[str, bytes], weights: Path, given: Mapping[str, Any
 
     told = json.loads(files[RECIPE])
     state = joined(json.dumps(told["recipe"]), load(files[WEIGHTS]))
-    is_asked = state["method"]["kind"] != NETWORK
+    is_asked = state["method"]["kind"] != NETWORK or state["rating"] == "all"
     model = told[MODEL] and Model(**told[MODEL])
     segmenter = _segmenter_of(state["segmenter"], model, is_asked, weights, given)
     return Recipe.from_state(state, segmenter)
