@@ -1,5 +1,7 @@
 """Bundles: a method in one folder, and in one zip file if that is wanted; and their use."""
 
+import hashlib
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -8,8 +10,10 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-from vesselrl.bundle.files import Bundle, read_files, with_manifest, zipped
+from vesselrl.bundle.files import MANIFEST, Bundle, read_files, with_manifest, zipped
 from vesselrl.files import write_atomically
+
+logger = logging.getLogger(__name__)
 
 
 class BundleDataset(AbstractDataset[Bundle, Bundle]):
@@ -42,6 +46,8 @@ class BundleDataset(AbstractDataset[Bundle, Bundle]):
             write_atomically(self._archive, lambda stream: stream.write(content))
         else:
             self._archive.unlink(missing_ok=True)
+        digest = hashlib.sha256(files[MANIFEST]).hexdigest()
+        logger.info("Bundle: %s; SHA-256 of its %s: %s", folder, MANIFEST, digest)
 
     def _exists(self) -> bool:
         return self._filepath.is_dir()
