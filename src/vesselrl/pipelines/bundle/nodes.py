@@ -1,14 +1,12 @@
 """Nodes of the pipeline ``bundle``: a method and its scores in, the files of a bundle out."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from vesselrl.bundle.files import MANIFEST, Bundle
 from vesselrl.bundle.parameters import BundlingParameters
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.segmenters.parameters import SegmenterParameters
-
-if TYPE_CHECKING:
-    from vesselrl.bundle.files import Bundle
 
 
 def make_bundle(
@@ -21,7 +19,7 @@ def make_bundle(
     bundling: BundlingParameters,
     report: ReportParameters,
     parameters: Mapping[str, Any],
-) -> "Bundle":
+) -> Bundle:
     """Put a method into files that are all it takes to predict with it.
 
     Args:
@@ -44,7 +42,6 @@ def make_bundle(
     from vesselrl.bundle.card import Facts, model_card
     from vesselrl.bundle.content import recipe_files
     from vesselrl.bundle.exchange import graphs
-    from vesselrl.bundle.files import MANIFEST, Bundle
     from vesselrl.prediction.recipe import Recipe
 
     method = Recipe.from_state(recipe, segmenter)
