@@ -8,6 +8,7 @@ import pytest
 from kedro.framework.hooks import hook_impl
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from kedro.validation.exceptions import ParameterValidationError
 from PIL import Image
 from small_methods import put
 
@@ -98,3 +99,13 @@ def test_no_other_pipeline_takes_a_bundle(pipeline, project):
         cli._run_with_plain_errors(
             pipeline=pipeline, pipelines=[], params={"bundle": "x"}, runner=None
         )
+
+
+def test_the_parameters_of_a_bundle_are_checked_before_a_run(project, tmp_path):
+    bootstrap_project(project)
+    given = {"out_dir": str(tmp_path), "bundling": {"onnx": "perhaps"}}
+    with (
+        KedroSession.create(project, runtime_params=given) as session,
+        pytest.raises(ParameterValidationError, match="onnx"),
+    ):
+        session.load_context().catalog  # noqa: B018
