@@ -1,6 +1,7 @@
 import dataclasses
 import gc
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,14 @@ def test_an_archive_predicts_as_the_folder_and_leaves_nothing_behind(make_recipe
     del predictor
     gc.collect()
     assert not unpacked.exists()
+
+
+def test_a_bundle_that_is_loaded_is_not_needed_any_more(make_recipe, image, tmp_path):
+    recipe = make_recipe("static")
+    path = written(tmp_path, recipe)
+    predictor = vesselrl.load_bundle(path)
+    shutil.rmtree(path)
+    assert_same(predictor.predict(image), Predictor(recipe).predict(image))
 
 
 def test_a_segmenter_without_weights_needs_no_file(make_recipe, ridge, image, tmp_path):

@@ -115,7 +115,7 @@ def policy_graph(policy: Policy) -> bytes:
             torch.from_numpy(policy.weights[f"layer.{number}.{part}"].copy())
             for part in ("weight", "bias")
         )
-        layer = nn.Linear(weight.shape[1], weight.shape[0])
+        layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])  # draws nothing
         layer.load_state_dict({"weight": weight, "bias": bias})
         layers += [layer, nn.Tanh()]
     example = torch.zeros(2, policy.observer.size)

@@ -14,6 +14,7 @@ from vesselrl.bundle.content import SEGMENTER, recipe_of
 from vesselrl.bundle.files import read_files
 from vesselrl.errors import VesselrlError
 from vesselrl.prediction.predictor import Predictor
+from vesselrl.segmenters.base import build_segmenter
 
 
 def load(path: str | PathLike[str], segmenter: Mapping[str, Any] | None = None) -> Predictor:
@@ -28,7 +29,10 @@ def load(path: str | PathLike[str], segmenter: Mapping[str, Any] | None = None) 
         weights.write_bytes(files[SEGMENTER])
     predictor = None
     try:
-        predictor = Predictor(recipe_of(files, weights, segmenter or {}))
+        recipe = recipe_of(files, weights, segmenter or {})
+        # What is checked now is used, whatever becomes of the folder; models of users load late.
+        own = build_segmenter(recipe.segmenter) if SEGMENTER in files else None
+        predictor = Predictor(recipe, own)
     # The files are as they were written: who wrote them wrote something else than a recipe.
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise VesselrlError(
