@@ -9,12 +9,13 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import torch
 
 PROJECT = Path(__file__).parents[1]
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -112,7 +113,7 @@ def project_parameters(env: str | None = None, quick: bool = False) -> dict[str,
     return resolve(loader["parameters"], loader["globals"], {"quick": quick})[0]
 
 
-def in_a_process(function: Callable[..., str], *arguments: Any) -> str:
+def in_a_process(function: Callable[..., Result], *arguments: Any) -> Result:
     """Call a function in a new process, whose memory is its own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()

@@ -59,6 +59,8 @@ def _run_with_plain_errors(**options: Any) -> Any:
     try:
         _refuse_unknown_pipelines([*filter(None, [options["pipeline"]]), *options["pipelines"]])
         assert kedro_run.callback is not None
+        if options["params"].get("bundle"):
+            options["namespaces"] = _with_a_bundle(options)
         options["runner"] = options["runner"] or "vesselrl.runner.SparingRunner"
         return kedro_run.callback(**options)
     except click.ClickException:
@@ -77,6 +79,16 @@ def _refuse_unknown_pipelines(names: Collection[str]) -> None:
         if name not in pipelines:
             hint = overrides.suggestion(name, list(pipelines), f"there are {', '.join(pipelines)}.")
             raise VesselrlError(f"Unknown pipeline '{name}': {hint}")
+
+
+def _with_a_bundle(options: Mapping[str, Any]) -> list[str]:
+    """Which part of the pipeline is left to run: the bundle is what the rest would make."""
+    if [*filter(None, [options["pipeline"]]), *options["pipelines"]] != ["predict"]:
+        raise VesselrlError(
+            "A bundle was given, and only predict can use one: kedro run --pipeline predict "
+            "--params bundle=…,input_dir=…"
+        )
+    return ["predict"]
 
 
 def explain(error: BaseException) -> str:

@@ -63,6 +63,10 @@ class ParameterHooks:
             if name.startswith("params:"):
                 catalog[name] = _at(validated, name.removeprefix("params:"))
         self._point_to_files(catalog)
+        if bundle := paths.get("bundle"):
+            from vesselrl.datasets.bundle import use_bundle
+
+            use_bundle(catalog, Path(bundle))
 
     def _point_to_files(self, catalog: Any) -> None:
         """Tell the datasets of what the user gives by a path in the parameters where it is."""
@@ -193,7 +197,10 @@ class ProvenanceHooks:
     def _bring_up_to_date(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
     ) -> None:
-        whole = _everything()
+        for name in pipeline.inputs():
+            if require := getattr(catalog.get(name), "require", None):
+                require()  # what only the user can give is missed before hours of work, not after
+        whole = _but_for_what_is_given(_everything(), catalog)
         self._catalog = catalog
         self._ledger = provenance.Ledger(out_dir_of(catalog))
         self._refuse_other_source(run_params, pipeline, catalog)
@@ -275,6 +282,12 @@ class ProvenanceHooks:
 def _everything() -> Pipeline:
     """All registered pipelines as one."""
     return sum(pipelines.values(), Pipeline([]))
+
+
+def _but_for_what_is_given(whole: Pipeline, catalog: Any) -> Pipeline:
+    """Without the nodes whose output is another's this time (``is_given`` of its dataset)."""
+    given = {name for name in whole.all_outputs() if getattr(catalog.get(name), "is_given", False)}
+    return Pipeline([node for node in whole.nodes if given.isdisjoint(node.outputs)])
 
 
 def _at(tree: Any, path: str) -> Any:

@@ -1,7 +1,5 @@
 """Weights of torch networks, with the plain values that describe them."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +7,7 @@ from kedro.io import AbstractDataset
 
 from vesselrl.errors import VesselrlError
 from vesselrl.files import write_atomically
-
-State = dict[str, Any]
+from vesselrl.states import State, parted
 
 
 class TorchStateDataset(AbstractDataset[State, State]):
@@ -57,8 +54,7 @@ class TorchStateDataset(AbstractDataset[State, State]):
         import torch
         from safetensors.torch import save
 
-        tensors = dict(_tensors(data))
-        plain = json.dumps(data, default=_nothing)
+        plain, tensors = parted(data)
         flat = save(tensors, metadata={"state": plain})
         write_atomically(self._filepath, lambda stream: torch.save(data, stream))
         beside = self._filepath.with_suffix(".safetensors")
@@ -69,27 +65,3 @@ class TorchStateDataset(AbstractDataset[State, State]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
-
-
-def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The tensors in nested dicts and lists, under dotted names."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        yield name, value.contiguous()
-    elif isinstance(value, dict | list):
-        parts = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, part in parts:
-            yield from _tensors(part, f"{name}.{key}" if name else str(key))
-
-
-def _nothing(value: Any) -> None:
-    """What stands in JSON where a tensor is.
-
-    Raises:
-        TypeError: it is not a tensor.
-    """
-    import torch
-
-    if not isinstance(value, torch.Tensor):
-        raise TypeError(f"A state holds tensors and plain values, not a {type(value).__name__}.")

@@ -52,9 +52,7 @@ class SegmenterParameters(ParameterModel):
         kind = values.get("kind")
         if kind not in MODELS:
             raise ValueError(f"kind is {kind!r}; expected one of {', '.join(MODELS)}")
-        module, name = MODELS[kind].split(":")
-        model: type[SegmenterParameters] = getattr(import_module(module), name)
-        return model.model_validate(values)
+        return parameters_class(str(kind)).model_validate(values)
 
     @model_validator(mode="after")
     def _default_is_a_prompt(self) -> Self:
@@ -81,3 +79,10 @@ MODELS: dict[Any, str] = {
     "sa2va": "vesselrl.segmenters.sa2va.parameters:Sa2vaParameters",
 }
 """Kind → the parameters it has, as ``module:name``: those of the others are not imported."""
+
+
+def parameters_class(kind: str) -> type[SegmenterParameters]:
+    """The parameters that a kind of segmenter has."""
+    module, name = MODELS[kind].split(":")
+    model: type[SegmenterParameters] = getattr(import_module(module), name)
+    return model

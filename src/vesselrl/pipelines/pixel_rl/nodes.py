@@ -143,6 +143,25 @@ def export_weights(pixel_models: Mapping[int, Mapping[str, Any]]) -> dict[int, A
     return {seed: SegmentationNetwork.from_state(state) for seed, state in pixel_models.items()}
 
 
+def keep_networks(
+    pixel_models: Mapping[int, Mapping[str, Any]],
+    segmenter_networks: Mapping[str, Any],
+    pixel_reward: dict[str, Any],
+) -> dict[str, Any]:
+    """What new images need of the networks.
+
+    Returns:
+        ``networks``, the first seed's after RL and the folds', and ``refiner``, the reward network;
+        see `vesselrl.evaluation.networks.networks_behind`.
+    """
+    from vesselrl.segmenters.unet.rivals import networks_of
+
+    folds = networks_of("fold_ensemble", list(segmenter_networks))
+    networks = {PIXEL_RL: dict(next(iter(pixel_models.values())))}
+    networks |= {name: segmenter_networks[name] for name in folds}
+    return {"networks": networks, "refiner": pixel_reward}
+
+
 def map_networks(
     images: Partitions,
     pixel_models: Mapping[int, Mapping[str, Any]],
@@ -181,7 +200,7 @@ def map_networks(
         return {**rival_map(folders[seed], networks, images[sample]()), "seed": np.array(seed)}
 
     def refined(sample: str) -> dict[str, Any]:
-        return refined_map(judges, images[sample]())
+        return refined_map(judges.network, judges.folds, images[sample]())
 
     makers: Partitions = {}
     for sample in ids_of(samples, "val", "test"):
@@ -327,7 +346,8 @@ def draw_before_and_after(
     pixel_rl: PixelRLParameters,
 ) -> Any:
     """Validation images from the one that lost most to the one that gained most, a Figure."""
-    from vesselrl.reward.error_maps import error_probability, evenly_spread
+    from vesselrl.reward.closed_form import error_probability
+    from vesselrl.reward.error_maps import evenly_spread
     from vesselrl.rl.pixel.figures import Shown
     from vesselrl.rl.pixel.figures import draw_before_and_after as draw
     from vesselrl.rl.pixel.reward_maps import q_of
