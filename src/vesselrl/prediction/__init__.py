@@ -1,1 +1,1 @@
-"""Masks of new images: what a method needs for them, how far to trust them, how to check them."""
+"""A finished method on images without labels: masks, and how far each may be trusted."""
