@@ -25,6 +25,19 @@ Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """What a method chose for an image, and the answers it asked for on the way.
+
+    Attributes:
+        answers: of the segmenter about the image; more are asked for as they are needed.
+        decision: what the method chose.
+    """
+
+    answers: Answers
+    decision: Decision
+
+
+@dataclass(frozen=True)
 class Segmentation:
     """What a method makes of an image.
 
@@ -98,13 +111,14 @@ class Predictor:
             list(recipe.segmenter.prompts), recipe.segmenter.default_prompt, recipe.actions
         )
 
-    def predict(self, image: Image) -> Prediction:
+    def predict(self, image: Image, chosen: Chosen | None = None) -> Prediction:
         """The mask of an image, and how far it may be trusted.
 
         It asks only the prompts that the method needs.
 
         Args:
             image: uint8 (H, W) or (H, W, 3).
+            chosen: for it; the method chooses without.
 
         Raises:
             VesselrlError: the image has another shape or type.
@@ -112,7 +126,7 @@ class Predictor:
         """
         started = time.perf_counter()
         check_image(image)
-        made = self.segment(image)
+        made = self.segment(image, chosen=chosen)
         opinions = self.judge.opinions(image, made.candidate)
         judged = self.judge.raw_scores(made.mask[None], opinions)
         raw = {name: float(score[0]) for name, score in judged.items()}
@@ -133,17 +147,30 @@ class Predictor:
             seconds=time.perf_counter() - started,
         )
 
-    def segment(self, image: Image, answers: Answers | None = None) -> Segmentation:
-        """What the method makes of an image, without a rating.
+    def choose(self, image: Image, answers: Answers | None = None) -> Chosen:
+        """What the method chooses for an image; not for networks, which choose nothing.
 
         Args:
             image: uint8 (H, W) or (H, W, 3).
             answers: of the segmenter about it; it is asked without them.
         """
+        answers = answers or Answers.of(self._segmenter, image, self._actions.prompts)
+        return Chosen(answers, self._decide(self._case(image, answers)))
+
+    def segment(
+        self, image: Image, answers: Answers | None = None, chosen: Chosen | None = None
+    ) -> Segmentation:
+        """What the method makes of an image, without a rating.
+
+        Args:
+            image: uint8 (H, W) or (H, W, 3).
+            answers: of the segmenter about it; it is asked without them.
+            chosen: for it; the method chooses without.
+        """
         if self.recipe.method.kind == "network":
             return self._by_network(image)
-        answers = answers or Answers.of(self._segmenter, image, self._actions.prompts)
-        decision = self._decide(self._case(image, answers))
+        chosen = chosen or self.choose(image, answers)
+        answers, decision = chosen.answers, chosen.decision
 
         def posterior() -> Probability:
             return self.judge.own_map(image, mean_candidate(answers.of_prompts()))
