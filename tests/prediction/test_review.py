@@ -165,6 +165,25 @@ def test_a_page_of_ten_thousand_images_stays_small():
     assert len(text) < 1.5e6
 
 
+def luminance(colour: str) -> float:
+    """Relative luminance of ``#rrggbb`` (WCAG 2.2)."""
+    channels = np.array(list(bytes.fromhex(colour[1:]))) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("screen", ["light", "dark"])
+def test_text_stands_out_from_its_ground(screen):
+    style = Page(render("a")).texts["style"]
+    places = re.findall(r"--([\w-]+): (#[0-9a-f]{6});", style)
+    light, dark = dict(reversed(places)), dict(places)  # what is dark comes after what is light
+    colours = light if screen == "light" else dark
+    for text in ("ink", "soft", "accent", "warn", "good"):
+        for ground in ("paper", "ground", "mark"):
+            bright, dim = sorted((luminance(colours[c]) for c in (text, ground)), reverse=True)
+            assert (bright + 0.05) / (dim + 0.05) >= 4.5, (text, ground)
+
+
 def test_the_page_of_no_image_is_a_page():
     page = Page(render_review(quality("a")[:0], 0.05, 0.9, None, "en"))
     assert page.data["rows"] == []
