@@ -285,13 +285,17 @@ def test_keys_go_through_the_images(opened):
     assert text(browser, "place") == f"1 / {last}"
 
 
-def test_marks_outlive_the_page_but_not_their_mask(opened):
+def test_marks_outlive_the_page_but_not_their_mask(opened, tmp_path):
     browser = opened(*FILES, share=0.5)
     press(browser, "d", "a", "a", "k", "a")  # doubtful, accepted, accepted; the last is taken back
     assert text(browser, "summary").endswith("2 are checked; 1 accepted, 1 doubtful.")
     browser = opened(*FILES, share=0.5)
     assert text(browser, "summary").endswith("2 are checked; 1 accepted, 1 doubtful.")
-    browser = opened(FILES[0], *FILES[2:], share=0.5)  # other images, one of them with its mask
+    # Of the first image the mask stays, though the choices of others are listed before its own.
+    table = quality(FILES[1], FILES[0], *FILES[2:])
+    table.loc[0, "prompt"], table.loc[1, ["prompt", "dice"]] = "another", ["coarse", 0.41237]
+    (tmp_path / "review.html").write_text(render_review(table, 0.5, 0.9, None, "en"))
+    browser.refresh()
     assert text(browser, "summary").endswith("1 are checked; 0 accepted, 1 doubtful.")
 
 

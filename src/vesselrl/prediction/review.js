@@ -16,9 +16,10 @@
   const count = (n) => n.toLocaleString("en");
 
   // Marks are kept under what was marked: a mask that is made anew has none.
-  const marked = ["image", "dice", "recall", "precision", "decision"];
-  const key = (number) =>
-    "vesselrl mark " + JSON.stringify(marked.map((name) => value(number, name)));
+  const marked = ["image", "dice", "recall", "precision"];
+  const key = (number) => "vesselrl mark " + JSON.stringify([
+    ...marked.map((name) => value(number, name)), ...decisions[value(number, "decision")],
+  ]);
   const marks = new Map();
   let keeps = true;
   try {
