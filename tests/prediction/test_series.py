@@ -1,5 +1,6 @@
-"""Frames of series: their order, their names, and what they choose together."""
+"""Frames of series choose together."""
 
+import pickle
 from collections import Counter
 from itertools import pairwise
 
@@ -9,63 +10,12 @@ from finished_world import World
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.methods import Decision
+from vesselrl.prediction.frames import windows
 from vesselrl.prediction.predictor import Predictor
 from vesselrl.prediction.recipe import write_recipe
-from vesselrl.prediction.series import Frame, SeriesPredictor, arranged, neighbours, vote
+from vesselrl.prediction.series import Ballot, SeriesPredictor, vote
 from vesselrl.segmenters.base import PromptsFailed, build_segmenter
-
-
-def test_files_of_several_frames_are_series_and_others_stand_alone():
-    assert arranged({"b.png": 1, "run.dcm": 3, "sub/c.png": 1}, folders=False) == [
-        Frame("b", "b.png", None, None),
-        Frame("run_0001", "run.dcm", 1, "run"),
-        Frame("run_0002", "run.dcm", 2, "run"),
-        Frame("run_0003", "run.dcm", 3, "run"),
-        Frame("c", "sub/c.png", None, None),
-    ]
-
-
-def test_a_folder_is_a_series_in_the_order_of_its_numbers():
-    files = {"p1/f10.png": 1, "p1/f9.png": 1, "p1/f100.png": 1, "p2/x.mp4": 2, "alone.png": 1}
-    frames = arranged(files, folders=True)
-    assert [(f.id, f.file) for f in frames if f.series == "p1"] == [
-        ("p1_0001", "p1/f9.png"),
-        ("p1_0002", "p1/f10.png"),
-        ("p1_0003", "p1/f100.png"),
-    ]
-    assert [f.id for f in frames if f.series != "p1"] == ["alone", "x_0001", "x_0002"]
-
-
-def test_names_of_frames_stand_in_their_order_however_many_there_are():
-    ids = [frame.id for frame in arranged({"long.mp4": 12_000}, folders=False)]
-    assert ids == sorted(ids)
-
-
-names = st.text(st.sampled_from("a1/._x٣"), min_size=1, max_size=5).filter(
-    lambda name: all(part.strip(".") for part in name.split("/"))
-)
-
-
-@given(st.dictionaries(names, st.integers(1, 3), min_size=1, max_size=6), st.booleans())
-def test_every_frame_has_an_id_of_its_own(frames_in, folders):
-    frames = arranged({f"{name}.png": count for name, count in frames_in.items()}, folders)
-    assert len(frames) == sum(frames_in.values())
-    assert len({frame.id for frame in frames}) == len(frames)
-    assert not any("/" in frame.id for frame in frames)
-
-
-def test_two_frames_of_one_name_are_told_apart_by_nobody():
-    with pytest.raises(VesselrlError, match=r"run\.dcm.*run_0001\.png.*rename"):
-        arranged({"run.dcm": 2, "run_0001.png": 1}, folders=False)
-
-
-def test_only_frames_of_the_same_series_are_neighbours():
-    frames = arranged({"a.png": 1, "b.dcm": 4, "c.dcm": 2}, folders=False)
-    found = [list(neighbours(frames, place, 3)) for place in range(len(frames))]
-    assert found == [[0], [1, 2], [1, 2, 3], [2, 3, 4], [3, 4], [5, 6], [5, 6]]
-    assert list(neighbours(frames, 2, 1)) == [2]
 
 
 def settings(*choices):
@@ -126,12 +76,11 @@ def predicted(world, method, window):
     segmenter = Counting(world.segmenter)
     predictor = Predictor(write_recipe(method, World.evaluation.methods, world.stock), segmenter)
     images = {name: lambda image=image: image for name, (image, _) in [*world.drawn.items()][:6]}
-    frames = [Frame(name, "run.dcm", n, "run") for n, name in enumerate(images, 1)]
     series = SeriesPredictor(predictor, window)
-    made = {}
-    for place, frame in enumerate(frames):
-        around = [frames[other].id for other in neighbours(frames, place, window)]
-        made[frame.id] = series.predict({name: images[name] for name in around}, frame.id)
+    made = {
+        name: series.predict(Ballot(name, {voter: images[voter] for voter in voters}))
+        for name, voters in windows(list(images), window).items()
+    }
     return predictor, segmenter, images, made
 
 
@@ -174,6 +123,15 @@ def test_a_frame_that_fails_has_no_vote_and_fails_alone(world):
     names = list(world.drawn)[:3]
     images = {name: lambda image=world.drawn[name][0]: image for name in names}
     segmenter.fails_on = images[names[1]]().tobytes()
-    assert series.predict(images, names[0]).mask.shape == (64, 64)
+    assert series.predict(Ballot(names[0], images)).mask.shape == (64, 64)
     with pytest.raises(PromptsFailed):
-        series.predict(images, names[1])
+        series.predict(Ballot(names[1], images))
+
+
+def test_in_another_process_frames_choose_the_same(world):
+    _, _, images, made = predicted(world, "regressor", 3)
+    recipe = write_recipe("regressor", World.evaluation.methods, world.stock)
+    copy = pickle.loads(pickle.dumps(SeriesPredictor(Predictor(recipe), 3)))
+    names = list(images)
+    alone = copy.predict(Ballot(names[2], {name: images[name] for name in names[1:4]}))
+    assert np.array_equal(alone.mask, made[names[2]].mask)

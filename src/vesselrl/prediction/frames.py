@@ -15,7 +15,7 @@ from vesselrl.errors import VesselrlError
 
 Files = Mapping[str, Callable[[], bytes]]
 
-MOST_FRAMES = 10_000
+MOST_FRAMES = 9_999
 """A file that says it holds more is taken for damaged, or for made to do harm."""
 DIGITS = 4
 """A frame's number has at least so many, so that names stand in the order of the frames."""
