@@ -17,7 +17,7 @@ from pydicom.uid import (
 
 from vesselrl.annotations.acceptance import accept
 from vesselrl.annotations.entries import Refusal
-from vesselrl.annotations.pictures import decode
+from vesselrl.annotations.pictures import count_frames, decode
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 DEEP = np.arange(48, dtype=np.uint16).reshape(6, 8) * 80
@@ -231,3 +231,8 @@ def test_nothing_about_the_patient_leaves_the_file(caplog):
     assert "Oduya" in str(good)
     assert len(told) > 10
     assert not any("Oduya" in str(line) for line in [*told, *caught, caplog.text])
+
+
+def test_frames_are_counted_without_decoding_them():
+    assert count_frames(file(dataset(np.stack([RAMP, RAMP]))), 1) == 2
+    assert count_frames(file(dataset(RAMP)), 1) == 1

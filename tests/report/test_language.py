@@ -45,7 +45,9 @@ def messages_of_the_code() -> set[str]:
     root = Path(vesselrl.__file__).parent
     trees = [ast.parse(file.read_text()) for file in root.rglob("*.py")]
     calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    return {message for call in calls for message in messages_of(call)}
+    templates = [file.read_text() for file in root.rglob("*.j2")]
+    in_templates = {m for text in templates for m in re.findall(r'\bsay\("([^"]+)"', text)}
+    return {message for call in calls for message in messages_of(call)} | in_templates
 
 
 def english_in(text: str, *allowed: str) -> set[str]:

@@ -7,7 +7,8 @@ the file, not in an error or a log line either.
 import io
 import math
 import warnings
-from collections.abc import MutableSequence
+from collections.abc import Iterator, MutableSequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,28 @@ def decode_dicom(data: bytes, max_pixels: int, frame: int | None) -> Pixels:
         Refusal: pydicom is not installed, the file is damaged or compressed in an unknown way, too
             large, or of several frames when none is named.
     """
+    with _opened(data, _PIXEL_ELEMENTS) as dataset:
+        _check(dataset, _frames(dataset), max_pixels, frame)
+        return _pixels(dataset, (frame or 1) - 1)
+
+
+def count_dicom_frames(data: bytes) -> int:
+    """How many frames a file holds.
+
+    Raises:
+        Refusal: pydicom is not installed, or the file is damaged or compressed in an unknown way.
+    """
+    with _opened(data, ["NumberOfFrames"]) as dataset:
+        return _frames(dataset)
+
+
+def _frames(dataset: Any) -> int:
+    return int(dataset.get("NumberOfFrames") or 1)
+
+
+@contextmanager
+def _opened(data: bytes, elements: list[str]) -> Iterator[Any]:
+    """These elements of the file; whatever goes wrong with them is a refusal."""
     try:
         import pydicom
     except ImportError:
@@ -65,10 +88,7 @@ def decode_dicom(data: bytes, max_pixels: int, frame: int | None) -> Pixels:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote elements
-            dataset = pydicom.dcmread(io.BytesIO(data), specific_tags=_PIXEL_ELEMENTS)
-            frames = int(dataset.get("NumberOfFrames") or 1)
-            _check(dataset, frames, max_pixels, frame)
-            return _pixels(dataset, (frame or 1) - 1)
+            yield pydicom.dcmread(io.BytesIO(data), specific_tags=[*elements])
     except Refusal:
         raise
     # pydicom raises errors of many kinds on damaged files, and its messages quote elements.

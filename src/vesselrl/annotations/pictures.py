@@ -2,14 +2,17 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from vesselrl.annotations.dicom import decode_dicom, is_dicom
+from vesselrl.annotations.dicom import count_dicom_frames, decode_dicom, is_dicom
 from vesselrl.annotations.entries import Refusal, printable
+from vesselrl.annotations.video import count_video_frames, decode_video, is_video
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -23,7 +26,7 @@ def decode(data: bytes, max_pixels: int, frame: int | None = None) -> Pixels:
     """Decode an image file.
 
     Args:
-        data: the bytes of the file, DICOM or any format that Pillow reads.
+        data: the bytes of the file: DICOM, MP4, or any format that Pillow reads.
         max_pixels: more pixels than this are refused before they are decoded.
         frame: which frame of a file of several, from 1; None where there is only one.
 
@@ -38,7 +41,25 @@ def decode(data: bytes, max_pixels: int, frame: int | None = None) -> Pixels:
     """
     if is_dicom(data):
         return decode_dicom(data, max_pixels, frame)
+    if is_video(data):
+        return decode_video(data, max_pixels, frame)
     return _pixels(open_picture(data, max_pixels, frame))
+
+
+def count_frames(data: bytes, max_pixels: int) -> int:
+    """How many frames an image file holds, 1 for a picture.
+
+    Raises:
+        Refusal: it cannot be read, see `decode`.
+    """
+    if is_dicom(data):
+        return count_dicom_frames(data)
+    if is_video(data):
+        return count_video_frames(data)
+    with _readable():
+        source = _open(data, max_pixels)
+        # A camera's JPEG with its preview is one picture.
+        return 1 if source.format == "MPO" else getattr(source, "n_frames", 1)
 
 
 def open_picture(data: bytes, max_pixels: int, frame: int | None = None) -> Image.Image:
@@ -47,16 +68,28 @@ def open_picture(data: bytes, max_pixels: int, frame: int | None = None) -> Imag
     Raises:
         Refusal: see `decode`.
     """
+    with _readable():
+        source = _open(data, max_pixels)
+        _seek(source, frame)
+        _check_size(source.size, max_pixels)
+        return ImageOps.exif_transpose(source)
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
     if not data:
         raise Refusal("image", "the file is empty", "copy the file again")
+    source = Image.open(io.BytesIO(data), formats=_FORMATS)
+    _check_size(source.size, max_pixels)
+    return source
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Whatever goes wrong within is a refusal."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is refused or read anyway
-            source = Image.open(io.BytesIO(data), formats=_FORMATS)
-            _check_size(source.size, max_pixels)
-            _seek(source, frame)
-            _check_size(source.size, max_pixels)
-            return ImageOps.exif_transpose(source)
+            yield
     except Refusal:
         raise
     except UnidentifiedImageError:

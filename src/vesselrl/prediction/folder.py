@@ -16,7 +16,7 @@ from vesselrl.datasets.picture_folder import read_image, read_mask
 from vesselrl.errors import VesselrlError
 from vesselrl.files import write_atomically, writer_of
 from vesselrl.journal import Journal
-from vesselrl.prediction.predictor import Image, Prediction
+from vesselrl.prediction.predictor import Prediction
 from vesselrl.progress import tracked
 from vesselrl.segmenters.levels import to_levels
 
@@ -38,15 +38,15 @@ class PendingPredictions:
     """Predictions yet to be made.
 
     Attributes:
-        images: id → loader of uint8 (H, W) or (H, W, 3).
+        images: id → loader of what ``predict`` takes.
         keys: id → a text that differs if anything does that its prediction depends on.
-        predict: see `vesselrl.prediction.predictor.Predictor.predict`.
+        predict: of an image, or of a `vesselrl.prediction.series.Ballot`.
         probability_maps: whether the maps that masks were cut from are kept too.
     """
 
-    images: Mapping[str, Callable[[], Image]]
+    images: Mapping[str, Callable[[], Any]]
     keys: Mapping[str, str]
-    predict: Callable[[Image], Prediction]
+    predict: Callable[[Any], Prediction]
     probability_maps: bool
 
 

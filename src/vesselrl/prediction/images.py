@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vesselrl.annotations.writing import ImageMaker
+from vesselrl.prediction.frames import FrameFolder, Frames
 
 
 def image_loaders(
     images: Mapping[str, Callable[[], bytes]],
+    frames: Frames,
     entries: Any,
     file_names: Mapping[str, Any],
     max_pixels: int,
@@ -16,14 +18,16 @@ def image_loaders(
 
     Args:
         images: file name → loader of the file's bytes.
+        frames: see `vesselrl.prediction.frames.list_frames`.
         entries: a table with the columns ``id``, ``file`` and ``frame``.
         file_names: what the pseudonyms of files stand for.
         max_pixels: larger images are refused.
     """
     original = file_names.get("files", {})
+    folder = FrameFolder(images, frames, max_pixels)
     return {
         row.id: ImageMaker(
-            row.id, images, original.get(row.file, row.file), row.frame or None, max_pixels
+            row.id, folder, original.get(row.file, row.file), row.frame or None, max_pixels
         )
         for row in entries.itertuples()
     }

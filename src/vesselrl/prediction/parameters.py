@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from vesselrl.parameters import ParameterModel
 
@@ -13,6 +13,38 @@ Format = Literal["labelme", "coco"]
 
 
 Rating = Literal["needed", "all"]
+
+
+class SeriesParameters(ParameterModel):
+    """How frames of one series are dealt with, ``predict.series``."""
+
+    folders: bool = Field(
+        description="whether each folder within input_dir is a series of its files, in the order "
+        "of the numbers in their names; files of several frames always are"
+    )
+    window: int = Field(
+        ge=1,
+        description="how many frames vote on what is chosen for one, an odd number; 1: no vote",
+    )
+    animation: Literal["gif", "mp4"] | None = Field(
+        description="what is made of each series, its masks in contours; mp4 needs the extra video"
+    )
+    frames_per_second: float = Field(gt=0, le=100, description="of the animation")
+
+    @field_validator("window")
+    @classmethod
+    def _has_a_middle(cls, window: int) -> int:
+        if window % 2 == 0:
+            raise ValueError("expected an odd number: as many frames before as after the own one")
+        return window
+
+
+class ReviewParameters(ParameterModel):
+    """The page on which predicted masks are checked, ``predict.review``."""
+
+    share: float = Field(
+        ge=0, le=1, description="of the images, those of the least predicted Dice, to be looked at"
+    )
 
 
 class PredictParameters(ParameterModel):
@@ -30,3 +62,5 @@ class PredictParameters(ParameterModel):
     )
     probability_maps: bool = Field(description="whether the maps that masks were cut from are kept")
     formats: list[Format] = Field(description="of annotations, beside annotations.json")
+    series: SeriesParameters
+    review: ReviewParameters

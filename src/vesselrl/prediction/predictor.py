@@ -26,6 +26,19 @@ Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """What a method chose for an image, and the answers it asked for on the way.
+
+    Attributes:
+        answers: of the segmenter about the image; more are asked for as they are needed.
+        decision: what the method chose.
+    """
+
+    answers: Answers
+    decision: Decision
+
+
+@dataclass(frozen=True)
 class Segmentation:
     """What a method makes of an image.
 
@@ -100,13 +113,14 @@ class Predictor:
             list(recipe.segmenter.prompts), recipe.segmenter.default_prompt, recipe.actions
         )
 
-    def predict(self, image: Image) -> Prediction:
+    def predict(self, image: Image, chosen: Chosen | None = None) -> Prediction:
         """The mask of an image, and how far it may be trusted.
 
         It asks only the prompts that the method needs, unless the recipe's rating asks for more.
 
         Args:
             image: uint8 (H, W) or (H, W, 3).
+            chosen: for it; the method chooses without.
 
         Raises:
             VesselrlError: the image has another shape or type.
@@ -114,7 +128,7 @@ class Predictor:
         """
         started = time.perf_counter()
         check_image(image)
-        made = self.segment(image)
+        made = self.segment(image, chosen=chosen)
         raw, error = self.rate(image, made)
         calibration = self.recipe.calibration
         scores: dict[str, Any] = calibration.scores(raw)
@@ -149,25 +163,41 @@ class Predictor:
         raw = {name: float(score[0]) for name, score in scores.items()}
         return raw, error_probability(made.mask, opinions)
 
-    def segment(self, image: Image, answers: Answers | None = None) -> Segmentation:
-        """What the method makes of an image, without a rating.
+    def choose(self, image: Image, answers: Answers | None = None) -> Chosen:
+        """What the method chooses for an image; not for networks, which choose nothing.
 
         Args:
             image: uint8 (H, W) or (H, W, 3).
             answers: of the segmenter about it; it is asked without them.
         """
-        answers = answers or Answers(partial(self._ask, image), len(self._actions.prompts))
+        answers = answers or self._unasked(image)
+        return Chosen(answers, self._decide(self._case(image, answers)))
+
+    def segment(
+        self, image: Image, answers: Answers | None = None, chosen: Chosen | None = None
+    ) -> Segmentation:
+        """What the method makes of an image, without a rating.
+
+        Args:
+            image: uint8 (H, W) or (H, W, 3).
+            answers: of the segmenter about it; it is asked without them.
+            chosen: for it; the method chooses without.
+        """
+        answers = chosen.answers if chosen else answers or self._unasked(image)
         mask, map_, decision = (
             self._by_network(image)
             if self.recipe.method.kind == "network"
-            else self._by_decision(image, answers)
+            else self._by_decision(image, chosen or self.choose(image, answers))
         )
         shown = answers.of_prompts(answers.asked if self.recipe.rating == "needed" else None)
         candidate = mean_candidate(shown) if len(shown) else map_
         return Segmentation(mask, map_, candidate, decision, len(answers.asked))
 
-    def _by_decision(self, image: Image, answers: Answers) -> tuple[Mask, Probability, Decision]:
-        decision = self._decide(self._case(image, answers))
+    def _unasked(self, image: Image) -> Answers:
+        return Answers(partial(self._ask, image), len(self._actions.prompts))
+
+    def _by_decision(self, image: Image, chosen: Chosen) -> tuple[Mask, Probability, Decision]:
+        answers, decision = chosen.answers, chosen.decision
 
         def posterior() -> Probability:
             return self.judge.own_map(image, mean_candidate(answers.of_prompts()))

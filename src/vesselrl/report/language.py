@@ -13,6 +13,8 @@ from importlib.resources import files
 from typing import Literal, cast
 
 Language = Literal["en", "zh"]
+LANGUAGE_TAGS: dict[Language, str] = {"en": "en", "zh": "zh-Hans"}
+"""As HTML names them (BCP 47)."""
 
 _current: ContextVar[Language] = ContextVar("language", default="en")
 

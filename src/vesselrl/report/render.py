@@ -7,21 +7,23 @@ import re
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vesselrl.report.document import Document
-from vesselrl.report.language import say
+from vesselrl.report.language import LANGUAGE_TAGS, say
 
-PAGE, MARKDOWN = "report.html.j2", "report.md.j2"
+PAGE, MARKDOWN = "report/report.html.j2", "report/report.md.j2"
 
 
 def render_html(document: Document) -> str:
     """The page: figures inlined, no script, no network; every text escaped."""
-    environment = _environment(autoescape=True)
+    environment = templates(autoescape=True)
     environment.filters["base64"] = lambda png: base64.b64encode(png).decode()
-    return environment.get_template(PAGE).render(document=document, contents=say("Contents"))
+    return environment.get_template(PAGE).render(
+        document=document, tag=LANGUAGE_TAGS[document.language], contents=say("Contents")
+    )
 
 
 def render_markdown(document: Document) -> str:
     """The same as Markdown, with figures as files under ``figures/``."""
-    environment = _environment(autoescape=False)  # Markdown has an escaping of its own
+    environment = templates(autoescape=False)  # Markdown has an escaping of its own
     environment.filters["md"] = escape_markdown
     text = environment.get_template(MARKDOWN).render(document=document)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
@@ -33,9 +35,10 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|#!])", r"\\\1", one_line)
 
 
-def _environment(autoescape: bool) -> Environment:
+def templates(autoescape: bool) -> Environment:
+    """The templates of the package, each by its path within it."""
     return Environment(
-        loader=PackageLoader("vesselrl", "report"),
+        loader=PackageLoader("vesselrl", ""),
         autoescape=autoescape,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,6 +1,6 @@
 """Nodes of the pipeline ``predict``: images without labels in, masks and how good they are out."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,28 @@ LABEL = "vessel"
 """What masks show, in the formats that want a name for it."""
 
 
+def list_new_frames(
+    new_images: Files, predict: PredictParameters, ingest: IngestParameters
+) -> dict[str, Any]:
+    """Find the series among the images.
+
+    Args:
+        new_images: file name → loader of the file's bytes.
+        predict: whether folders are series.
+        ingest: of which the size limit is read.
+
+    Returns:
+        See `vesselrl.prediction.frames.list_frames`.
+    """
+    from vesselrl.prediction.frames import list_frames
+
+    frames = list_frames(new_images, predict.series.folders, ingest.max_pixels)
+    return {name: dict(frame) for name, frame in frames.items()}
+
+
 def check_new_images(
     new_images: Files,
+    new_frames: Any,
     new_hashes: Mapping[str, str],
     earlier_new_checks: Any,
     pseudonym_key: Callable[[], bytes],
@@ -39,6 +59,7 @@ def check_new_images(
 
     Args:
         new_images: file name → loader of the file's bytes.
+        new_frames: see `list_new_frames`; a frame of a file is an image of its own.
         new_hashes: name of a file → hash of its content.
         earlier_new_checks: what was found in earlier runs; what is found in this one is added.
         pseudonym_key: gives the key of the pseudonyms.
@@ -56,12 +77,14 @@ def check_new_images(
     """
     from vesselrl.annotations.sources import of_images
     from vesselrl.pipelines.ingest.nodes import check_annotations
+    from vesselrl.prediction.frames import FrameFolder, ids_with_frames
 
-    source = of_images(new_images, "input_dir")
-    return check_annotations(
+    images = FrameFolder(new_images, new_frames, ingest.max_pixels)
+    source = of_images(images, "input_dir")
+    accepted, quarantine, names = check_annotations(
         lambda *_: source,
-        new_images,
-        {f"images/{file}": content for file, content in new_hashes.items()},
+        images,
+        {f"images/{file}": content for file, content in images.contents(new_hashes).items()},
         earlier_new_checks,
         pseudonym_key,
         pseudonymise,
@@ -69,10 +92,15 @@ def check_new_images(
         # what stops a run over labels is no reason to leave the other images without masks
         ingest.model_copy(update={"strict": False, "unannotated": "ignore"}),
     )
+    if not pseudonymise:
+        ids = dict(zip(accepted["file"], accepted["id"], strict=True))
+        accepted["id"] = accepted["file"].map(ids_with_frames(ids, new_frames))
+    return accepted, quarantine, names
 
 
 def predict_images(
     new_images: Files,
+    new_frames: Any,
     new_entries: Any,
     new_file_names: Mapping[str, Any],
     recipe: dict[str, Any],
@@ -82,13 +110,17 @@ def predict_images(
 ) -> Any:
     """Segment every image, and rate each mask, one image in memory at a time.
 
+    Of series a few neighbouring frames are in memory, which choose together; see
+    `vesselrl.prediction.series`.
+
     Args:
         new_images: file name → loader of the file's bytes.
+        new_frames: see `list_new_frames`.
         new_entries: see `check_new_images`.
         new_file_names: what the pseudonyms of files stand for.
         recipe: state of a `vesselrl.prediction.recipe.Recipe`.
         segmenter: of the recipe, with the paths of its files.
-        predict: whether maps are kept.
+        predict: whether maps are kept, and how many frames choose together.
         ingest: of which the size limit is read.
 
     Returns:
@@ -96,16 +128,33 @@ def predict_images(
     """
     from vesselrl.annotations.checking import version_of_ingest
     from vesselrl.prediction.folder import PendingPredictions
+    from vesselrl.prediction.frames import ids_by_series, windows
     from vesselrl.prediction.images import image_loaders
     from vesselrl.prediction.predictor import Predictor
     from vesselrl.prediction.recipe import Recipe, digest_of_recipe
+    from vesselrl.prediction.series import Ballot, SeriesPredictor
 
     made_by = f"{digest_of_recipe(recipe, segmenter.kind)} {version_of_ingest()}"
+    images = image_loaders(new_images, new_frames, new_entries, new_file_names, ingest.max_pixels)
+    contents = {row.id: f"{row.sha256} {row.frame}" for row in new_entries.itertuples()}
+    around: dict[str, Sequence[str]] = {sample: [sample] for sample in images}
+    for series in ids_by_series(new_frames, new_entries, new_file_names).values():
+        for sample in series:
+            del around[sample]  # one after the other they come below
+        around |= windows(series, predict.series.window)
     predictor = Predictor(Recipe.from_state(recipe, segmenter))
     return PendingPredictions(
-        images=image_loaders(new_images, new_entries, new_file_names, ingest.max_pixels),
-        keys={row.id: f"{made_by} {row.sha256} {row.frame}" for row in new_entries.itertuples()},
-        predict=predictor.predict,
+        images={
+            sample: Ballot(sample, {voter: images[voter] for voter in voters})
+            for sample, voters in around.items()
+        },
+        keys={
+            sample: " ".join(
+                [made_by, contents[sample], *(contents[v] for v in voters if len(voters) > 1)]
+            )
+            for sample, voters in around.items()
+        },
+        predict=SeriesPredictor(predictor, predict.series.window).predict,
         probability_maps=predict.probability_maps,
     )
 
@@ -147,13 +196,14 @@ def export_annotations(new_entries: Any, new_predictions: Predictions) -> Makers
 
     makers: Makers = {
         entry.id: partial(make, entry.file, entry.id)
-        for entry in _with_mask(new_entries, new_predictions)
+        for entry in with_mask(new_entries, new_predictions)
     }
     return with_progress(makers, "Writing annotations")
 
 
 def export_labelme(
     new_images: Files,
+    new_frames: Any,
     new_entries: Any,
     new_file_names: Mapping[str, Any],
     new_predictions: Predictions,
@@ -175,7 +225,7 @@ def export_labelme(
 
     if "labelme" not in predict.formats:
         return {}
-    images = image_loaders(new_images, new_entries, new_file_names, ingest.max_pixels)
+    images = image_loaders(new_images, new_frames, new_entries, new_file_names, ingest.max_pixels)
 
     def make(entry: Any) -> tuple[dict[str, Any], bytes]:
         keeps_name = not (new_file_names.get("files") or entry.frame or "/" in entry.file)
@@ -186,7 +236,7 @@ def export_labelme(
         return labelme_document(name, new_predictions[entry.id].mask(), LABEL), picture
 
     makers: Makers = {
-        entry.id: partial(make, entry) for entry in _with_mask(new_entries, new_predictions)
+        entry.id: partial(make, entry) for entry in with_mask(new_entries, new_predictions)
     }
     return with_progress(makers, "Writing LabelMe files")
 
@@ -204,7 +254,7 @@ def export_coco(
 
     if "coco" not in predict.formats:
         return {}
-    entries = list(_with_mask(new_entries, new_predictions))
+    entries = list(with_mask(new_entries, new_predictions))
 
     def make(number: int, sample: str) -> dict[str, Any]:
         return coco_annotation(number, new_predictions[sample].mask())
@@ -216,7 +266,7 @@ def export_coco(
     }
 
 
-def _with_mask(new_entries: Any, new_predictions: Predictions) -> Iterator[Any]:
+def with_mask(new_entries: Any, new_predictions: Predictions) -> Iterator[Any]:
     """The rows of the images that could be segmented."""
     for entry in new_entries.itertuples():
         if not new_predictions[entry.id].scores["error"]:

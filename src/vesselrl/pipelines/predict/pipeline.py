@@ -2,17 +2,25 @@
 
 from kedro.pipeline import Pipeline, node
 
-from vesselrl.pipelines.predict import nodes
+from vesselrl.pipelines.predict import nodes, review_nodes
 
 
 def create_pipeline() -> Pipeline:
-    """A folder of images → accepted or quarantined → masks → quality, annotations."""
+    """A folder of images → accepted or quarantined → masks → quality, annotations, review."""
     return Pipeline(
         [
+            node(
+                nodes.list_new_frames,
+                ["new_images", "params:predict", "params:ingest"],
+                "new_frames",
+                name="list_new_frames",
+                tags="early",
+            ),
             node(
                 nodes.check_new_images,
                 [
                     "new_images",
+                    "new_frames",
                     "new_hashes",
                     "earlier_new_checks",
                     "pseudonym_key",
@@ -28,6 +36,7 @@ def create_pipeline() -> Pipeline:
                 nodes.predict_images,
                 [
                     "new_images",
+                    "new_frames",
                     "new_entries",
                     "new_file_names",
                     "recipe",
@@ -54,6 +63,7 @@ def create_pipeline() -> Pipeline:
                 nodes.export_labelme,
                 [
                     "new_images",
+                    "new_frames",
                     "new_entries",
                     "new_file_names",
                     "new_predictions",
@@ -68,6 +78,32 @@ def create_pipeline() -> Pipeline:
                 ["new_entries", "new_predictions", "params:predict"],
                 "new_coco",
                 name="export_coco",
+            ),
+            node(
+                review_nodes.show_review_pictures,
+                ["new_images", "new_frames", "new_entries", "new_file_names", "params:ingest"],
+                "review_pictures",
+                name="show_review_pictures",
+            ),
+            node(
+                review_nodes.write_review_page,
+                ["quality", "params:predict", "params:report"],
+                "review_page",
+                name="write_review_page",
+            ),
+            node(
+                review_nodes.animate_series,
+                [
+                    "new_images",
+                    "new_frames",
+                    "new_entries",
+                    "new_file_names",
+                    "new_predictions",
+                    "params:predict",
+                    "params:ingest",
+                ],
+                "series_animations",
+                name="animate_series",
             ),
         ]
     )
