@@ -47,6 +47,9 @@ LEAST_SHARE = 0.01
 """As a weight, V is at least this share of the pixels: the penalty of a square with next to no
 vessel would outweigh all others, and V of an empty mask where there is no vessel is 0."""
 
+LARGEST = 20.0
+"""Logarithm of the largest ratio: an infinite one times no blame would not be a number."""
+
 
 class Worth(NamedTuple):
     """What masks are worth, and what one pixel more adds to it; each float (B, K).
@@ -134,7 +137,7 @@ def clipped_objective(logits: Tensor, old: Tensor, paid: Tensor, clip: float) ->
     for drawn, sign in enumerate((1, -1)):
         praise, blame = paid[:, drawn, 0], paid[:, drawn, 1]
         log_ratio = functional.logsigmoid(sign * logits) - functional.logsigmoid(sign * old)
-        ratio = log_ratio.exp()
+        ratio = log_ratio.clamp(max=LARGEST).exp()
         total = total + praise * ratio.clamp(max=1 + clip) - blame * ratio.clamp(min=1 - clip)
     return total.sum((1, 2))
 

@@ -4,16 +4,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-import torch
+from torch import Tensor, stack
 from tqdm import tqdm
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.networks.augmentation import Augmentation
 from vesselrl.rl.looks import ALL_STEPS, is_exhausted, kept, over_optimisation
-from vesselrl.rl.pixel.guard import Guard
-from vesselrl.rl.pixel.parameters import PolicyParameters
+from vesselrl.rl.pixel.guard import Guard, Policy
+from vesselrl.rl.pixel.parameters import LearningParameters, PolicyParameters
 from vesselrl.rl.pixel.training import PixelLearner, Step
 from vesselrl.rl.run_folder import STATE
 from vesselrl.segmenters.unet.fitting import Pool
@@ -21,6 +21,50 @@ from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.threads import one_thread
 
 Row = dict[str, float]
+Tell = Callable[[Sequence[Row]], None]
+
+
+class Learner(Protocol):
+    """What learns, step by step, from images of a kind that it knows.
+
+    Attributes:
+        iteration: batches learnt from.
+    """
+
+    iteration: int
+
+    def step(self, unlabelled: Any, labelled: Any) -> Step:
+        """Learn from one batch of images judged by the reward, and of others by their truth."""
+
+    def network(self) -> Policy:
+        """The averaged policy as it is now; it may change with the next step."""
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The weights of `network`."""
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, of tensors and plain values."""
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came of a learner.
+
+    Attributes:
+        weights: those of its averaged ones that scored best on validation images; these may be the
+            start's.
+        history: one row a look: steps (batches), loss, ep_rew_mean (of the masks drawn since the
+            last look), kl, and what `Guard.look` tells; the first row is the start.
+        result: steps, ended (why), kept_step, seconds, iterations_per_second, val_dice, gained (of
+            the true objective, over the start); what `over_optimisation` tells.
+    """
+
+    weights: dict[str, Tensor]
+    history: list[Row]
+    result: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,11 +72,9 @@ class TrainedSegmenter:
     """A segmenter trained by reward, and what is known of its training.
 
     Attributes:
-        network: with the weights that scored best on validation images; these may be the start's.
-        history: one row a look: steps (batches), loss, ep_rew_mean (of the masks drawn since the
-            last look), kl, and what `Guard.look` tells; the first row is the start.
-        result: steps, ended (why), kept_step, seconds, iterations_per_second, val_dice, gained (of
-            the true objective, over the start); what `over_optimisation` tells.
+        network: with the weights of `Learned`.
+        history: see there.
+        result: see there.
     """
 
     network: SegmentationNetwork
@@ -52,32 +94,65 @@ def train_segmenter(
     seed: int,
     checkpoints: Checkpoints,
     fingerprint: str,
-    tell: Callable[[Sequence[Row]], None] = lambda history: None,
+    tell: Tell = lambda history: None,
 ) -> TrainedSegmenter:
-    """Train a segmenter by reward and keep what scored best, in truth, on validation images.
-
-    An interrupted training goes on at its last look and ends, on the same device, in the same
-    weights.
+    """Train one of our own segmenters by reward; see `learn`.
 
     Args:
         start: the segmenter to begin with, on the device where to train.
         unlabelled: images judged by the reward, on that device, see `PixelLearner.step`.
         labelled: images judged by their truth.
-        guard: which images are looked at, and who judges them. Without validation images the last
-            policy is kept.
+        guard: see `learn`.
         parameters: of learning.
         strength: of the squares' augmentation.
         objective: the scores whose mean is paid.
         seed: of squares and masks.
-        checkpoints: where the state is kept at every look.
-        fingerprint: of data and parameters.
-        tell: called with the history after every look, and when a training goes on.
+        checkpoints: see `learn`.
+        fingerprint: see there.
+        tell: see there.
 
     Raises:
         VesselrlError: see `PixelLearner`.
     """
     device = next(start.module.parameters()).device
     learner = PixelLearner(start, parameters, strength, objective, seed, device)
+    learned = learn(
+        learner, unlabelled, labelled, guard, parameters, seed, checkpoints, fingerprint, tell
+    )
+    module = deepcopy(start.module)
+    module.load_state_dict(learned.weights)
+    network = SegmentationNetwork(module.eval(), start.architecture, start.max_side)
+    return TrainedSegmenter(network, learned.history, learned.result)
+
+
+def learn(
+    learner: Learner,
+    unlabelled: Any,
+    labelled: Any,
+    guard: Guard,
+    parameters: LearningParameters,
+    seed: int,
+    checkpoints: Checkpoints,
+    fingerprint: str,
+    tell: Tell = lambda history: None,
+) -> Learned:
+    """Let a learner learn, and keep what scored best, in truth, on validation images.
+
+    An interrupted training goes on at its last look and ends, on the same device, in the same
+    weights.
+
+    Args:
+        learner: as it is before its first step.
+        unlabelled: images judged by the reward.
+        labelled: images judged by their truth.
+        guard: which images are looked at, and who judges them. Without validation images the last
+            policy is kept.
+        parameters: how long, and how often there is a look.
+        seed: of the learner, for the progress bar.
+        checkpoints: where the state is kept at every look.
+        fingerprint: of data and parameters.
+        tell: called with the history after every look, and when a training goes on.
+    """
     history: list[Row] = []
     best: dict[str, Any] = {}
     started = time.perf_counter()
@@ -89,10 +164,9 @@ def train_segmenter(
 
     def look(steps: Sequence[Step]) -> None:
         nonlocal best
-        network = learner.network()
-        history.append(_row(learner.iteration, steps) | guard.look(network))
+        history.append(_row(learner.iteration, steps) | guard.look(learner.network()))
         if kept(history) in (history[-1], None):
-            best = deepcopy(network.module.state_dict())
+            best = deepcopy(learner.averaged())
         tell(history)
         checkpoints.save(
             STATE,
@@ -120,12 +194,10 @@ def train_segmenter(
                 bar.update()
             look(steps)
     seconds = time.perf_counter() - started
-    module = deepcopy(start.module)
-    module.load_state_dict(best)
     row: Mapping[str, float] = kept(history) or history[-1]
     gained = row["val_gold"] - history[0]["val_gold"] if "val_gold" in row else None
-    return TrainedSegmenter(
-        SegmentationNetwork(module.eval(), start.architecture, start.max_side),
+    return Learned(
+        best,
         history,
         {
             "steps": learner.iteration,
@@ -143,13 +215,11 @@ def train_segmenter(
 def _row(iteration: int, steps: Sequence[Step]) -> Row:
     if not steps:
         return {"steps": iteration}
-    loss, reward, kl = (float(torch.stack(column).mean()) for column in zip(*steps, strict=True))
+    loss, reward, kl = (float(stack(column).mean()) for column in zip(*steps, strict=True))
     return {"steps": iteration, "loss": loss, "ep_rew_mean": reward, "kl": kl}
 
 
-def _reason_to_end(
-    learner: PixelLearner, history: Sequence[Row], parameters: PolicyParameters
-) -> str:
+def _reason_to_end(learner: Learner, history: Sequence[Row], parameters: LearningParameters) -> str:
     if learner.iteration >= parameters.iterations:
         return ALL_STEPS
     if is_exhausted(history, parameters.patience):
