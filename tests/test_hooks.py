@@ -313,7 +313,7 @@ REGRESSORS = {"regressor", "regressor_true"}
             {"report": {"objective": ["dice"]}},
             EXPERIMENTS
             | REGRESSORS
-            | {"reward_net", "training_scores", "pixel_rl", "evaluation", "report"},
+            | {"reward_net", "training_scores", "pixel_rl", "sa2va_rl", "evaluation", "report"},
         ),
         ({"rl": {"ppo": {"gamma": 0.9}}}, EXPERIMENTS | {"evaluation", "report"}),
         (
@@ -326,17 +326,20 @@ REGRESSORS = {"regressor", "regressor_true"}
         ),
         (
             {"reward": {"training": {"kappa": 1.0}}},
-            EXPERIMENTS | REGRESSORS | {"reward_net", "training_scores", "evaluation", "report"},
+            EXPERIMENTS
+            | REGRESSORS
+            | {"reward_net", "training_scores", "sa2va_rl", "evaluation", "report"},
         ),
         (
             {"split": {"fractions": {"train": 0.5, "val": 0.3}}},
             EXPERIMENTS
             | REGRESSORS
             | {"ingest", "segment", "segmenter", "reward_net", "training_scores"}
-            | {"pixel_rl", "evaluation", "report", "sa2va_data"},
+            | {"pixel_rl", "sa2va_rl", "evaluation", "report", "sa2va_data"},
         ),
         ({"supervised": {"folds": 3}}, {"segmenter", "pixel_rl", "evaluation", "report"}),
         ({"pixel_rl": {"policy": {"kl": 0.2}}}, {"pixel_rl", "evaluation", "report"}),
+        ({"sa2va_rl": {"lora": {"rank": 4}}}, {"sa2va_rl", "evaluation", "report"}),
     ],
 )
 def test_exactly_the_stages_downstream_of_a_changed_parameter_are_stale(

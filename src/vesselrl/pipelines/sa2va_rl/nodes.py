@@ -183,10 +183,10 @@ def train_adapters(
     shares = ((sa2va_rl.policy.unlabelled, pool), (sa2va_rl.policy.labelled, training))
     learnt_from = [ids for share, ids in shares if share]
     seen = _seen(learnt_from, encodings, segmenter.default_prompt)
-    pools = [
+    unlabelled, with_labels = (
         Residents([partial(load, sample) for sample in ids if sample in seen])
         for load, ids in ((rewarded, pool), (with_truth, training))
-    ]
+    )
     guard = Guard(
         validation=[partial(validation_view, sample) for sample in validation],
         unlabelled=[partial(pool_view, sample) for sample in pool],
@@ -198,8 +198,10 @@ def train_adapters(
         "objective": list(objective),
     }
     packages = {package: version(package) for package in PACKAGES}
-    truths = {sample: partial(_named, masks[sample]) for sample in [*training, *validation]}
-    data = {"maps": reward_maps, "labelled": truths}
+    truths: Partitions = {
+        sample: partial(_named, masks[sample]) for sample in [*training, *validation]
+    }
+    data: dict[str, Partitions] = {"maps": reward_maps, "labelled": truths}
     fingerprint = digest([fingerprint_of(data, config), packages])
     run_folder.begin(fingerprint, sa2va_rl.resume == "auto")
     decoder = load_decoder(model)
@@ -212,7 +214,8 @@ def train_adapters(
         with closing(Logbook(folder / LOG)) as logbook:
             learned = learn(
                 learner,
-                *pools,
+                unlabelled,
+                with_labels,
                 guard,
                 sa2va_rl.policy,
                 seed,
