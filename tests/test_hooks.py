@@ -16,6 +16,7 @@ from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
 from kedro.validation.exceptions import ParameterValidationError
 from pydantic_core import to_jsonable_python
 
@@ -285,6 +286,21 @@ def test_a_quick_run_leaves_the_full_run_s_results_alone(run, tmp_path):
         p.relative_to(tmp_path).parts[0] for p in before
     }
     assert new == {"quick"}
+
+
+def test_a_stage_that_only_its_own_name_asks_for_is_not_run_for_the_report(run, fresh, monkeypatch):
+    asked = []
+
+    class Asked(SequentialRunner):
+        def run(self, pipeline, *_):
+            asked.extend(node.namespace for node in pipeline.nodes)
+            raise InterruptedError
+
+    monkeypatch.setattr(hooks, "SequentialRunner", Asked)
+    with pytest.raises(InterruptedError):
+        run(fresh, "report")
+    assert {"reward_net", "reward_rl", "evaluation"} <= set(asked)
+    assert not {"pixel_rl", "sa2va_rl", "sa2va_data", "pretrain"} & set(asked)
 
 
 def expected(run, out_dir, params=None):

@@ -222,7 +222,11 @@ class ProvenanceHooks:
                     " run the same command without --only-missing-outputs to make them again."
                 )
         wanted = pipeline.inputs() - absent
-        first = provenance.nodes_to_refresh(whole, wanted, is_fresh)
+        # a stage that only its own name asks for is not run for what others could do without
+        left_out = absent - pipelines["__default__"].all_outputs()
+        first = provenance.nodes_to_refresh(
+            whole, wanted, lambda name: name in left_out or is_fresh(name)
+        )
         if first:
             upstream = Pipeline(first)
             logger.info(

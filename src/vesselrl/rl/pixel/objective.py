@@ -13,6 +13,10 @@ a mean of these (`vesselrl.reward.closed_form`). One pixel more or less changes 
     dD/dm = a / (2 V)    with    a = 2 q - D;
     of recall  a = 2 q V / Q,    of precision  a = 2 (q - P) V / S.
 
+Where there is no vessel at all (``Q = 0``) every score is 1 of the empty mask and 0 of any other
+(`vesselrl.metrics.masks`), which tells no pixel anything. There ``a = -1``: that of Dice beside the
+one good mask, by which every pixel drawn is one too many.
+
 What a pixel is paid is this, as far as the reward knows it: ``a`` is shrunk towards zero by kappa
 times the standard deviation ``s`` of ``q`` over the reward's members (soft threshold), and compared
 with what the policy gets for it on average:
@@ -56,7 +60,7 @@ class Worth(NamedTuple):
 
     Attributes:
         score: the expected objective in [0, 1]; a ratio to nothing counts as 0, and S and Q below
-            one pixel as one.
+            one pixel as one; where there is no vessel the empty mask is worth 1, others 0.
         size: V as a weight, in pixels.
         slope: with `offset` it gives ``a = slope q - offset``.
         offset: see there.
@@ -87,6 +91,9 @@ def worth(masks: Tensor, q: Tensor, objective: Sequence[str]) -> Worth:
         "precision": (precision, 2 * area * per_drawn, 2 * area * per_drawn * precision),
     }
     score, slope, offset = torch.stack([torch.stack(rows[name]) for name in objective]).mean(0)
+    no_vessel = true == 0
+    score = torch.where(no_vessel, (drawn == 0).to(score.dtype), score)
+    offset = torch.where(no_vessel, torch.ones_like(offset), offset)
     return Worth(score, area.clamp_min(LEAST_SHARE * q[0].numel()), slope, offset)
 
 
