@@ -303,6 +303,14 @@ def test_a_stage_that_only_its_own_name_asks_for_is_not_run_for_the_report(run, 
     assert not {"pixel_rl", "sa2va_rl", "sa2va_data", "pretrain"} & set(asked)
 
 
+def test_squares_that_do_not_fit_the_segmenter_stop_the_run_before_anything_is_made(run, tmp_path):
+    params = {"pixel_rl": {"policy": {"patch": 96}}}  # the network's stride is 64
+    with pytest.raises(VesselrlError, match=r"patch is 96.*multiple of 64 \(supervised"):
+        run(tmp_path / "out", "pixel_rl", params)
+    assert not list((tmp_path / "out").glob("0*"))
+    run.catalog(tmp_path / "out", params)  # whoever does not run it is not stopped
+
+
 def expected(run, out_dir, params=None):
     """The fingerprint of every dataset under some parameters, sources left as they are."""
     catalog = run.catalog(out_dir, params)

@@ -196,6 +196,9 @@ class ProvenanceHooks:
         whole = _everything()
         self._catalog = catalog
         self._ledger = provenance.Ledger(out_dir_of(catalog))
+        if "params:pixel_rl" in pipeline.inputs():  # two groups, which only together can be wrong
+            stride = catalog.load("params:supervised").training.architecture.stride
+            catalog.load("params:pixel_rl").policy.check_stride(stride)
         self._refuse_other_source(run_params, pipeline, catalog)
         coming = pipeline.all_outputs()
         absent = {

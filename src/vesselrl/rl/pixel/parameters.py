@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from vesselrl.errors import VesselrlError
 from vesselrl.parameters import ParameterModel
 from vesselrl.reward.parameters import ExampleParameters, TrainingParameters
 from vesselrl.rl.parameters import Seeds
@@ -45,6 +46,21 @@ class PolicyParameters(LearningParameters):
     """The same for a network that sees squares of the images."""
 
     patch: int = Field(ge=32, description="side of the training squares, in pixels")
+
+    def check_stride(self, stride: int) -> None:
+        """Check that a network can work on the squares.
+
+        Args:
+            stride: of the network that training starts from, in pixels.
+
+        Raises:
+            VesselrlError: it cannot.
+        """
+        if self.patch % stride:
+            raise VesselrlError(
+                f"pixel_rl.policy.patch is {self.patch}; the segmenter it starts from works on "
+                f"squares whose side is a multiple of {stride} (supervised.training.downscale)."
+            )
 
 
 class LoraParameters(ParameterModel):

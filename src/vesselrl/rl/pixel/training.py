@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from vesselrl.errors import VesselrlError
 from vesselrl.networks.augmentation import Augmentation
 from vesselrl.networks.graphs import graphed
 from vesselrl.rl.pixel.objective import clipped_objective, divergence, payments, worth
@@ -64,11 +63,7 @@ class PixelLearner:
         seed: int,
         device: torch.device,
     ) -> None:
-        if parameters.patch % start.architecture.stride:
-            raise VesselrlError(
-                f"pixel_rl.policy.patch is {parameters.patch}; the segmenter it starts from works "
-                f"on squares whose side is a multiple of {start.architecture.stride}."
-            )
+        parameters.check_stride(start.architecture.stride)
         self.iteration = 0
         self._network = start
         self._parameters = parameters
