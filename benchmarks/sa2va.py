@@ -35,7 +35,8 @@ sys.path.insert(0, str(PROJECT / "tests/segmenters/sa2va"))
 import stand_in
 
 from vesselrl.segmenters.sa2va.borrowing import computing_on, listening
-from vesselrl.segmenters.sa2va.segmenter import Sa2vaSegmenter, with_image
+from vesselrl.segmenters.sa2va.parameters import with_image
+from vesselrl.segmenters.sa2va.segmenter import Sa2vaSegmenter
 
 LARGE = {"width": 1024, "depth": 24, "side": 1024, "patch": 16, "mask_side": 1024}
 HEADINGS = (

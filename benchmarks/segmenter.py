@@ -45,6 +45,7 @@ TRAINING = {
     "iterations": 300,
     "learning_rate": 0.01,
     "ema_decay": 0.95,
+    "cldice": 0,
     "checks": [0.2, 0.5, 0.8, 1],
     "patience": 4,
 }

@@ -135,8 +135,10 @@ def test_only_what_the_user_may_leave_out_is_optional(catalog):
             ".histories", ".training_infos", ".training_figure", "_dice_figure", "_gallery_figure",
         )
     }  # fmt: skip
+    of_adapters = {"sa2va_rl.histories", "sa2va_rl.training_infos"}
     given = {"raw_groups", "raw_splits"}
-    assert optional == of_experiments | of_regressors | of_networks | in_the_report | given
+    trained = of_experiments | of_regressors | of_networks | of_adapters
+    assert optional == trained | in_the_report | given
 
 
 def test_every_entry_has_a_layer_in_kedro_viz(catalog):

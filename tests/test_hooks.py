@@ -16,6 +16,7 @@ from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
 from kedro.validation.exceptions import ParameterValidationError
 from pydantic_core import to_jsonable_python
 
@@ -287,6 +288,29 @@ def test_a_quick_run_leaves_the_full_run_s_results_alone(run, tmp_path):
     assert new == {"quick"}
 
 
+def test_a_stage_that_only_its_own_name_asks_for_is_not_run_for_the_report(run, fresh, monkeypatch):
+    asked = []
+
+    class Asked(SequentialRunner):
+        def run(self, pipeline, *_):
+            asked.extend(node.namespace for node in pipeline.nodes)
+            raise InterruptedError
+
+    monkeypatch.setattr(hooks, "SequentialRunner", Asked)
+    with pytest.raises(InterruptedError):
+        run(fresh, "report")
+    assert {"reward_net", "reward_rl", "evaluation"} <= set(asked)
+    assert not {"pixel_rl", "sa2va_rl", "sa2va_data", "pretrain"} & set(asked)
+
+
+def test_squares_that_do_not_fit_the_segmenter_stop_the_run_before_anything_is_made(run, tmp_path):
+    params = {"pixel_rl": {"policy": {"patch": 96}}}  # the network's stride is 64
+    with pytest.raises(VesselrlError, match=r"patch is 96.*multiple of 64 \(supervised"):
+        run(tmp_path / "out", "pixel_rl", params)
+    assert not list((tmp_path / "out").glob("0*"))
+    run.catalog(tmp_path / "out", params)  # whoever does not run it is not stopped
+
+
 def expected(run, out_dir, params=None):
     """The fingerprint of every dataset under some parameters, sources left as they are."""
     catalog = run.catalog(out_dir, params)
@@ -313,7 +337,10 @@ JUDGED = {"evaluation", "recipe", "report", "predict"}
         ({"report": {"alpha": 0.1}}, JUDGED),
         (
             {"report": {"objective": ["dice"]}},
-            EXPERIMENTS | REGRESSORS | {"reward_net", "training_scores", "pixel_rl"} | JUDGED,
+            EXPERIMENTS
+            | REGRESSORS
+            | {"reward_net", "training_scores", "pixel_rl", "sa2va_rl"}
+            | JUDGED,
         ),
         ({"rl": {"ppo": {"gamma": 0.9}}}, EXPERIMENTS | JUDGED),
         (
@@ -326,18 +353,19 @@ JUDGED = {"evaluation", "recipe", "report", "predict"}
         ),
         (
             {"reward": {"training": {"kappa": 1.0}}},
-            EXPERIMENTS | REGRESSORS | {"reward_net", "training_scores"} | JUDGED,
+            EXPERIMENTS | REGRESSORS | {"reward_net", "training_scores", "sa2va_rl"} | JUDGED,
         ),
         (
             {"split": {"fractions": {"train": 0.5, "val": 0.3}}},
             EXPERIMENTS
             | REGRESSORS
             | {"ingest", "segment", "segmenter", "reward_net", "training_scores"}
-            | {"pixel_rl", "sa2va_data"}
+            | {"pixel_rl", "sa2va_rl", "sa2va_data"}
             | JUDGED,
         ),
         ({"supervised": {"folds": 3}}, {"segmenter", "pixel_rl"} | JUDGED),
         ({"pixel_rl": {"policy": {"kl": 0.2}}}, {"pixel_rl"} | JUDGED),
+        ({"sa2va_rl": {"lora": {"rank": 4}}}, {"sa2va_rl"} | JUDGED),
         ({"predict": {"method": "static"}}, {"recipe", "report", "predict"}),
         ({"predict": {"formats": ["coco"]}}, {"report", "predict"}),
     ],

@@ -203,6 +203,9 @@ class ProvenanceHooks:
         whole = _but_for_what_is_given(_everything(), catalog)
         self._catalog = catalog
         self._ledger = provenance.Ledger(out_dir_of(catalog))
+        if "params:pixel_rl" in pipeline.inputs():  # two groups, which only together can be wrong
+            stride = catalog.load("params:supervised").training.architecture.stride
+            catalog.load("params:pixel_rl").policy.check_stride(stride)
         self._refuse_other_source(run_params, pipeline, catalog)
         coming = pipeline.all_outputs()
         absent = {
@@ -229,7 +232,11 @@ class ProvenanceHooks:
                     " run the same command without --only-missing-outputs to make them again."
                 )
         wanted = pipeline.inputs() - absent
-        first = provenance.nodes_to_refresh(whole, wanted, is_fresh)
+        # a stage that only its own name asks for is not run for what others could do without
+        left_out = absent - pipelines["__default__"].all_outputs()
+        first = provenance.nodes_to_refresh(
+            whole, wanted, lambda name: name in left_out or is_fresh(name)
+        )
         if first:
             upstream = Pipeline(first)
             logger.info(

@@ -17,6 +17,8 @@ def lines(out_dir: Path, made: Collection[str]) -> Iterator[str]:
         folder = out_dir / "06_models" / experiment
         if experiment == "pixel_rl":
             yield f"Segmenter after RL: {folder / 'segmenter.safetensors'}"
+        elif experiment == "sa2va_rl":
+            yield f"Adapters after RL: {folder / 'adapters'}"
         else:
             yield f"Policy of {experiment}: {folder / 'final_model.zip'}"
     if experiments:

@@ -211,6 +211,7 @@ def fabricate() -> dict[str, Any]:
         "postprocess_rl.training_infos": {1: {"seconds": 60.0, "collapsed": True}},
         "segmenter.network_facts": {},
         "pixel_rl.network_facts": {},
+        "sa2va_rl.network_facts": {},
         "pixel_rl.training_infos": {},
         **dict.fromkeys(PIXEL_FIGURES, b""),
         "reward_rl.histories": {},

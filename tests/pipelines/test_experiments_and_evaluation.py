@@ -145,7 +145,7 @@ def run(folder, names=EXPERIMENTS, without=(), observations="handmade"):
         "params:actions": ACTIONS, "params:report.objective": OBJECTIVE, "params:seed": 5,
         "params:evaluation": METHODS, "params:ingest.max_pixels": 10**6, "file_names": {},
         "imported_results": {}, "finished_policies": {}, "segmenter.network_maps": MAPS,
-        "pixel_rl.network_maps": {},
+        "pixel_rl.network_maps": {}, "sa2va_rl.network_maps": {},
     }  # fmt: skip
     for name in EXPERIMENTS:
         chooses, length = {

@@ -1,4 +1,5 @@
 import pytest
+
 from finished_world import World
 
 

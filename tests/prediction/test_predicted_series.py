@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from finished_world import World, draw
 from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from PIL import Image
 
+from finished_world import World, draw
 from vesselrl.annotations.parameters import AnnotationsParameters, IngestParameters
 from vesselrl.annotations.pictures import count_frames
 from vesselrl.pipelines.predict import create_pipeline

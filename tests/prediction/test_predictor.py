@@ -5,8 +5,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from finished_world import World
 
+from finished_world import World
 from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.networks import network_map, networks_behind
 from vesselrl.pipelines.evaluation.nodes import decide, draw_predictions

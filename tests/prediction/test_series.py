@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from finished_world import World
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finished_world import World
 from vesselrl.evaluation.methods import Decision
 from vesselrl.prediction.frames import windows
 from vesselrl.prediction.predictor import Predictor

@@ -16,9 +16,9 @@ from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.segmenters.unet.rivals import networks_of, rival_map
 
 Maps = Mapping[str, Callable[[], Mapping[str, Any]]]
-"""``<run>/<id>`` → loader of ``levels`` uint8 (H, W) and ``seconds``. A run is a network, or, if it
-was trained with several seeds, ``<network>/seeds/<n>`` for each but the first, whose maps hold its
-number as ``seed``."""
+"""``<run>/<id>`` → loader of ``levels`` uint8 (H, W) and ``seconds``, and ``calls`` where the
+segmenter itself was asked. A run is a network, or, if it was trained with several seeds,
+``<network>/seeds/<n>`` for each but the first, whose maps hold its number as ``seed``."""
 
 
 def operating_points(
@@ -78,8 +78,9 @@ def network_deciders(
         threshold = method.threshold or points[run]["threshold"]
 
         def decide(case: Any) -> Decision:
-            seconds = float(maps[f"{run}/{case.sample}"]()["seconds"])
-            return Decision(NETWORK, (), 0, seconds, threshold)
+            map_ = maps[f"{run}/{case.sample}"]()
+            calls = int(map_.get("calls", 0))
+            return Decision(NETWORK, (), calls, float(map_["seconds"]), threshold)
 
         return decide
 

@@ -6,12 +6,12 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from vesselrl.parameters import ParameterModel
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
-from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE
+from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE, SA2VA_RL
 from vesselrl.segmenters.unet.parameters import RIVALS
 
 TRAINED = {"policy": EXPERIMENTS, "regressor": REGRESSORS}
 """Kind → the names under which its policies are trained."""
-NETWORKS = {"segmenter": RIVALS, PIXEL_RL: (PIXEL_RL, REFINE)}
+NETWORKS = {"segmenter": RIVALS, PIXEL_RL: (PIXEL_RL, REFINE), SA2VA_RL: (SA2VA_RL,)}
 """Pipeline that trains networks → those of which it makes maps (``<pipeline>.network_maps``)."""
 FILES = {"imported": "imported_results", "policy": "finished_policies"}
 """Kind of the methods that may have a ``path`` → the dataset that reads what is there."""

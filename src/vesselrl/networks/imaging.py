@@ -16,13 +16,20 @@ def grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return channel.astype(np.float32) / np.float32(255)
 
 
+def reduced_size(height: int, width: int, max_side: int) -> tuple[int, int]:
+    """The size of an image after `reduced`."""
+    scale = max_side / max(height, width)
+    if scale >= 1:
+        return height, width
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 def reduced(array: npt.NDArray[np.float32], max_side: int) -> npt.NDArray[np.float32]:
     """Shrink maps (…, H, W) by averaging until no side is longer than `max_side`."""
     height, width = array.shape[-2:]
-    scale = max_side / max(height, width)
-    if scale >= 1:
+    size = reduced_size(height, width, max_side)
+    if size == (height, width):
         return array
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
     stack = torch.from_numpy(np.ascontiguousarray(array)).reshape(1, -1, height, width)
     shrunk: npt.NDArray[np.float32] = functional.interpolate(stack, size, mode="area").numpy()
     return shrunk.reshape(*array.shape[:-2], *size)

@@ -14,7 +14,7 @@ from vesselrl.errors import VesselrlError, first_few
 from vesselrl.metrics.statistics import group_bootstrap_mean, holm, paired_difference
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.words import counted
-from vesselrl.rl.pixel.parameters import PIXEL_RL
+from vesselrl.rl.pixel.parameters import PIXEL_RL, SA2VA_RL
 
 SCORES = (
     "dice", "recall", "precision", "iou", "cldice", "hd95", "segmenter_calls", "seconds",
@@ -98,7 +98,7 @@ def suspicions(metrics_per_image: pd.DataFrame) -> dict[str, str]:
 
 def made_by_rl(settings: Mapping[str, Any]) -> bool:
     """Whether reinforcement learning made what a method needs."""
-    return settings.get("kind") == "policy" or settings.get("network") == PIXEL_RL
+    return settings.get("kind") == "policy" or settings.get("network") in (PIXEL_RL, SA2VA_RL)
 
 
 def leaderboard(

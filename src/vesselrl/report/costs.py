@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vesselrl.evaluation.parameters import NETWORK_SECONDS, TRAINED
-from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE
+from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE, SA2VA_RL
 
 if TYPE_CHECKING:
     from vesselrl.rl.policy import Policy
@@ -200,6 +200,8 @@ def _lines(
     if kind not in GROUPS:
         return np.nan
     groups = [*GROUPS[kind], *(["pixel_rl"] if name in (PIXEL_RL, REFINE) else [])]
+    if name == SA2VA_RL:
+        groups = ["segmenter", "reward", SA2VA_RL]
     if needed in (IN_USE, IN_TRAINING) and "reward" not in groups:
         groups.append("reward")
     whole = {group: settings.get(group) for group in groups}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vesselrl.report.language import mark, say, sentences
-from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE
+from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE, SA2VA_RL
 
 EXPLANATIONS = {
     "default": mark(
@@ -78,6 +78,11 @@ NETWORKS = {
     REFINE: mark(
         "The mean of the fold ensemble's map and of what a reward network makes of it: the rival "
         "of reinforcement learning on the network's weights that needs none."
+    ),
+    SA2VA_RL: mark(
+        "The segmenter itself, asked the default prompt, with adapters beside the weights of its "
+        "mask decoder: they learned by reinforcement, paid by the reward network, beside the "
+        "labels."
     ),
 }
 """Network → what it is."""

@@ -10,12 +10,12 @@ from scipy import ndimage
 
 from vesselrl.networks.architecture import Architecture
 from vesselrl.networks.augmentation import Augmentation
-from vesselrl.networks.parameters import NetworkParameters
 from vesselrl.rl.pixel.guard import Guard
 from vesselrl.rl.pixel.parameters import PolicyParameters
 from vesselrl.rl.pixel.reward_maps import RewardMap, labelled, rewarded
 from vesselrl.segmenters.unet.fitting import Learner
 from vesselrl.segmenters.unet.network import SegmentationNetwork
+from vesselrl.segmenters.unet.parameters import UnetTrainingParameters
 
 SIZE = 64
 STRENGTH = Augmentation(angle=0.2, zoom=0.1, shear=0.05, bend=0.5, gamma=0.1, gain=0.05, noise=0.02)
@@ -49,8 +49,8 @@ def world():
         torch.from_numpy(np.stack([image, truth.astype(np.uint8) * 255]))
         for image, truth in zip(images[:6], truths[:6], strict=True)
     ]
-    parameters = NetworkParameters(
-        features=[4, 8, 8, 8, 8, 4], downscale=2, patch=64, batch=4, iterations=120,
+    parameters = UnetTrainingParameters(
+        features=[4, 8, 8, 8, 8, 4], downscale=2, norm="batch", patch=64, batch=4, iterations=120,
         learning_rate=0.02, ema_decay=0.9,
     )  # fmt: skip
     architecture = Architecture(1, tuple(parameters.features), parameters.downscale)

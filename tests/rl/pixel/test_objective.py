@@ -90,6 +90,49 @@ def test_where_next_to_nothing_is_vessel_only_what_raises_dice_is_paid():
     assert vessel[5, 6] > 0
 
 
+@pytest.mark.parametrize("name", SCORES)
+def test_where_there_is_no_vessel_scores_are_those_of_empty_masks(name):
+    masks = torch.zeros(1, 3, 8, 8, dtype=torch.float64)
+    masks[0, 1, 2, 3], masks[0, 2, 1:5, 1:5] = 1, 1
+    q = torch.zeros(1, 8, 8, dtype=torch.float64)
+    expected = expected_scores(masks[0].bool().numpy(), q.numpy())[name][:, 0]
+    assert expected.tolist() == [1, 0, 0]
+    np.testing.assert_array_equal(worth(masks, q, [name]).score[0], expected)
+
+
+@given(objectives, seeds)
+def test_where_there_is_no_vessel_every_pixel_is_paid_for_not_being_drawn(objective, seed):
+    masks, old, q, _ = drawn_world(seed)
+    empty = torch.zeros_like(q)
+    value = worth(masks, empty, objective)
+    vessel, other = payments(masks, old, empty, empty, value, kappa=2).unbind(1)
+    assert not vessel[:, 0].any()
+    assert not other[:, 1].any()
+    assert torch.equal(vessel[:, 1] > 0, masks.any(1))
+    assert torch.equal(other[:, 0] > 0, (1 - masks).any(1))
+    logits = old.clone().requires_grad_()
+    paid = torch.stack([vessel, other], 1)
+    clipped_objective(logits, old, paid, 0.2).sum().backward()
+    assert (logits.grad < 0).all()
+
+
+@pytest.mark.parametrize("names", [["dice"], ["dice", "recall"]])
+def test_a_vessel_that_may_be_there_keeps_the_derivative(names):
+    masks, _ = sparse_world()
+    barely = torch.zeros_like(masks[:, 0])
+    barely[:, 0, 0] = 1e-3
+    assert (worth(masks, barely, names).offset <= 1e-3).all()
+
+
+def test_ratios_beyond_all_measure_leave_the_objective_a_number():
+    old = torch.full((1, 2, 2), -200.0)
+    logits = torch.full((1, 2, 2), 200.0, requires_grad=True)
+    paid = torch.zeros(1, 2, 2, 2, 2)
+    paid[:, 0, 0] = 1
+    clipped_objective(logits, old, paid, 0.2).sum().backward()
+    assert logits.grad.isfinite().all()
+
+
 def naive_ppo(logits, masks, old, q, spread, objective, kappa, clip):
     """The formulas of the module, mask by mask."""
     total = torch.zeros(len(logits), dtype=logits.dtype)

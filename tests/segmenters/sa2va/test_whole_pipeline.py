@@ -20,22 +20,38 @@ def small(project, raw_dir):
     local["rl"] = local["rl"] | {
         "ppo": {"total_timesteps": 128, "n_envs": 2, "n_steps": 64, "batch_size": 64, "n_epochs": 1}
     }
+    local["sa2va_rl"] = {
+        "seeds": [42], "max_side": 64, "policy": {"iterations": 2, "check_every": 1}
+    }  # fmt: skip
     (project / "conf/sa2va/globals.yml").write_text(yaml.safe_dump({"raw_dir": str(raw_dir)}))
     (project / "conf/sa2va/parameters_small.yml").write_text(yaml.safe_dump(local))
     return project
 
 
+@pytest.fixture(scope="module")
+def kedro(small, tmp_path_factory):
+    """Runs a command with the user's model, and gives what it said."""
+    folder = tmp_path_factory.mktemp("model")
+    model = build(folder / "sa2va_vessel_hf", "internvl")
+
+    def run(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", "kedro", "run", "--env", "sa2va", *arguments, "--params",
+             f"segmenter.path={model}"],
+            cwd=small, env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+                 "HF_MODULES_CACHE": str(folder / "code")},
+            capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
 @pytest.mark.slow
-def test_one_command_goes_from_raw_data_to_the_report_with_the_users_model(small, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "kedro", "run", "--env", "sa2va", "--params",
-         f"segmenter.path={build(tmp_path / 'sa2va_vessel_hf', 'internvl')}"],
-        cwd=small, env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
-             "HF_MODULES_CACHE": str(tmp_path / "code")},
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Running the Python code that comes with" in done.stdout
+def test_one_command_goes_from_raw_data_to_the_report_with_the_users_model(small, kedro):
+    said = kedro()
+    assert "Running the Python code that comes with" in said
     data = small / "data"
     prompts = yaml.safe_load((small / "conf/sa2va/parameters_segment.yml").read_text())
     for file in (data / "04_feature/candidates").glob("*.npz"):
@@ -47,3 +63,21 @@ def test_one_command_goes_from_raw_data_to_the_report_with_the_users_model(small
     assert {"default", "reward_rl"} <= set(scores["method"])
     assert json.loads((data / "08_reporting/verdict.json").read_text())
     assert (data / "08_reporting/final_report.html").exists()
+
+
+@pytest.mark.slow
+def test_the_users_model_after_rl_joins_the_comparison_at_the_cost_of_one_call(small, kedro):
+    said = kedro("--pipeline", "sa2va_rl")
+    folder = small / "data/06_models/sa2va_rl"
+    assert f"Adapters after RL: {folder / 'adapters'}" in said
+    assert (folder / "adapters/adapter_model.safetensors").is_file()
+    assert (folder / "logs/PPO_1").is_dir()
+    kedro("--pipeline", "report")
+    scores = pd.read_csv(small / "data/08_reporting/leaderboard.csv").set_index("method")
+    assert scores.loc["sa2va_rl", "segmenter_calls"] == 1
+    costs = pd.read_csv(small / "data/08_reporting/costs.csv").set_index("method")
+    assert costs.loc["sa2va_rl", "files"] == "adapters"
+    assert costs.loc["sa2va_rl", "parameters"] > 0
+    assert "beside the weights of its mask decoder" in (
+        small / "data/08_reporting/final_report.md"
+    ).read_text(encoding="utf-8")

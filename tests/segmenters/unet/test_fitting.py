@@ -61,6 +61,47 @@ def test_the_loss_is_twice_the_cross_entropy_and_the_dice_loss():
     torch.testing.assert_close(segmentation_loss(logits, target), expected)
 
 
+def branching():
+    """A trunk and a thin branch; a map without a piece of the branch, and one that lacks as many
+    pixels at the trunk's side; logits (1, 1, 48, 48)."""
+    truth = torch.zeros(1, 1, 48, 48)
+    truth[..., 4:44, 8:17] = 1
+    truth[..., 20:23, 17:44] = 1
+    broken, thinner = truth.clone(), truth.clone()
+    broken[..., 20:23, 24:32] = 0
+    thinner[..., 10:34, 8] = 0
+    assert broken.sum() == thinner.sum() < truth.sum()
+    return truth, *(12 * (one - 0.5) for one in (broken, thinner))
+
+
+def test_with_cldice_a_broken_branch_costs_more_than_its_pixels():
+    truth, broken, thinner = branching()
+    plain = [float(segmentation_loss(map_, truth)) for map_ in (broken, thinner)]
+    assert plain[0] == pytest.approx(plain[1], rel=1e-3)
+    whole = [float(segmentation_loss(map_, truth, cldice=1)) for map_ in (broken, thinner)]
+    assert whole[0] - plain[0] > 2 * (whole[1] - plain[1])
+
+
+def test_cldice_pulls_harder_at_a_gap_than_at_a_ragged_side():
+    truth, broken, thinner = branching()
+
+    def pull(map_, cldice):
+        logits = map_.clone().requires_grad_()
+        segmentation_loss(logits / 6, truth, cldice).backward()  # soft maps: none is saturated
+        missing = (map_ < 0) & (truth > 0)
+        return float(-logits.grad[missing].mean())
+
+    at_gap, at_side = (pull(m, 1) - pull(m, 0) for m in (broken, thinner))
+    assert at_gap > 2 * max(at_side, 0)
+    assert at_gap > 0
+
+
+def test_the_weight_of_cldice_steers_what_is_learnt(pairs, supervised):
+    plain, same, other = (learner(supervised, cldice=weight) for weight in (0, 0, 1))
+    losses = [float(one.step([pairs])) for one in (plain, same, other)]
+    assert losses[0] == losses[1] < losses[2]
+
+
 def test_each_pool_gives_an_equal_part_of_the_batch(pairs, supervised, monkeypatch):
     batches = []
 

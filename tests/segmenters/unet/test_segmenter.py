@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from torch.nn import functional
 
 from vesselrl.errors import VesselrlError
 from vesselrl.networks.architecture import Architecture
+from vesselrl.networks.imaging import grey, normalised, padded, reduced, reduced_size
 from vesselrl.segmenters.base import build_segmenter
 from vesselrl.segmenters.parameters import SegmenterParameters
 from vesselrl.segmenters.unet.network import SegmentationNetwork
@@ -125,3 +127,51 @@ def test_a_prompt_out_of_range_is_refused(change):
     prompts = {"tree": {"operating_point": 0.5, "zoom": 1, **change}}
     with pytest.raises(ValidationError, match=next(iter(change))):
         parameters(prompts=prompts)
+
+
+def network_of(max_side):
+    architecture = Architecture(1, (4, 4, 4, 4, 4, 4), 1)
+    return SegmentationNetwork(architecture.build(3).eval(), architecture, max_side)
+
+
+@pytest.mark.parametrize("zoom", [1.3, 2.0])
+def test_magnified_an_image_shows_the_pixels_that_it_lost_when_it_was_reduced(zoom):
+    stripes = np.zeros((256, 192), np.uint8)
+    stripes[:, ::2] = 200  # gone where the image is reduced to half
+    seen = network_of(128).logits(stripes, zoom=zoom)
+    assert seen.shape[1:] == reduced_size(256, 192, round(128 * zoom))
+    torch.testing.assert_close(seen, network_of(round(128 * zoom)).logits(stripes))
+
+
+def test_between_the_two_sizes_an_image_is_magnified_from_all_the_pixels_it_has():
+    stripes = np.zeros((160, 120), np.uint8)
+    stripes[:, ::2] = 200
+    seen = network_of(128).logits(stripes, zoom=2)  # to 256 × 192
+    whole = torch.from_numpy(grey(stripes))[None, None]
+    larger = functional.interpolate(whole, (256, 192), mode="bilinear", align_corners=False)
+    with torch.inference_mode():
+        expected = network_of(256).module(normalised(larger[0])[None])[:, 0]
+    torch.testing.assert_close(seen, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("zoom", [0.75, 1.3])
+@pytest.mark.parametrize("max_side", [160, 320])
+def test_an_image_that_is_not_reduced_is_magnified_as_it_is(angiogram, zoom, max_side):
+    size = round(160 * zoom)
+    whole = torch.from_numpy(grey(angiogram.image))[None, None]
+    larger = functional.interpolate(whole, (size, size), mode="bilinear", align_corners=False)
+    network = network_of(max_side)
+    ready = padded(normalised(larger[0])[None], network.architecture.stride)
+    with torch.inference_mode():
+        expected = network.module(ready)[:, 0, :size, :size]
+    torch.testing.assert_close(network.logits(angiogram.image, zoom=zoom), expected, rtol=0, atol=0)
+
+
+def test_under_a_low_magnification_a_reduced_image_is_reduced_further():
+    image = np.random.default_rng(0).integers(0, 256, (200, 300)).astype(np.uint8)
+    reduced_once = (reduced(grey(image), 100) * 255).round().astype(np.uint8)
+    found = network_of(100).logits(image, zoom=0.5)
+    assert found.shape == (1, 34, 50)
+    torch.testing.assert_close(
+        found, network_of(100).logits(reduced_once, zoom=0.5), atol=0.05, rtol=0.05
+    )

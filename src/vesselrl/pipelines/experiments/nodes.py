@@ -1,13 +1,12 @@
 """Nodes of the pipeline ``experiments``: candidates in, trained policies out."""
 
-import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 from zlib import crc32
 
-from vesselrl.errors import VesselrlError
 from vesselrl.progress import with_progress
+from vesselrl.reward.fitness import check_fit
 from vesselrl.rl.parameters import (
     ActionParameters,
     ExperimentParameters,
@@ -19,8 +18,6 @@ from vesselrl.rl.parameters import (
 from vesselrl.rl.run_folder import RunFolder
 from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
-
-logger = logging.getLogger(__name__)
 
 Partitions = dict[str, Callable[[], Any]]
 
@@ -78,7 +75,7 @@ def train_policies(
     from vesselrl.rl.training import train_policy
 
     if experiment.reward == "reward_network":
-        _check_fit(reward_net_report, rl.allow_unfit_reward)
+        check_fit(reward_net_report, rl.allow_unfit_reward)
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
     rules = Rules.of(action_set, experiment)
     network = RewardNetwork.from_state(reward_network)
@@ -130,20 +127,6 @@ def train_policies(
         {seed: pd.DataFrame(run.history) for seed, run in runs.items()},
         {seed: {"seed": seed, **run.result, **facts} for seed, run in runs.items()},
     )
-
-
-def _check_fit(reward_net_report: Mapping[str, Any], allow_unfit: bool) -> None:
-    """A policy goes wherever its reward is wrong: an unfit network stops, or at least warns."""
-    if reward_net_report["fit"]:
-        return
-    verdict = f"The reward network is not fit to train a policy. {reward_net_report['reason']}"
-    if not allow_unfit:
-        raise VesselrlError(
-            f"{verdict} See 08_reporting/reward_net_report.json. More labelled patients help most; "
-            "reward.training.iterations and reward.training.features make it larger. To train on "
-            "it anyway: rl.allow_unfit_reward: true."
-        )
-    logger.warning("%s Training goes on, as rl.allow_unfit_reward says.", verdict)
 
 
 def _checksums(*arrays: Any) -> list[int]:
@@ -255,7 +238,7 @@ def fit_regressor(
     from vesselrl.rl.setting_scores import objective_by
 
     if regressor.reward == "reward_network":
-        _check_fit(reward_net_report, allow_unfit_reward)
+        check_fit(reward_net_report, allow_unfit_reward)
     started = time.perf_counter()
     see = feature_function(observations, RewardNetwork.from_state(reward_network))
 

@@ -2,22 +2,27 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from vesselrl.metrics.masks import objective_of
 from vesselrl.reward.closed_form import Probability, expected_scores
-from vesselrl.segmenters.unet.network import SegmentationNetwork
 
-View = tuple[npt.NDArray[np.uint8], Probability]
-"""An image, uint8 (H, W) or (H, W, 3), and where its truth is or may be, float32 (M, H, W)."""
+View = tuple[Any, Probability]
+"""What a policy sees of an image, and where its truth is or may be, float32 (M, H, W)."""
 Loader = Callable[[], View]
 THRESHOLD = 0.5
 """Of the likeliest mask of a policy that decides each pixel by itself."""
 FEW = 40
 """At most so many unlabelled images are looked at."""
+
+
+class Policy(Protocol):
+    """A segmenter in training, as it is at a look."""
+
+    def probability(self, image: Any, /) -> Probability:
+        """Its map, float32 (H, W) in [0, 1], of what it sees: an image, uint8 (H, W [, 3])."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Guard:
     unlabelled: Sequence[Loader]
     objective: Sequence[str]
 
-    def look(self, network: SegmentationNetwork) -> dict[str, float]:
+    def look(self, policy: Policy) -> dict[str, float]:
         """Mean scores of the likeliest masks of a policy.
 
         Returns:
@@ -50,19 +55,19 @@ class Guard:
         step = -(-len(self.unlabelled) // FEW) or 1
         row = {}
         if self.validation:
-            dice, objective = self._mean_scores(network, self.validation)
+            dice, objective = self._mean_scores(policy, self.validation)
             row = {"val_dice": dice[0], "val_gold": objective[0], "val_proxy": objective[1]}
         if self.unlabelled:
-            _, objective = self._mean_scores(network, self.unlabelled[::step])
+            _, objective = self._mean_scores(policy, self.unlabelled[::step])
             row["proxy"] = objective[0]
         return {name: float(value) for name, value in row.items()}
 
-    def _mean_scores(self, network: SegmentationNetwork, views: Sequence[Loader]) -> Any:
+    def _mean_scores(self, policy: Policy, views: Sequence[Loader]) -> Any:
         """Dice and objective in the eyes of each who judges, float64 (2, M)."""
         found = []
         for load in views:
             image, opinions = load()
-            mask = network.probability(image) > THRESHOLD
+            mask = policy.probability(image) > THRESHOLD
             scores = expected_scores(mask[None], opinions)
             found.append([scores["dice"][0], objective_of(scores, self.objective)[0]])
         return np.mean(found, axis=0)

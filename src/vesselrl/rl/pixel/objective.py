@@ -13,6 +13,10 @@ a mean of these (`vesselrl.reward.closed_form`). One pixel more or less changes 
     dD/dm = a / (2 V)    with    a = 2 q - D;
     of recall  a = 2 q V / Q,    of precision  a = 2 (q - P) V / S.
 
+Where there is no vessel at all (``Q = 0``) every score is 1 of the empty mask and 0 of any other
+(`vesselrl.metrics.masks`), which tells no pixel anything. There ``a = -1``: that of Dice beside the
+one good mask, by which every pixel drawn is one too many.
+
 What a pixel is paid is this, as far as the reward knows it: ``a`` is shrunk towards zero by kappa
 times the standard deviation ``s`` of ``q`` over the reward's members (soft threshold), and compared
 with what the policy gets for it on average:
@@ -47,13 +51,16 @@ LEAST_SHARE = 0.01
 """As a weight, V is at least this share of the pixels: the penalty of a square with next to no
 vessel would outweigh all others, and V of an empty mask where there is no vessel is 0."""
 
+LARGEST = 20.0
+"""Logarithm of the largest ratio: an infinite one times no blame would not be a number."""
+
 
 class Worth(NamedTuple):
     """What masks are worth, and what one pixel more adds to it; each float (B, K).
 
     Attributes:
         score: the expected objective in [0, 1]; a ratio to nothing counts as 0, and S and Q below
-            one pixel as one.
+            one pixel as one; where there is no vessel the empty mask is worth 1, others 0.
         size: V as a weight, in pixels.
         slope: with `offset` it gives ``a = slope q - offset``.
         offset: see there.
@@ -84,6 +91,9 @@ def worth(masks: Tensor, q: Tensor, objective: Sequence[str]) -> Worth:
         "precision": (precision, 2 * area * per_drawn, 2 * area * per_drawn * precision),
     }
     score, slope, offset = torch.stack([torch.stack(rows[name]) for name in objective]).mean(0)
+    no_vessel = true == 0
+    score = torch.where(no_vessel, (drawn == 0).to(score.dtype), score)
+    offset = torch.where(no_vessel, torch.ones_like(offset), offset)
     return Worth(score, area.clamp_min(LEAST_SHARE * q[0].numel()), slope, offset)
 
 
@@ -134,7 +144,7 @@ def clipped_objective(logits: Tensor, old: Tensor, paid: Tensor, clip: float) ->
     for drawn, sign in enumerate((1, -1)):
         praise, blame = paid[:, drawn, 0], paid[:, drawn, 1]
         log_ratio = functional.logsigmoid(sign * logits) - functional.logsigmoid(sign * old)
-        ratio = log_ratio.exp()
+        ratio = log_ratio.clamp(max=LARGEST).exp()
         total = total + praise * ratio.clamp(max=1 + clip) - blame * ratio.clamp(min=1 - clip)
     return total.sum((1, 2))
 

@@ -1,26 +1,28 @@
 """Parameters of RL on a segmenter's weights (``conf/base/parameters_pixel_rl.yml``)."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from vesselrl.errors import VesselrlError
 from vesselrl.parameters import ParameterModel, Teams
 from vesselrl.reward.parameters import ExampleParameters, TrainingParameters
 from vesselrl.rl.parameters import Seeds
 
 PIXEL_RL, REFINE = "pixel_rl", "refine"
 """The networks whose maps the pipeline ``pixel_rl`` makes: after RL, and the rival without."""
+SA2VA_RL = "sa2va_rl"
+"""The network whose maps the pipeline of that name makes."""
 Source = Literal["network", "ensemble", "both"]
 """Who says where the truth may be: the reward network, other segmenters, or each half."""
 
 
-class PolicyParameters(ParameterModel):
-    """How the policy learns; the formulas are in `vesselrl.rl.pixel.objective`."""
+class LearningParameters(ParameterModel):
+    """How a policy of pixels learns; the formulas are in `vesselrl.rl.pixel.objective`."""
 
-    patch: int = Field(ge=32, description="side of the training squares, in pixels")
-    unlabelled: int = Field(ge=0, description="squares of a batch that the reward network judges")
-    labelled: int = Field(ge=0, description="squares of a batch that the ground truth judges")
-    samples: int = Field(ge=1, description="masks drawn of each square, K")
+    unlabelled: int = Field(ge=0, description="images of a batch that the reward network judges")
+    labelled: int = Field(ge=0, description="images of a batch that the ground truth judges")
+    samples: int = Field(ge=1, description="masks drawn of each image, K")
     inner_steps: int = Field(ge=1, description="steps of the optimiser on one batch")
     iterations: int = Field(ge=1, description="batches")
     learning_rate: float = Field(gt=0)
@@ -34,10 +36,38 @@ class PolicyParameters(ParameterModel):
     )
 
     @model_validator(mode="after")
-    def _batch_is_not_empty(self) -> "PolicyParameters":
+    def _batch_is_not_empty(self) -> Self:
         if self.unlabelled + self.labelled == 0:
             raise ValueError("unlabelled and labelled are both 0: there is nothing to learn from")
         return self
+
+
+class PolicyParameters(LearningParameters):
+    """The same for a network that sees squares of the images."""
+
+    patch: int = Field(ge=32, description="side of the training squares, in pixels")
+
+    def check_stride(self, stride: int) -> None:
+        """Check that a network can work on the squares.
+
+        Args:
+            stride: of the network that training starts from, in pixels.
+
+        Raises:
+            VesselrlError: it cannot.
+        """
+        if self.patch % stride:
+            raise VesselrlError(
+                f"pixel_rl.policy.patch is {self.patch}; the segmenter it starts from works on "
+                f"squares whose side is a multiple of {stride} (supervised.training.downscale)."
+            )
+
+
+class LoraParameters(ParameterModel):
+    """Size of the adapters; see `vesselrl.segmenters.sa2va.adapters`."""
+
+    rank: int = Field(ge=1, description="of the two small matrices beside each frozen one")
+    alpha: float = Field(gt=0, description="their product counts alpha / rank times")
 
 
 class PixelRewardParameters(ParameterModel):
@@ -64,3 +94,15 @@ class PixelRLParameters(ParameterModel):
     devices: Teams = None
     reward: PixelRewardParameters
     policy: PolicyParameters
+
+
+class Sa2vaRLParameters(ParameterModel):
+    """The group ``sa2va_rl``: RL through the mask decoder of a Sa2VA model."""
+
+    seeds: Seeds
+    resume: Literal["auto", "never"] = Field(
+        description="auto: an interrupted training goes on; never: it starts again"
+    )
+    max_side: int = Field(ge=32, description="masks are drawn and judged at this side, in pixels")
+    lora: LoraParameters
+    policy: LearningParameters

@@ -4,16 +4,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-import torch
+from torch import Tensor, stack
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.networks.augmentation import Augmentation
 from vesselrl.networks.data_parallel import Share, SharedCheckpoints
 from vesselrl.rl.looks import ALL_STEPS, is_exhausted, kept, over_optimisation
-from vesselrl.rl.pixel.guard import Guard
-from vesselrl.rl.pixel.parameters import PolicyParameters
+from vesselrl.rl.pixel.guard import Guard, Policy
+from vesselrl.rl.pixel.parameters import LearningParameters, PolicyParameters
 from vesselrl.rl.pixel.training import PixelLearner, Step
 from vesselrl.rl.run_folder import STATE
 from vesselrl.segmenters.unet.fitting import Pool
@@ -22,6 +22,51 @@ from vesselrl.threads import one_thread
 
 Row = dict[str, float]
 State = Mapping[str, Any]
+Tell = Callable[[Sequence[Row]], None]
+Progress = Callable[[int], None]
+
+
+class Learner(Protocol):
+    """What learns, step by step, from images of a kind that it knows.
+
+    Attributes:
+        iteration: batches learnt from.
+    """
+
+    iteration: int
+
+    def step(self, unlabelled: Any, labelled: Any) -> Step:
+        """Learn from one batch of images judged by the reward, and of others by their truth."""
+
+    def network(self) -> Policy:
+        """The averaged policy as it is now; it may change with the next step."""
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The weights of `network`."""
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, of tensors and plain values."""
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came of a learner.
+
+    Attributes:
+        weights: those of its averaged ones that scored best on validation images; these may be the
+            start's.
+        history: one row a look: steps (batches), loss, ep_rew_mean (of the masks drawn since the
+            last look), kl, and what `Guard.look` tells; the first row is the start.
+        result: steps, ended (why), kept_step, seconds, iterations_per_second, val_dice, gained (of
+            the true objective, over the start); what `over_optimisation` tells.
+    """
+
+    weights: dict[str, Tensor]
+    history: list[Row]
+    result: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,11 +74,9 @@ class TrainedSegmenter:
     """A segmenter trained by reward, and what is known of its training.
 
     Attributes:
-        network: with the weights that scored best on validation images; these may be the start's.
-        history: one row a look: steps (batches), loss, ep_rew_mean (of the masks drawn since the
-            last look), kl, and what `Guard.look` tells; the first row is the start.
-        result: steps, ended (why), kept_step, seconds, iterations_per_second, val_dice, gained (of
-            the true objective, over the start); what `over_optimisation` tells.
+        network: with the weights of `Learned`.
+        history: see there.
+        result: see there.
     """
 
     network: SegmentationNetwork
@@ -53,35 +96,86 @@ def train_segmenter(
     seed: int,
     checkpoints: Checkpoints,
     fingerprint: str,
-    tell: Callable[[Sequence[Row]], None] = lambda history: None,
-    progress: Callable[[int], None] = lambda iteration: None,
+    tell: Tell = lambda history: None,
+    progress: Progress = lambda iteration: None,
 ) -> TrainedSegmenter:
-    """Train a segmenter by reward and keep what scored best, in truth, on validation images.
-
-    An interrupted training goes on at its last look and ends, on the same device, in the same
-    weights.
+    """Train one of our own segmenters by reward; see `learn`.
 
     Args:
         start: the segmenter to begin with, on the device where to train.
         unlabelled: images judged by the reward, on that device, see `PixelLearner.step`.
         labelled: images judged by their truth.
-        guard: which images are looked at, and who judges them. Without validation images the last
-            policy is kept.
+        guard: see `learn`.
         parameters: of learning.
         strength: of the squares' augmentation.
         objective: the scores whose mean is paid.
         seed: of squares and masks.
+        checkpoints: see `learn`.
+        fingerprint: see there.
+        tell: see there.
+        progress: see there.
+
+    Raises:
+        VesselrlError: see `PixelLearner`.
+    """
+    device = next(start.module.parameters()).device
+    learner = PixelLearner(start, parameters, strength, objective, seed, device)
+    state = learn(
+        learner, unlabelled, labelled, guard, parameters, checkpoints, fingerprint, tell, progress
+    )
+    return trained_segmenter(start, parameters, state)
+
+
+def trained_segmenter(
+    start: SegmentationNetwork, parameters: PolicyParameters, state: State
+) -> TrainedSegmenter:
+    """What came of a training, told from its last state.
+
+    Args:
+        start: the segmenter it began with.
+        parameters: of learning.
+        state: as `learn` left it in the checkpoints.
+    """
+    found = learned(parameters, state)
+    module = deepcopy(start.module)
+    module.load_state_dict(found.weights)
+    network = SegmentationNetwork(module.eval(), start.architecture, start.max_side)
+    return TrainedSegmenter(network, found.history, found.result)
+
+
+def learn(
+    learner: Learner,
+    unlabelled: Any,
+    labelled: Any,
+    guard: Guard,
+    parameters: LearningParameters,
+    checkpoints: Checkpoints,
+    fingerprint: str,
+    tell: Tell = lambda history: None,
+    progress: Progress = lambda iteration: None,
+) -> State:
+    """Let a learner learn, and keep what scored best, in truth, on validation images.
+
+    An interrupted training goes on at its last look and ends, on the same device, in the same
+    weights.
+
+    Args:
+        learner: as it is before its first step.
+        unlabelled: images judged by the reward.
+        labelled: images judged by their truth.
+        guard: which images are looked at, and who judges them. Without validation images the last
+            policy is kept.
+        parameters: how long, and how often there is a look.
         checkpoints: where the state is kept at every look.
         fingerprint: of data and parameters.
         tell: called with the history after every look, and when a training goes on.
         progress: called with the number of batches learnt from.
 
-    Raises:
-        VesselrlError: see `PixelLearner`.
+    Returns:
+        The state at the last look, of which `learned` tells.
     """
-    device, share = next(start.module.parameters()).device, Share.own()
+    share = Share.own()
     checkpoints = SharedCheckpoints(checkpoints, share)
-    learner = PixelLearner(start, parameters, strength, objective, seed, device)
     history: list[Row] = []
     best: dict[str, Any] = {}
     started = time.perf_counter()
@@ -93,12 +187,11 @@ def train_segmenter(
 
     def look(steps: Sequence[Step]) -> State:
         nonlocal best
-        network = learner.network()
-        seen = _means(steps) | guard.look(network)
+        seen = _means(steps) | guard.look(learner.network())
         agreed = {name: share.mean(value) for name, value in seen.items()}
         history.append({"steps": learner.iteration, **agreed})
         if kept(history) in (history[-1], None):
-            best = deepcopy(network.module.state_dict())
+            best = deepcopy(learner.averaged())
         tell(history)
         state = {
             "learner": learner.state(),
@@ -121,26 +214,16 @@ def train_segmenter(
             steps.append(learner.step(unlabelled, labelled))
             progress(learner.iteration)
         state = look(steps)
-    return trained_segmenter(start, parameters, state)
+    return state
 
 
-def trained_segmenter(
-    start: SegmentationNetwork, parameters: PolicyParameters, state: State
-) -> TrainedSegmenter:
-    """What came of a training, told from its last state.
-
-    Args:
-        start: the segmenter it began with.
-        parameters: of learning.
-        state: as `train_segmenter` left it in the checkpoints.
-    """
+def learned(parameters: LearningParameters, state: State) -> Learned:
+    """What came of a learner, told from its last state; see `learn`."""
     history, seconds = state["history"], state["seconds"]
-    module = deepcopy(start.module)
-    module.load_state_dict(state["best"])
     row: Mapping[str, float] = kept(history) or history[-1]
     steps = int(history[-1]["steps"])
-    return TrainedSegmenter(
-        SegmentationNetwork(module.eval(), start.architecture, start.max_side),
+    return Learned(
+        state["best"],
         history,
         {
             "steps": steps,
@@ -158,11 +241,11 @@ def trained_segmenter(
 def _means(steps: Sequence[Step]) -> Row:
     if not steps:
         return {}
-    loss, reward, kl = (float(torch.stack(column).mean()) for column in zip(*steps, strict=True))
+    loss, reward, kl = (float(stack(column).mean()) for column in zip(*steps, strict=True))
     return {"loss": loss, "ep_rew_mean": reward, "kl": kl}
 
 
-def _reason_to_end(history: Sequence[Row], parameters: PolicyParameters) -> str:
+def _reason_to_end(history: Sequence[Row], parameters: LearningParameters) -> str:
     if history[-1]["steps"] >= parameters.iterations:
         return ALL_STEPS
     if is_exhausted(history, parameters.patience):

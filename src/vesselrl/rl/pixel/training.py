@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from vesselrl.errors import VesselrlError
 from vesselrl.networks.augmentation import Augmentation
 from vesselrl.networks.data_parallel import Share
 from vesselrl.networks.graphs import graphed
 from vesselrl.rl.pixel.objective import clipped_objective, divergence, payments, worth
-from vesselrl.rl.pixel.parameters import PolicyParameters
+from vesselrl.rl.pixel.parameters import LearningParameters, PolicyParameters
 from vesselrl.segmenters.unet.fitting import Pool, sample_squares
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 
@@ -65,11 +64,7 @@ class PixelLearner:
         seed: int,
         device: torch.device,
     ) -> None:
-        if parameters.patch % start.architecture.stride:
-            raise VesselrlError(
-                f"pixel_rl.policy.patch is {parameters.patch}; the segmenter it starts from works "
-                f"on squares whose side is a multiple of {start.architecture.stride}."
-            )
+        parameters.check_stride(start.architecture.stride)
         self.iteration = 0
         self._network = start
         self._parameters = parameters
@@ -85,7 +80,7 @@ class PixelLearner:
         masks = (square[0], parameters.samples, *square[1:])
         self._drawn = (batch, *masks[1:])
         self._first = torch.ones(1, device=device), torch.zeros(1, device=device)
-        objective_of_batch = _Objective(self._policy, parameters, objective)
+        objective_of_batch = StepObjective(_Answer(self._policy), parameters, objective)
         answer = _Answer(reference.requires_grad_(False))
         shapes = ((square[0], 1, *square[1:]), square, square, square, masks, square, (1,))
         self._objective: Callable[..., Any] = objective_of_batch
@@ -143,6 +138,10 @@ class PixelLearner:
             self._average, self._network.architecture, self._network.max_side
         )
 
+    def averaged(self) -> dict[str, Tensor]:
+        """The weights of `network`."""
+        return self._average.state_dict()
+
     def state(self) -> dict[str, Any]:
         """All that the next step depends on, of tensors and plain values."""
         return {
@@ -178,21 +177,27 @@ class _Answer(nn.Module):
         return logits[:, 0].float()
 
 
-class _Objective(nn.Module):
-    """From squares to what a step makes smaller; see `vesselrl.rl.pixel.objective`."""
+class StepObjective(nn.Module):
+    """From squares to what a step makes smaller; see `vesselrl.rl.pixel.objective`.
+
+    Args:
+        answer: of the policy, from squares to logits, float32 (B, s, s).
+        parameters: see there.
+        objective: the scores whose mean is paid.
+    """
 
     def __init__(
-        self, policy: nn.Module, parameters: PolicyParameters, objective: Sequence[str]
+        self, answer: nn.Module, parameters: LearningParameters, objective: Sequence[str]
     ) -> None:
         super().__init__()
-        self._answer = _Answer(policy)
+        self._answer = answer
         self._settings = parameters  # nn.Module has `_parameters` of its own
         self._scores = objective
         self.eval()
 
     def forward(
         self,
-        image: Tensor,
+        image: Any,
         q: Tensor,
         spread: Tensor,
         start: Tensor,
@@ -203,7 +208,7 @@ class _Objective(nn.Module):
         """One inner step.
 
         Args:
-            image: normalised, float (B, 1, s, s).
+            image: what the policy sees: normalised, float (B, 1, s, s).
             q: float (B, s, s).
             spread: float (B, s, s).
             start: logits of the start, float (B, s, s).

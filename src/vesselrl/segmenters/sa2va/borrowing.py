@@ -1,11 +1,14 @@
 """Parts of a model that are replaced for a while."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 
+ONE_AT_A_TIME = threading.RLock()
+"""While a model is asked, parts of it and of torch are replaced."""
 _ABSENT = object()
 
 

@@ -58,12 +58,12 @@ class EncoderMemory:
             kept = self._kept.setdefault(f"encoder {number}", [])
             for earlier, result in kept:
                 if _equal(earlier, given):
-                    return _unshared(result)
+                    return unshared(result)
             copy = _mapped(given, lambda tensor: tensor.clone())  # the model may write into it
             result = encode(*args, **kwargs)
             self._runs[number] += 1
             kept.append((copy, result))
-            return _unshared(result)
+            return unshared(result)
 
         return encode_once
 
@@ -146,6 +146,6 @@ def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     return value
 
 
-def _unshared(result: Any) -> Any:
+def unshared(result: Any) -> Any:
     """The same tensors in lists and dicts of their own: SAM 2 puts others into those it gets."""
     return _mapped(result, lambda tensor: tensor)

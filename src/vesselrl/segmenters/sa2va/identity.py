@@ -17,6 +17,8 @@ SMALL = 2**20
 SAMPLE = 128
 """Bytes read from the middle of every tensor."""
 WEIGHTS = ".safetensors"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""The files of a folder of adapters, as ``peft`` names them."""
 
 
 def identity_of(path: str, revision: str | None) -> str:
@@ -38,6 +40,18 @@ def identity_of(path: str, revision: str | None) -> str:
     files = sorted(one for one in folder.iterdir() if one.is_file() and not _is_aside(one.name))
     states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return _identity(folder, tuple(states))
+
+
+def identity_of_adapters(folder: str) -> str:
+    """The same of a folder of adapters, by the content of its two files.
+
+    Raises:
+        OSError: one of them is missing.
+    """
+    content = hashlib.sha256()
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        content.update((Path(folder).expanduser() / name).read_bytes())
+    return content.hexdigest()[:16]
 
 
 def _is_aside(name: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from vesselrl.devices import best_device
 from vesselrl.errors import VesselrlError
+from vesselrl.segmenters.sa2va.adapters import merge_into
 from vesselrl.segmenters.sa2va.borrowing import replaced
 from vesselrl.segmenters.sa2va.parameters import Sa2vaParameters
 from vesselrl.segmenters.sa2va.source import Source, find_source
@@ -55,7 +57,7 @@ def load(parameters: Sa2vaParameters) -> Loaded:
             there is no such device.
     """
     source = find_source(parameters)
-    device = _device(parameters)
+    device = device_of(parameters)
     dtype: torch.dtype = getattr(torch, parameters.dtype)
     logger.warning(
         "Running the Python code that comes with %s (segmenter.trust_remote_code).", source.path
@@ -71,11 +73,18 @@ def load(parameters: Sa2vaParameters) -> Loaded:
             )
         model = _load_weights(source, model_class, config, parameters, device, dtype).eval()
         helpers = _helpers(source, model)
+    if parameters.adapters is not None:
+        model = merge_into(model, Path(parameters.adapters).expanduser(), parameters.base)
     _prepare(model, helpers, dtype)
     return Loaded(model, helpers, device, dtype)
 
 
-def _device(parameters: Sa2vaParameters) -> torch.device:
+def device_of(parameters: Sa2vaParameters) -> torch.device:
+    """Where images and texts go.
+
+    Raises:
+        VesselrlError: there is no such device, or none on which weights can be quantised.
+    """
     wanted = parameters.device
     device = (
         best_device() if wanted is None else torch.device("cuda" if wanted == "spread" else wanted)

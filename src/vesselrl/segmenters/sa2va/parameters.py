@@ -47,6 +47,13 @@ class Sa2vaParameters(SegmenterParameters):
     revision: str | None = Field(
         exclude=True, description="the full commit of a model of the hub, which must be pinned"
     )
+    adapters: str | None = Field(
+        default=None,
+        min_length=1,
+        exclude=True,
+        description="a folder of adapters that the pipeline sa2va_rl trained on this model; they "
+        "are taken into its weights when it is loaded",
+    )
     trust_remote_code: bool = Field(
         default=False,
         exclude=True,
@@ -78,6 +85,21 @@ class Sa2vaParameters(SegmenterParameters):
             )
         return path
 
+    @field_validator("adapters")
+    @classmethod
+    def _holds_adapters(cls, adapters: str | None) -> str | None:
+        from vesselrl.segmenters.sa2va.identity import identity_of_adapters
+
+        if adapters is not None:
+            try:
+                identity_of_adapters(adapters)
+            except OSError as error:
+                raise ValueError(
+                    f"{adapters} holds no adapters ({error}); expected a folder that the pipeline "
+                    "sa2va_rl wrote: 06_models/sa2va_rl/adapters"
+                ) from error
+        return adapters
+
     @field_validator("revision")
     @classmethod
     def _is_a_commit(cls, revision: str | None) -> str | None:
@@ -99,7 +121,21 @@ class Sa2vaParameters(SegmenterParameters):
 
     @computed_field
     def weights(self) -> str:
-        """What tells this model's weights from others'."""
+        """What tells this model's weights from others', adapters included."""
+        if self.adapters is None:
+            return self.base
+        from vesselrl.segmenters.sa2va.identity import identity_of_adapters
+
+        return f"{self.base}+{identity_of_adapters(self.adapters)}"
+
+    @property
+    def base(self) -> str:
+        """What tells the weights in the model's folder from others'."""
         from vesselrl.segmenters.sa2va.identity import identity_of
 
         return identity_of(self.path, self.revision)
+
+
+def with_image(text: str) -> str:
+    """A text with the one place that the models need for the image."""
+    return text if IMAGE_TOKEN in text else f"{IMAGE_TOKEN}\n{text}"

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import threading
 import traceback
 from collections.abc import Sequence
 
@@ -13,16 +12,13 @@ from PIL import Image
 
 from vesselrl.errors import VesselrlError
 from vesselrl.segmenters.base import PromptsFailed, check_image, settings_of
-from vesselrl.segmenters.sa2va.borrowing import computing_on, listening
+from vesselrl.segmenters.sa2va.borrowing import ONE_AT_A_TIME, computing_on, listening
 from vesselrl.segmenters.sa2va.encoders import EncoderMemory
 from vesselrl.segmenters.sa2va.loading import load
 from vesselrl.segmenters.sa2va.maps import Maps, maps_of, merged
-from vesselrl.segmenters.sa2va.parameters import IMAGE_TOKEN, Sa2vaParameters
+from vesselrl.segmenters.sa2va.parameters import Sa2vaParameters, with_image
 
 logger = logging.getLogger(__name__)
-
-_ONE_AT_A_TIME = threading.RLock()
-"""While a model is asked, parts of it and of torch are replaced."""
 
 
 class Sa2vaSegmenter:
@@ -55,7 +51,7 @@ class Sa2vaSegmenter:
         found = np.zeros((len(prompts), *image.shape[:2]), np.float32)
         errors: dict[str, Exception] = {}
         with (
-            _ONE_AT_A_TIME,
+            ONE_AT_A_TIME,
             computing_on(self._loaded.device, self._loaded.dtype),
             torch.inference_mode(),
         ):
@@ -102,11 +98,6 @@ class Sa2vaSegmenter:
             answer = model.predict_forward(image=picture, text=text, **self._loaded.helpers)
         logger.debug("'%s': %s", text, answer.get("prediction"))
         return merged(maps_of(answer, logits, shape), self._parameters.merge)
-
-
-def with_image(text: str) -> str:
-    """A text with the one place that the models need for the image."""
-    return text if IMAGE_TOKEN in text else f"{IMAGE_TOKEN}\n{text}"
 
 
 def _let_go(error: BaseException | None) -> None:

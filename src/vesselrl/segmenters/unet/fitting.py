@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from monai.losses import DiceLoss
+from monai.losses import DiceLoss, SoftclDiceLoss
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -16,11 +16,14 @@ from vesselrl.networks.augmentation import Augmentation, random_places, relit
 from vesselrl.networks.data_parallel import ALONE, Share, synchronised
 from vesselrl.networks.graphs import graphed
 from vesselrl.networks.imaging import normalised
-from vesselrl.networks.parameters import NetworkParameters
 from vesselrl.networks.schedules import one_cycle
+from vesselrl.segmenters.unet.parameters import UnetTrainingParameters
 
 Pair = Tensor
 """uint8 (2, h, w): a grey image, and its target, 255 where all of the pixel is vessel."""
+
+LARGEST_RADIUS = 10
+"""In pixels: vessels up to this radius are thinned to their centre lines where clDice counts."""
 
 
 class Pool(Protocol):
@@ -31,16 +34,24 @@ class Pool(Protocol):
     def __getitem__(self, index: int, /) -> Pair: ...
 
 
-def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """2 BCE + soft Dice loss, a float ().
+def segmentation_loss(logits: Tensor, target: Tensor, cldice: float = 0) -> Tensor:
+    """2 BCE + soft Dice loss, and soft clDice loss if it is asked for, a float ().
+
+    clDice compares centre lines, so that it counts whether a vessel is found in one piece, however
+    thin it is (Shit et al., "clDice: a novel topology-preserving loss function for tubular
+    structure segmentation", CVPR 2021).
 
     Args:
         logits: float (B, 1, H, W).
         target: float (B, 1, H, W) in [0, 1]: the truth, or how probable it is.
+        cldice: weight of the soft clDice loss.
     """
     entropy = functional.binary_cross_entropy_with_logits(logits, target)
     overlap: Tensor = DiceLoss()(logits.sigmoid(), target)
-    return 2 * entropy + overlap
+    loss = 2 * entropy + overlap
+    if cldice:
+        loss = loss + cldice * SoftclDiceLoss(iter_=LARGEST_RADIUS)(logits.sigmoid(), target)
+    return loss
 
 
 def sample_squares(
@@ -104,7 +115,7 @@ class Learner:
     def __init__(
         self,
         architecture: Architecture,
-        parameters: NetworkParameters,
+        parameters: UnetTrainingParameters,
         strength: Augmentation,
         seed: int,
         device: torch.device,
@@ -122,7 +133,7 @@ class Learner:
         self._noise = torch.Generator(device).manual_seed(seed)
         self._share = share = Share.own()
         shape = (share.size(parameters.batch), 1, parameters.patch, parameters.patch)
-        loss = _Loss(synchronised(self.module, share, device))
+        loss = _Loss(synchronised(self.module, share, device), parameters.cldice)
         # What waits for other processes is no part of a graph.
         alone = share.ranks == 1 or architecture.norm == "instance"
         self._loss: Callable[..., Tensor] = (
@@ -201,13 +212,14 @@ class Learner:
 class _Loss(nn.Module):
     """From squares and targets to what a step makes smaller."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, cldice: float) -> None:
         super().__init__()
         self._network = network
+        self._cldice = cldice
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """See `segmentation_loss`."""
         on_gpu = image.device.type == "cuda"
         with torch.autocast(image.device.type, torch.bfloat16, on_gpu, cache_enabled=False):
             logits = self._network(image)
-        return segmentation_loss(logits.float(), target)
+        return segmentation_loss(logits.float(), target, self._cldice)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from vesselrl.devices import best_device
 from vesselrl.networks.architecture import Architecture
-from vesselrl.networks.imaging import grey, normalised, padded, reduced
+from vesselrl.networks.imaging import grey, normalised, padded, reduced, reduced_size
 from vesselrl.threads import one_thread
 
 Image = npt.NDArray[np.uint8]
@@ -59,11 +59,16 @@ class SegmentationNetwork:
     @one_thread()
     @torch.inference_mode()
     def logits(self, image: Image, zoom: float = 1.0, flips: bool = False) -> Tensor:
-        """The answer at the network's own size, float32 (V, h, w): V is 4 with flips, else 1."""
-        working = torch.from_numpy(reduced(grey(image), self.max_side))[None, None]
-        if zoom != 1:
-            height, width = working.shape[2:]
-            size = (max(1, round(height * zoom)), max(1, round(width * zoom)))
+        """The answer at the network's own size, float32 (V, h, w): V is 4 with flips, else 1.
+
+        Magnified, an image shows what it lost when it was reduced to `max_side`.
+        """
+        finest = max(self.max_side, round(self.max_side * zoom))
+        working = torch.from_numpy(reduced(grey(image), finest))[None, None]
+        if zoom < 1 or (zoom > 1 and working.shape[2:] == image.shape[:2]):
+            height, width = image.shape[:2]
+            sides = reduced_size(height, width, self.max_side)
+            size = [max(1, round(side * zoom)) for side in sides]
             working = functional.interpolate(working, size, mode="bilinear", align_corners=False)
         seen = normalised(working[0].to(next(self.module.parameters()).device))[None]
         height, width = seen.shape[2:]

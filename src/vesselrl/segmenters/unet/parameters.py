@@ -69,6 +69,12 @@ class UnetTrainingParameters(NetworkParameters):
     """Size of a network that sees an image, and of its training."""
 
     norm: Norm = Field(description="how it normalises: by batches, or each image by itself")
+    cldice: float = Field(
+        default=0,
+        ge=0,
+        description="weight of the soft clDice loss, by which a broken branch costs more than its "
+        "pixels; 0: none",
+    )
 
     @property
     def architecture(self) -> "Architecture":

@@ -12,7 +12,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from .configuration_stand_in import StandInConfig
-from .parts_stand_in import Block, DirectResize, Encoder, Prepare
+from .parts_stand_in import Block, DirectResize, Encoder, MaskDecoder, Prepare
 
 IMAGE = "<image>"
 SEGMENT = "[SEG]"
@@ -24,10 +24,22 @@ class SamStandIn(nn.Module):
         self.image_encoder = Encoder(config)
         self.neck = nn.Conv2d(config.width, config.width, 1)
         self.high = nn.Conv2d(config.width, config.width, 1)
+        self.sam_mask_decoder = MaskDecoder(config.width)
 
     def forward_image(self, images):
         features = self.image_encoder(images)
-        return {"backbone_fpn": [features, self.neck(features)], "size": features.shape[2:]}
+        high, low = self.high(features), self.neck(features)
+        return {"backbone_fpn": [high, low], "vision_pos_enc": [high * 0, low * 0]}
+
+    def add_language_embd(self, state, embedding):
+        """Low-resolution logits, (1, 1, h, w)."""
+        features = self.forward_image(state["images"][0].cuda().unsqueeze(0))
+        levels = features["backbone_fpn"]
+        levels[0] = levels[0] + levels[1]  # as SAM 2: written into what it got
+        places = [one.shape[2:] for one in features["vision_pos_enc"]]
+        assert places == [one.shape[2:] for one in levels]
+        logits = self.sam_mask_decoder(levels[0], embedding)
+        return (logits - logits.mean()).float().to(state["storage_device"])
 
     def init_state(self, images):
         place = torch.device("cuda")
@@ -49,17 +61,18 @@ class SamWrapper(nn.Module):
     def get_sam2_embeddings(self, images):
         return self.sam2_model.init_state(images)
 
+    def inject_language_embd(self, state, embeddings):
+        return self.sam2_model.add_language_embd(state, embeddings[0][0][None][None])
+
     def language_embd_inference(self, state, embeddings):
         with torch.autocast("cuda", dtype=torch.bfloat16):
-            images = state["images"][0].cuda().unsqueeze(0)
-            features = self.sam2_model.forward_image(images)
-            levels = features["backbone_fpn"]
-            levels[0] = self.sam2_model.high(levels[0])  # as SAM 2: written into what it got
-            mixed = levels[0] + levels[1]
-            logits = (mixed * embeddings[0].view(1, -1, 1, 1)).sum(1, keepdim=True)
-            logits = (logits - logits.mean()).float().to(state["storage_device"])
-            size = (self.side, self.side)
-            return functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+            logits = self.sam2_model.add_language_embd(state, embeddings[0][0][None][None])
+            return self.propagate(logits)
+
+    @torch.inference_mode()
+    def propagate(self, logits):
+        size = (self.side, self.side)
+        return functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 class StandIn(PreTrainedModel):

@@ -66,3 +66,44 @@ class Prepare:
     def __call__(self, image):
         small = np.array(image.resize((self.side, self.side)), np.float32) / 127.5 - 1
         return torch.from_numpy(small).permute(2, 0, 1)
+
+
+class Attention(nn.Module):
+    """As in SAM 2: its own projections, one head here."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.v_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, q, k, v):
+        seen = functional.scaled_dot_product_attention(
+            self.q_proj(q), self.k_proj(k), self.v_proj(v)
+        )
+        return self.out_proj(seen)
+
+
+class Layer(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.cross_attn_token_to_image = Attention(width)
+        self.cross_attn_image_to_token = Attention(width)
+        self.mlp = nn.Linear(width, width)
+
+
+class MaskDecoder(nn.Module):
+    """From features (1, C, h, w) and a token (1, 1, C) to logits (1, 1, h, w)."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.transformer = nn.Module()
+        self.transformer.layers = nn.ModuleList([Layer(width)])
+
+    def forward(self, features, token):
+        keys = features.flatten(2).transpose(1, 2)
+        for layer in self.transformer.layers:
+            token = token + layer.cross_attn_token_to_image(token, keys, keys)
+            token = token + layer.mlp(token)
+            keys = keys + layer.cross_attn_image_to_token(keys, token, token)
+        logits = torch.einsum("bnc,bmc->bnm", token, keys)
+        return logits.unflatten(2, features.shape[2:])

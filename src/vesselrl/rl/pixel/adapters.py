@@ -1,0 +1,211 @@
+"""Proximal policy optimisation of adapters on a Sa2VA model's mask decoder, step by step."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from vesselrl.reward.closed_form import Probability
+from vesselrl.rl.pixel.parameters import LearningParameters, LoraParameters
+from vesselrl.rl.pixel.training import Step, StepObjective
+from vesselrl.segmenters.sa2va.adapters import Adapters, adapters_of, attach
+from vesselrl.segmenters.sa2va.decoding import Encoded, MaskDecoder, map_of, merged_logits
+from vesselrl.segmenters.sa2va.maps import Merge
+
+
+class Judged(NamedTuple):
+    """An image to learn from, on the CPU.
+
+    Attributes:
+        encoded: what the decoder is given of it; with one object or more.
+        maps: uint8 (3, h, w): grey, ``q`` and its standard deviation, all of 255; see
+            `vesselrl.rl.pixel.reward_maps`.
+    """
+
+    encoded: Encoded
+    maps: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of both."""
+        return self.encoded.nbytes + self.maps.nbytes
+
+
+class AdapterPolicy(NamedTuple):
+    """A decoder with adapters, as a policy whose map can be looked at.
+
+    Attributes:
+        decoder: with adapters.
+        weights: of the adapters, by the decoder's names.
+        merge: how objects become one map.
+    """
+
+    decoder: nn.Module
+    weights: Mapping[str, Tensor]
+    merge: Merge
+
+    def probability(self, image: Encoded) -> Probability:
+        """The map of an image, float32 (H, W) in [0, 1]; of zeros where the model saw nothing."""
+        if not image.objects:
+            return map_of(image.start, image, self.merge)
+        with torch.no_grad():
+            given = (image.features, image.hidden)
+            logits = functional_call(self.decoder, dict(self.weights), given)
+        return map_of(logits, image, self.merge)
+
+
+class AdapterLearner:
+    """Adapters that learn by reward, all other weights frozen.
+
+    The gradient of a batch is summed image by image, so that memory is needed for one, and images
+    may differ in size. Nothing is augmented: images are encoded once.
+
+    Args:
+        decoder: of the model, frozen, on the device where to train; `release` gives it back.
+        merge: how objects become one map.
+        lora: size of the adapters.
+        parameters: of learning.
+        objective: the scores whose mean is paid.
+        seed: of adapters, images and masks.
+
+    Attributes:
+        iteration: batches learnt from.
+    """
+
+    def __init__(
+        self,
+        decoder: MaskDecoder,
+        merge: Merge,
+        lora: LoraParameters,
+        parameters: LearningParameters,
+        objective: Sequence[str],
+        seed: int,
+    ) -> None:
+        self.iteration = 0
+        self._device = next(decoder.parameters()).device
+        self._decoder = attach(decoder, lora.rank, lora.alpha, seed)
+        self._merge = merge
+        self._parameters = parameters
+        self._rng = np.random.default_rng(seed)
+        self._noise = torch.Generator(self._device).manual_seed(seed)
+        self._objective = StepObjective(_Answer(self._decoder, merge), parameters, objective)
+        named = [(n, one) for n, one in self._decoder.named_parameters() if one.requires_grad]
+        self._weights = [one for _, one in named]
+        self._average = {name: one.detach().clone() for name, one in named}
+        self._optimiser = torch.optim.AdamW(self._weights, parameters.learning_rate)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(one.numel() for one in self._weights)
+
+    def step(self, unlabelled: Sequence[Judged], labelled: Sequence[Judged]) -> Step:
+        """Learn from one batch.
+
+        Args:
+            unlabelled: images that are judged by the reward.
+            labelled: images that are judged by their truth. The share of either in the batch may
+                be 0; it may then be empty.
+        """
+        p = self._parameters
+        chosen = [
+            pool[int(i)]
+            for pool, count in ((unlabelled, p.unlabelled), (labelled, p.labelled))
+            for i in (self._rng.integers(0, len(pool), count) if count else ())
+        ]
+        drawn = [self._random_masks(one) for one in chosen]
+        old: list[Tensor | None] = [None] * len(chosen)
+        for _ in range(p.inner_steps):
+            self._optimiser.zero_grad()
+            told = []
+            for place, one in enumerate(chosen):
+                loss, answer, reward, kl = self._one(one, drawn[place], old[place])
+                (loss / len(chosen)).backward()
+                if old[place] is None:
+                    old[place] = answer.detach().clone()
+                told.append(torch.stack([loss.detach(), reward[0], kl]))
+            self._optimiser.step()
+            get_ema_multi_avg_fn(p.ema_decay)(list(self._average.values()), self._weights, 0)
+        self.iteration += 1
+        loss, _, kl = torch.stack(told).mean(0)
+        reward = torch.stack(told)[: p.unlabelled or None, 1].mean()
+        return Step(loss, reward, kl)
+
+    def _random_masks(self, image: Judged) -> Tensor:
+        size = (1, self._parameters.samples, *image.maps.shape[1:])
+        return torch.rand(size, generator=self._noise, device=self._device)
+
+    def _one(self, image: Judged, drawn: Tensor, old: Tensor | None) -> Any:
+        """One image of an inner step: see `StepObjective`."""
+        _, q, spread = image.maps.to(self._device).float()[:, None] / 255
+        start = _at_size(image.encoded.start.to(self._device), image, self._merge)
+        first = torch.full((1,), float(old is None), device=self._device)
+        return self._objective(image, q, spread, start, drawn, start if old is None else old, first)
+
+    def network(self) -> AdapterPolicy:
+        """The averaged policy as it is now; it changes with the next step."""
+        return AdapterPolicy(self._decoder, self._average, self._merge)
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The weights of `network`."""
+        return self._average
+
+    def release(self, weights: Mapping[str, Tensor], base: str) -> Adapters:
+        """The adapters with these weights; the decoder is without any afterwards.
+
+        Args:
+            weights: of all adapters, as `averaged` names them.
+            base: what tells the model from others.
+        """
+        self._decoder.load_state_dict(weights, strict=False)
+        adapters = adapters_of(self._decoder, base)
+        self._decoder.unload()
+        return adapters
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, of tensors and plain values."""
+        return {
+            "iteration": self.iteration,
+            "rng": self._rng.bit_generator.state,
+            "noise": self._noise.get_state(),
+            "policy": {
+                name: one.detach() for name, one in zip(self._average, self._weights, strict=True)
+            },
+            "average": self._average,
+            "optimiser": self._optimiser.state_dict(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken, with the same decoder and parameters."""
+        self.iteration = state["iteration"]
+        self._rng.bit_generator.state = state["rng"]
+        self._noise.set_state(state["noise"])
+        self._decoder.load_state_dict(state["policy"], strict=False)
+        for name, mean in self._average.items():
+            mean.copy_(state["average"][name])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+
+class _Answer(nn.Module):
+    """From an image to the policy's logits at the size of its maps, float32 (1, h, w)."""
+
+    def __init__(self, decoder: nn.Module, merge: Merge) -> None:
+        super().__init__()
+        self._decoder = decoder
+        self._merge: Merge = merge
+
+    def forward(self, image: Judged) -> Tensor:
+        logits = self._decoder(image.encoded.features, image.encoded.hidden)
+        return _at_size(logits, image, self._merge)
+
+
+def _at_size(logits: Tensor, image: Judged, merge: Merge) -> Tensor:
+    """Logits of objects (O, h', w') → one map at the size of the image's maps, (1, h, w)."""
+    one = merged_logits(logits, image.encoded, merge)[None, None]
+    size = image.maps.shape[1:]
+    return functional.interpolate(one, size, mode="bilinear", align_corners=False)[0]
