@@ -12,7 +12,7 @@ from vesselrl.checkpoints import Checkpoints
 from vesselrl.rl.pixel.adapters import AdapterLearner, AdapterPolicy, Judged
 from vesselrl.rl.pixel.guard import Guard
 from vesselrl.rl.pixel.parameters import LearningParameters, LoraParameters
-from vesselrl.rl.pixel.policy import learn
+from vesselrl.rl.pixel.policy import learn, learned
 from vesselrl.rl.pixel.reward_maps import RewardMap, rewarded
 from vesselrl.segmenters.sa2va.adapters import attach, weights_of
 from vesselrl.segmenters.sa2va.decoding import Encoder, load_decoder, map_of
@@ -69,22 +69,23 @@ def train(world, decoder, tmp_path_factory):
         learner = AdapterLearner(decoder, "union", LORA, settings, OBJECTIVE, seed)
         pool = [judged for judged, _ in world[:3]]
         try:
-            learned = learn(
-                learner, pool, pool, guard_of(world, validation), settings, seed,
+            state = learn(
+                learner, pool, pool, guard_of(world, validation), settings,
                 checkpoints or Checkpoints(tmp_path_factory.mktemp("states")), "fingerprint",
             )  # fmt: skip
         except KeyboardInterrupt:
             learner._decoder.unload()
             raise
-        return learned, learner.release(learned.weights, "base")
+        found = learned(settings, state)
+        return found, learner.release(found.weights, "base")
 
     return run
 
 
 @pytest.mark.parametrize(("unlabelled", "labelled"), [(3, 0), (0, 3), (2, 1)])
 def test_a_planted_reward_is_learnt_on_images_of_several_sizes(train, unlabelled, labelled):
-    learned, _ = train(unlabelled=unlabelled, labelled=labelled)
-    rows = learned.history
+    found, _ = train(unlabelled=unlabelled, labelled=labelled)
+    rows = found.history
     assert rows[-1]["proxy"] > rows[0]["proxy"] + 0.03
     assert rows[-1]["ep_rew_mean"] > rows[1]["ep_rew_mean"]
     assert rows[-1]["kl"] > 0
