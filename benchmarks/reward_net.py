@@ -26,7 +26,6 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,9 +132,12 @@ def measure_training(bench: Bench) -> str:
         chosen = rng.integers(0, len(pool), parameters.batch)
         return sample_batch([pool[int(i)] for i in chosen], parameters.patch, rng, noise)
 
+    def member(seed: int) -> Member:
+        return Member(parameters, seed, device, pool, [], [])
+
     turns: dict[str, Callable[[], Any]] = {
-        "training loop": partial(Member(parameters, 0, device).step, pool),
-        "bare steps": _bare(Member(parameters, 1, device), sample(), device),
+        "training loop": member(0).step,
+        "bare steps": _bare(member(1), sample(), device),
         "squares alone": sample,
     }
     with one_thread():

@@ -29,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -298,11 +299,18 @@ def main() -> None:
         return
     logging.basicConfig(level=logging.WARNING)
     print(f"{in_a_process(device_name)}; devices {options.devices}.", flush=True)
+    failed: list[str] = []
     for part in options.parts:
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as name:
-            told = PARTS[part](Path(name), options)
+            try:
+                told = PARTS[part](Path(name), options)
+            except Exception:  # the other parts are worth their time
+                failed.append(part)
+                told = traceback.format_exc()
         print(f"\n{told}\n\n{part} took {time.perf_counter() - started:.0f} s.\n", flush=True)
+    if failed:
+        sys.exit(f"Failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -119,7 +119,8 @@ def members() -> Callable[[int], list[int]]:
 
 @pytest.fixture(scope="session")
 def quick_workers():
-    """Worker processes that need not import torch and MONAI each, if none was started before."""
+    """Worker processes that need not import torch and MONAI each: what forks them has done so."""
     modules = ["vesselrl.rl.pixel.seeds", "vesselrl.reward.training"]
     multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
+    forkserver._forkserver._stop()  # that of earlier tests has not
     forkserver.ensure_running()

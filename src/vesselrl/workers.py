@@ -103,10 +103,6 @@ class _Team(Generic[Payload]):
     busy: set[Connection] = field(default_factory=set)
     result: Any = None
 
-    @property
-    def name(self) -> str:
-        return ", ".join(_name(device) for device in self.devices)
-
     def lost(self) -> tuple[Device, BaseProcess] | None:
         """A process that died, if there is one."""
         pairs = zip(self.devices, self.processes.values(), strict=True)
@@ -320,6 +316,8 @@ def _work(connection: Connection, function: Callable[[Any], Any], seat: _Seat, l
     except Exception:
         told = f"On {_name(seat.device)}:\n{traceback.format_exc()}"
         send("error", RuntimeError(told))
+    if seat.ranks > 1:
+        os._exit(0)  # an orderly end after an error could wait for the others, or look like a kill
 
 
 def _team(seat: _Seat) -> contextlib.AbstractContextManager[None]:
