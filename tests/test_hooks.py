@@ -326,7 +326,7 @@ def stages_of(names):
 
 EXPERIMENTS = {"prompt_rl", "postprocess_rl", "reward_rl"}
 REGRESSORS = {"regressor", "regressor_true"}
-JUDGED = {"evaluation", "recipe", "report", "predict"}
+JUDGED = {"evaluation", "recipe", "report", "predict", "bundle"}
 """What comes after all training."""
 
 
@@ -366,8 +366,9 @@ JUDGED = {"evaluation", "recipe", "report", "predict"}
         ({"supervised": {"folds": 3}}, {"segmenter", "pixel_rl"} | JUDGED),
         ({"pixel_rl": {"policy": {"kl": 0.2}}}, {"pixel_rl"} | JUDGED),
         ({"sa2va_rl": {"lora": {"rank": 4}}}, {"sa2va_rl"} | JUDGED),
-        ({"predict": {"method": "static"}}, {"recipe", "report", "predict"}),
-        ({"predict": {"formats": ["coco"]}}, {"report", "predict"}),
+        ({"predict": {"method": "static"}}, {"recipe", "report", "predict", "bundle"}),
+        ({"predict": {"formats": ["coco"]}}, {"report", "predict", "bundle"}),
+        ({"bundling": {"zip": True}}, {"report", "bundle"}),
     ],
 )
 def test_exactly_the_stages_downstream_of_a_changed_parameter_are_stale(

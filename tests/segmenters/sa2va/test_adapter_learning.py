@@ -141,15 +141,16 @@ def test_the_start_is_kept_when_the_reward_misleads(world, decoder, tmp_path):
     settings = PARAMETERS.model_copy(update={"kl": 0.0})
     learner = AdapterLearner(decoder, "union", LORA, settings, OBJECTIVE, 0)
     pool = [judged for judged, _ in world[:3]]
-    learned = learn(learner, pool, [], guard, settings, 0, Checkpoints(tmp_path), "fingerprint")
-    assert learned.result["kept_step"] == 0
-    assert learned.result["gained"] == 0
-    adapters = learner.release(learned.weights, "base")
+    state = learn(learner, pool, [], guard, settings, Checkpoints(tmp_path), "fingerprint")
+    found = learned(settings, state)
+    assert found.result["kept_step"] == 0
+    assert found.result["gained"] == 0
+    adapters = learner.release(found.weights, "base")
     assert not any(one.any() for name, one in adapters.weights.items() if "lora_B" in name)
 
 
 def test_what_is_kept_gives_the_maps_that_were_looked_at(world, train, decoder):
-    learned, adapters = train(validation=())
+    found, adapters = train(validation=())
     attached = attach(decoder, 4, 8, seed=9)
     policy = AdapterPolicy(attached, weights_of(attached, adapters), "union")
     masks = [policy.probability(judged.encoded) > 0.5 for judged, _ in world[:3]]
@@ -157,7 +158,7 @@ def test_what_is_kept_gives_the_maps_that_were_looked_at(world, train, decoder):
     for mask, (_, truth) in zip(masks, world[:3], strict=True):
         both = (mask * truth).sum()
         scores.append((2 * both / (mask.sum() + truth.sum()) + both / truth.sum()) / 2)
-    assert np.mean(scores) == pytest.approx(learned.history[-1]["proxy"], abs=1e-5)
+    assert np.mean(scores) == pytest.approx(found.history[-1]["proxy"], abs=1e-5)
 
 
 def test_an_image_in_which_the_model_saw_nothing_has_a_map_of_zeros(parameters, decoder):
