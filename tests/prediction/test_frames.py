@@ -22,6 +22,7 @@ from vesselrl.prediction.frames import (
     list_frames,
     windows,
 )
+from vesselrl.prediction.images import image_loaders
 
 LIMIT = 10_000
 
@@ -58,6 +59,20 @@ def test_frames_are_read_in_other_processes_too(tmp_path):
     frames = list_frames(files, folders=False, max_pixels=LIMIT)
     copy = pickle.loads(pickle.dumps(FrameFolder(files, frames, LIMIT)))
     assert decode(copy["run_0002.png"](), LIMIT)[0, 0] == 20
+
+
+def test_what_is_sent_to_another_process_does_not_grow_with_the_series():
+    sizes = []
+    for count in (2, 200):
+        names = [f"run_{n:04}.png" for n in range(1, count + 1)]
+        frames = {
+            name: {"file": "run.tif", "number": n, "series": "run", "place": n}
+            for n, name in enumerate(names, 1)
+        }
+        entries = pd.DataFrame({"id": names, "file": names, "frame": 0})
+        loaders = image_loaders({"run.tif": bytes}, frames, entries, {}, LIMIT)
+        sizes.append(len(pickle.dumps(loaders[names[0]])))
+    assert sizes[0] == sizes[1]
 
 
 def test_a_folder_is_a_series_in_the_order_of_its_numbers_if_asked_for():

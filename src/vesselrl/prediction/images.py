@@ -24,10 +24,10 @@ def image_loaders(
         max_pixels: larger images are refused.
     """
     original = file_names.get("files", {})
-    folder = FrameFolder(images, frames, max_pixels)
-    return {
-        row.id: ImageMaker(
-            row.id, folder, original.get(row.file, row.file), row.frame or None, max_pixels
-        )
-        for row in entries.itertuples()
-    }
+    loaders = {}
+    for row in entries.itertuples():
+        name = original.get(row.file, row.file)
+        # Its own frame alone: loaders are sent to other processes.
+        folder = FrameFolder(images, {name: frames[name]} if name in frames else {}, max_pixels)
+        loaders[row.id] = ImageMaker(row.id, folder, name, row.frame or None, max_pixels)
+    return loaders
