@@ -66,7 +66,7 @@ class SegmentationNetwork:
         finest = max(self.max_side, round(self.max_side * zoom))
         working = torch.from_numpy(reduced(grey(image), finest))[None, None]
         if zoom < 1 or (zoom > 1 and working.shape[2:] == image.shape[:2]):
-            sides = reduced_size(*image.shape[:2], self.max_side)
+            sides = reduced_size(image.shape[0], image.shape[1], self.max_side)
             size = [max(1, round(side * zoom)) for side in sides]
             working = functional.interpolate(working, size, mode="bilinear", align_corners=False)
         seen = normalised(working[0].to(next(self.module.parameters()).device))[None]
