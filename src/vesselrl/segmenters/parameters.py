@@ -62,6 +62,10 @@ class SegmenterParameters(ParameterModel):
         model: type[SegmenterParameters] = getattr(import_module(module), name)
         return model.model_validate(values)
 
+    def learned_from(self) -> list[str]:
+        """The groups that the segmenter is known to have learned from, by their hashes."""
+        return []
+
     @model_validator(mode="after")
     def _default_is_a_prompt(self) -> Self:
         if self.default_prompt not in self.prompts:

@@ -30,11 +30,13 @@ class SegmentationNetwork:
         module: float (B, 1, H, W), normalised grey, to logits (B, 1, H, W).
         architecture: of the module.
         max_side: longer images are reduced to this side, in pixels.
+        groups: that it learned from, see `vesselrl.samples.group_hashes`.
     """
 
     module: nn.Module
     architecture: Architecture
     max_side: int
+    groups: tuple[str, ...] = ()
 
     def probability(self, image: Image, zoom: float = 1.0, flips: bool = False) -> Probability:
         """Where the network sees vessel.
@@ -84,6 +86,7 @@ class SegmentationNetwork:
             "downscale": self.architecture.downscale,
             "norm": self.architecture.norm,
             "max_side": self.max_side,
+            "groups": list(self.groups),
         }
 
     @classmethod
@@ -92,7 +95,8 @@ class SegmentationNetwork:
         architecture = Architecture(1, tuple(state["features"]), state["downscale"], state["norm"])
         module = architecture.build()
         module.load_state_dict(state["weights"])
-        return cls(module.to(best_device()).eval(), architecture, state["max_side"])
+        groups = tuple(state.get("groups", ()))
+        return cls(module.to(best_device()).eval(), architecture, state["max_side"], groups)
 
 
 def ensemble(
