@@ -2,7 +2,14 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vesselrl.samples import HELD_OUT, UNLABELLED, ids_of, unlabelled_pool
+from vesselrl.samples import (
+    HELD_OUT,
+    UNLABELLED,
+    group_hashes,
+    held_out_of,
+    ids_of,
+    unlabelled_pool,
+)
 
 SPLIT = st.sampled_from(["train", "val", "test", "unlabelled"])
 
@@ -32,3 +39,21 @@ def test_no_patient_of_the_pool_is_held_out_and_no_other_image_is_missing(rows):
     assert held_out.isdisjoint(of_pool["group"])
     rest = samples[(samples["split"] == UNLABELLED) & ~samples["id"].isin(of_pool["id"])]
     assert set(rest["group"]) <= held_out
+
+
+def test_groups_are_told_by_hashes_from_which_no_name_can_be_read():
+    samples = table(("a", "Doe", "train"), ("b", "Doe", "train"), ("c", 12, "test"))
+    hashes = group_hashes(samples, ["a", "b", "c"])
+    assert len(hashes) == 2
+    assert hashes == sorted(hashes)
+    assert all(len(one) == 16 and int(one, 16) >= 0 for one in hashes)
+    assert group_hashes(samples, ["c"]) == group_hashes(table(("x", "12", "val")), ["x"])
+
+
+def test_groups_of_validation_and_test_that_were_learned_from_are_counted():
+    learned = group_hashes(table(("a", "g", "train"), ("b", "h", "train")), ["a", "b"])
+    assert held_out_of(table(("x", "g", "train"), ("y", "k", "test")), learned) == 0
+    assert (
+        held_out_of(table(("x", "g", "val"), ("y", "h", "test"), ("z", "h", "test")), learned) == 2
+    )
+    assert held_out_of(table(("x", "g", "test")), []) == 0

@@ -4,6 +4,8 @@ Images that nobody labelled, and those whose label is set aside, are in the spli
 mask is kept for them, and their vessel fraction is NaN.
 """
 
+import hashlib
+from collections.abc import Collection
 from typing import Any
 
 HELD_OUT = ("val", "test")
@@ -34,3 +36,24 @@ def unlabelled_pool(samples: Any) -> list[str]:
     """
     held_out = samples.loc[samples["split"].isin(HELD_OUT), "group"]
     return sorted(ids_of(samples[~samples["group"].isin(held_out)], UNLABELLED))
+
+
+def group_hashes(samples: Any, ids: Collection[str]) -> list[str]:
+    """What weights files tell of the groups (patients) of some images: SHA-256, 16 digits, sorted.
+
+    Whoever guesses a group's name can tell that it was learned from; with ``pseudonymise`` the
+    names are pseudonyms, which nobody can guess.
+
+    Args:
+        samples: DataFrame with the columns ``id`` and ``group``.
+        ids: of the images.
+    """
+    groups = samples.loc[samples["id"].astype(str).isin(ids), "group"].astype(str)
+    return sorted({hashlib.sha256(group.encode()).hexdigest()[:16] for group in groups})
+
+
+def held_out_of(samples: Any, hashes: Collection[str]) -> int:
+    """How many groups in validation or test are among those that weights learned from."""
+    if not hashes:
+        return 0
+    return len(set(hashes).intersection(group_hashes(samples, ids_of(samples, *HELD_OUT))))

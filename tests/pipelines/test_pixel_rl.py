@@ -28,6 +28,7 @@ from vesselrl.pipelines.pixel_rl.reward_nodes import make_reward_maps
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.pixel.logbook import Logbook
 from vesselrl.rl.pixel.parameters import PixelRLParameters
+from vesselrl.samples import group_hashes
 from vesselrl.segmenters.levels import from_levels, to_levels
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.segmenters.unet.parameters import SupervisedParameters, UnetParameters
@@ -266,6 +267,11 @@ def test_the_exported_networks_are_those_after_rl_and_can_be_the_segmenter(catal
         (map_,) = segmenter.probabilities(WORLD["f"][0], ["tree"])
         ours = SegmentationNetwork.from_state(states[seed]).probability(WORLD["f"][0])
         np.testing.assert_allclose(map_, ours, atol=5e-3)  # stored as fp16
+
+
+def test_the_exported_networks_tell_whom_they_learned_from(catalog):
+    for state in catalog.load("pixel_rl.models").values():
+        assert state["groups"] == group_hashes(SAMPLES, list("abcgh"))
 
 
 def test_every_map_after_rl_tells_its_seed(catalog):

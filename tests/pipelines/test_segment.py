@@ -11,9 +11,15 @@ from kedro.runner import SequentialRunner
 from vesselrl.datasets.candidates import CandidatesDataset
 from vesselrl.datasets.npz import NpzDataset
 from vesselrl.errors import VesselrlError
+from vesselrl.networks.architecture import Architecture
 from vesselrl.pipelines.segment import create_pipeline
+from vesselrl.pipelines.segment.nodes import segment_images
+from vesselrl.samples import group_hashes
 from vesselrl.segmenters import base, candidate_folder
 from vesselrl.segmenters.parameters import FilterParameters
+from vesselrl.segmenters.unet.network import SegmentationNetwork
+from vesselrl.segmenters.unet.parameters import UnetParameters
+from vesselrl.segmenters.unet.weights import save_weights
 
 CATALOG = Path(__file__).parents[2] / "conf/base/catalog_segment.yml"
 PARAMETERS = FilterParameters(
@@ -177,3 +183,22 @@ def test_arrays_come_back_as_they_were_saved(tmp_path):
     assert loaded.keys() == saved.keys()
     for name, array in saved.items():
         np.testing.assert_array_equal(loaded[name], array, strict=True)
+
+
+@pytest.mark.parametrize(("known", "told"), [("p2", True), ("p9", False)])
+def test_weights_that_learned_from_test_patients_are_told(tmp_path, caplog, known, told):
+    samples = pd.DataFrame({"id": ["a", "b"], "group": ["p1", "p2"], "split": ["train", "test"]})
+    taught = pd.DataFrame({"id": ["x"], "group": [known], "split": ["train"]})
+    architecture = Architecture(1, (4,) * 6, 1)
+    network = SegmentationNetwork(
+        architecture.build(0), architecture, 64, tuple(group_hashes(taught, ["x"]))
+    )
+    save_weights(tmp_path / "w.safetensors", network)
+    segmenter = UnetParameters(
+        kind="unet",
+        weights=str(tmp_path / "w.safetensors"),
+        default_prompt="tree",
+        prompts={"tree": {"operating_point": 0.5, "zoom": 1}},
+    )
+    segment_images({"a": np.zeros, "b": np.zeros}, samples, segmenter)
+    assert ("learned from 1 of the groups that are in validation or test" in caplog.text) is told

@@ -19,10 +19,12 @@ from vesselrl.datasets.torch_state import TorchStateDataset
 from vesselrl.datasets.unet_weights import StartingWeightsDataset, UnetWeightsDataset
 from vesselrl.errors import VesselrlError
 from vesselrl.pipelines.segmenter import create_pipeline, nodes
+from vesselrl.samples import group_hashes
 from vesselrl.segmenters.levels import from_levels
 from vesselrl.segmenters.unet.network import SegmentationNetwork, ensemble
 from vesselrl.segmenters.unet.parameters import RIVALS, SupervisedParameters
 from vesselrl.segmenters.unet.training import Trainee
+from vesselrl.segmenters.unet.weights import read_header
 
 SIZE = 80
 SUPERVISED = SupervisedParameters(
@@ -282,3 +284,38 @@ def test_weights_of_a_network_of_another_size_stop_the_training_with_a_sentence(
     larger = SUPERVISED.training.model_copy(update={"features": [8] * 6})
     with pytest.raises(VesselrlError, match="supervised.pretrained.*asks for features"):
         train(again, SUPERVISED.model_copy(update={"training": larger}))
+
+
+def test_weights_tell_the_groups_they_learned_from_and_no_names(catalog):
+    folder = Path(str(catalog.get("segmenter_weights")._path))
+    labelled = group_hashes(SAMPLES, list("abcd"))
+    for name in NETWORKS:
+        file = folder / f"{name}.safetensors"
+        student = name in ("distilled", "pseudo_labelled")
+        pool = group_hashes(SAMPLES, ["h"]) if student else []
+        assert read_header(file).groups == sorted([*labelled, *pool])
+        assert not any(group.encode() in file.read_bytes()[:4000] for group in ("g1", "g2", "g3"))
+
+
+def start_with(groups, tmp_path):
+    state = {
+        **SegmentationNetwork(
+            SUPERVISED.training.architecture.build(0), SUPERVISED.training.architecture, 64
+        ).state(),
+        "groups": groups,
+    }
+    examples = nodes.make_segmenter_examples(IMAGES, MASKS, SAMPLES, SUPERVISED)
+    checkpoints = CheckpointsDataset(folder=str(tmp_path)).load()
+    return nodes.train_teachers(examples, SAMPLES, state, checkpoints, SUPERVISED, 0)
+
+
+def test_weights_that_learned_from_validation_or_test_patients_are_no_start(tmp_path):
+    with pytest.raises(VesselrlError, match=r"learned from 2 of the groups.*other patients"):
+        start_with(group_hashes(SAMPLES, ["a", "e", "g"]), tmp_path)
+
+
+def test_what_the_start_learned_from_is_not_forgotten(tmp_path):
+    elsewhere = ["0123456789abcdef"]
+    teachers, _ = start_with(elsewhere, tmp_path)
+    expected = sorted([*elsewhere, *group_hashes(SAMPLES, list("abcd"))])
+    assert teachers["networks"]["fold_1"]["groups"] == expected

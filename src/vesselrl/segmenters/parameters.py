@@ -54,6 +54,10 @@ class SegmenterParameters(ParameterModel):
             raise ValueError(f"kind is {kind!r}; expected one of {', '.join(MODELS)}")
         return parameters_class(str(kind)).model_validate(values)
 
+    def learned_from(self) -> list[str]:
+        """The groups that the segmenter is known to have learned from, by their hashes."""
+        return []
+
     @model_validator(mode="after")
     def _default_is_a_prompt(self) -> Self:
         if self.default_prompt not in self.prompts:

@@ -8,7 +8,7 @@ from vesselrl.pipelines.pixel_rl.reward_nodes import judges_of, pool_of
 from vesselrl.progress import with_progress
 from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE, PixelRLParameters
 from vesselrl.rl.run_folder import RunFolder
-from vesselrl.samples import ids_of, unlabelled_pool
+from vesselrl.samples import group_hashes, ids_of, unlabelled_pool
 from vesselrl.segmenters.unet.parameters import SupervisedParameters
 
 Loader = Callable[[], Any]
@@ -104,8 +104,9 @@ def train_policies(
         "validation_images": len(validation),
         "config": config,
     }
+    groups = sorted({*state.get("groups", ()), *group_hashes(samples, [*pool, *training])})
     return (
-        {seed: run.network.state() for seed, run in runs.items()},
+        {seed: {**run.network.state(), "groups": groups} for seed, run in runs.items()},
         {seed: pd.DataFrame(run.history) for seed, run in runs.items()},
         {seed: {"seed": seed, **run.result, **facts} for seed, run in runs.items()},
     )

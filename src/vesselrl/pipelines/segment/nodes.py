@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vesselrl.errors import VesselrlError
-from vesselrl.samples import ids_of
+from vesselrl.samples import held_out_of, ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,12 @@ def segment_images(images: Partitions, samples: Any, segmenter: SegmenterParamet
     """
     from vesselrl.segmenters.candidate_folder import PendingCandidates
 
+    if leaking := held_out_of(samples, segmenter.learned_from()):
+        logger.warning(
+            "segmenter.weights learned from %d of the groups that are in validation or test here: "
+            "scores on them flatter every method that uses the segmenter.",
+            leaking,
+        )
     return PendingCandidates({sample: images[sample] for sample in ids_of(samples)}, segmenter)
 
 

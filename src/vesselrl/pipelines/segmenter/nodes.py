@@ -6,8 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vesselrl.checkpoints import Checkpoints
+from vesselrl.errors import VesselrlError
 from vesselrl.progress import with_progress
-from vesselrl.samples import ids_of, unlabelled_pool
+from vesselrl.samples import group_hashes, held_out_of, ids_of, unlabelled_pool
 from vesselrl.segmenters.unet.parameters import RIVALS, SupervisedParameters
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def train_teachers(
 
     Raises:
         VesselrlError: there are no training or no validation images, or the weights to start from
-            are of a network of another size.
+            are of a network of another size, or learned from patients in validation or test.
     """
     import pandas as pd
 
@@ -83,6 +84,14 @@ def train_teachers(
     from vesselrl.segmenters.unet.training import Task, train_networks, weights_to_start_from
 
     start = weights_to_start_from(starting_weights, supervised)
+    learned = list((starting_weights or {}).get("groups", ()))
+    if leaking := held_out_of(samples, learned):
+        raise VesselrlError(
+            f"supervised.pretrained, '{supervised.pretrained}', learned from {leaking} of the "
+            "groups that are in validation or test here, so nothing measured on them would be "
+            "true: give it weights that were trained on other patients, or the splits they were "
+            "trained with."
+        )
     splits = {s: _of(segmenter_examples, ids_of(samples, s)) for s in ("train", "val")}
     training = splits["train"]
     of_training = samples[samples["split"] == "train"]
@@ -106,8 +115,11 @@ def train_teachers(
     # The checkpoints stay until the students have learned too: a run that is killed in between
     # would else train the teachers again.
     size = supervised.max_side
+    learned = sorted({*learned, *group_hashes(samples, training)})
     teachers = {
-        "networks": {name: one.network(size) for name, one in trained.items()},
+        "networks": {
+            name: {**one.network(size), "groups": learned} for name, one in trained.items()
+        },
         "stages": {
             name: {stage: one.network(size, stage) for stage in one.stages}
             for name, one in trained.items()
@@ -241,7 +253,14 @@ def train_students(
         supervised.devices,
     )
     segmenter_checkpoints.clear()
-    students = {name: one.network(supervised.max_side) for name, one in trained.items()}
+    learned = {
+        *networks["supervised"].get("groups", ()),
+        *group_hashes(samples, list(soft_targets)),
+    }
+    students = {
+        name: {**one.network(supervised.max_side), "groups": sorted(learned)}
+        for name, one in trained.items()
+    }
     table = pd.concat([teacher_history, pd.DataFrame(history)], ignore_index=True)
     return networks | students, table
 

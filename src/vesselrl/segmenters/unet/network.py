@@ -30,11 +30,13 @@ class SegmentationNetwork:
         module: float (B, 1, H, W), normalised grey, to logits (B, 1, H, W).
         architecture: of the module.
         max_side: longer images are reduced to this side, in pixels.
+        groups: that it learned from, see `vesselrl.samples.group_hashes`.
     """
 
     module: nn.Module
     architecture: Architecture
     max_side: int
+    groups: tuple[str, ...] = ()
 
     def probability(self, image: Image, zoom: float = 1.0, flips: bool = False) -> Probability:
         """Where the network sees vessel.
@@ -66,8 +68,7 @@ class SegmentationNetwork:
         finest = max(self.max_side, round(self.max_side * zoom))
         working = torch.from_numpy(reduced(grey(image), finest))[None, None]
         if zoom < 1 or (zoom > 1 and working.shape[2:] == image.shape[:2]):
-            height, width = image.shape[:2]
-            sides = reduced_size(height, width, self.max_side)
+            sides = reduced_size(image.shape[0], image.shape[1], self.max_side)
             size = [max(1, round(side * zoom)) for side in sides]
             working = functional.interpolate(working, size, mode="bilinear", align_corners=False)
         seen = normalised(working[0].to(next(self.module.parameters()).device))[None]
@@ -85,6 +86,7 @@ class SegmentationNetwork:
             "downscale": self.architecture.downscale,
             "norm": self.architecture.norm,
             "max_side": self.max_side,
+            "groups": list(self.groups),
         }
 
     @classmethod
@@ -93,7 +95,8 @@ class SegmentationNetwork:
         architecture = Architecture(1, tuple(state["features"]), state["downscale"], state["norm"])
         module = architecture.build()
         module.load_state_dict(state["weights"])
-        return cls(module.to(best_device()).eval(), architecture, state["max_side"])
+        groups = tuple(state.get("groups", ()))
+        return cls(module.to(best_device()).eval(), architecture, state["max_side"], groups)
 
 
 def ensemble(

@@ -51,6 +51,12 @@ class UnetParameters(SegmenterParameters):
         """Of the weights."""
         return SHIPPED if self.weights == "shipped" else Path(self.weights).expanduser()
 
+    def learned_from(self) -> list[str]:
+        """See `SegmenterParameters.learned_from`."""
+        from vesselrl.segmenters.unet.weights import read_header  # torch is heavy
+
+        return read_header(self.file).groups
+
     @field_validator("weights")
     @classmethod
     def _is_a_file(cls, weights: str) -> str:

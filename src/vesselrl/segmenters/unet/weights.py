@@ -22,6 +22,7 @@ class WeightsHeader(ArchitectureParameters):
 
     norm: Norm = Field(description="how the network normalises: by batches, or each image alone")
     max_side: int = Field(ge=32, description="longer images are reduced to this side, in pixels")
+    groups: list[str] = Field([], description="hashes of the groups that it learned from")
     facts: dict[str, Any] = Field({}, description="how it was made, for people")
 
 
