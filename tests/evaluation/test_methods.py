@@ -51,7 +51,7 @@ def case() -> Case:
     predicted[BEST_PREDICTED] = true[BEST_TRUE] = 1
     image = rng.integers(0, 255, (24, 24), np.uint8)
     maps = rng.random((3, 24, 24), dtype=np.float32)
-    return Case("x", image, maps, predicted, true, Network())
+    return Case("x", image, maps, Network(), lambda: predicted, lambda: true)
 
 
 def decide(kind, case, policies=None, **settings):
@@ -90,8 +90,9 @@ def test_each_method_looks_where_it_may_and_pays_for_its_prompts(case, kind, set
 
 def test_the_default_is_the_default_prompt_at_half(case):
     (decision,) = decide("default", case).values()
-    mask = draw(decision.chooses, decision.state, case.probabilities, ACTIONS, posterior=None)
-    assert np.array_equal(mask, case.probabilities[1] > 0.5)
+    mask, map_ = draw(decision.chooses, decision.state, case.probabilities, ACTIONS, posterior=None)
+    assert np.array_equal(map_, case.probabilities[1])
+    assert np.array_equal(mask, map_ > 0.5)
     assert decision.calls == 1
     assert describe(decision, ACTIONS) == {"prompt": "b", "threshold": 0.5, "operations": "keep"}
 
@@ -106,9 +107,10 @@ def test_random_draws_anew_for_each_repeat_and_the_same_for_each_image(case):
 def test_the_posterior_asks_all_prompts_and_is_the_networks_own_map(case):
     (decision,) = decide("posterior", case).values()
     own = np.linspace(0, 1, 24 * 24, dtype=np.float32).reshape(24, 24)
-    mask = draw(decision.chooses, decision.state, case.probabilities, ACTIONS, lambda: own)
+    mask, map_ = draw(decision.chooses, decision.state, case.probabilities, ACTIONS, lambda: own)
     assert decision.chooses == POSTERIOR
     assert decision.calls == 3
+    assert map_ is own
     assert np.array_equal(mask, own > 0.5)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vesselrl.metrics.masks import overlap_scores
-from vesselrl.reward.closed_form import expected_scores
+from vesselrl.reward.closed_form import error_probability, expected_scores
 
 SHAPE = (2, 3)
 masks = arrays(np.bool_, SHAPE)
@@ -63,3 +63,9 @@ def test_a_value_by_hand():
     assert scores["dice"][0, 0] == pytest.approx(2 * 0.8 / (1 + 1.2))
     assert scores["recall"][0, 0] == pytest.approx(0.8 / 1.2)
     assert scores["precision"][0, 0] == pytest.approx(0.8)
+
+
+def test_an_error_is_expected_where_mask_and_opinions_differ():
+    mask = np.array([[True, False, True]])
+    opinions = np.array([[[0.9, 0.2, 0.0]], [[0.7, 0.0, 0.2]]], np.float32)
+    np.testing.assert_allclose(error_probability(mask, opinions), [[0.2, 0.1, 0.9]], rtol=1e-6)

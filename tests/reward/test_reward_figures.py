@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgba
 
 from vesselrl.datasets.figure import FigureDataset
 from vesselrl.networks.architecture import Architecture
-from vesselrl.reward.error_maps import WRONG, draw_error_maps, error_probability, evenly_spread
+from vesselrl.reward.error_maps import WRONG, draw_error_maps, evenly_spread
 from vesselrl.reward.example_figure import BINS, Qualities, draw_examples, quantiles
 from vesselrl.reward.figures import draw_report_card, reliability
 from vesselrl.reward.hack_figure import draw_hacks
@@ -93,12 +93,6 @@ def test_reliability_is_the_mean_truth_of_what_is_predicted_alike():
     assert reliability(predicted, true) == pytest.approx(
         np.array([[-0.2, 0.1, 0.2], [0.13, 0.3, 0.4], [0.72, 0.6, 0.2], [1.3, 0.9, 0.2]])
     )
-
-
-def test_an_error_is_expected_where_mask_and_opinions_differ():
-    mask = np.array([[True, False, True]])
-    opinions = np.array([[[0.9, 0.2, 0.0]], [[0.7, 0.0, 0.2]]], np.float32)
-    np.testing.assert_allclose(error_probability(mask, opinions), [[0.2, 0.1, 0.9]], rtol=1e-6)
 
 
 def test_images_are_spread_from_the_worst_to_the_best():

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vesselrl.errors import VesselrlError
-from vesselrl.evaluation.parameters import TRAINED, Method
-from vesselrl.metrics.masks import objective_of
+from vesselrl.evaluation.parameters import NETWORKS, TRAINED, Method
+from vesselrl.metrics.masks import Scores, objective_of
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.actions import ActionSet, Rules, State
 from vesselrl.rl.observations import feature_function, mask_features
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.rl.policy import Policy
+from vesselrl.segmenters.answers import Maps
 
 POSTERIOR = "posterior"
 """In place of what is chosen: the mask is the reward network's own, nothing is chosen."""
@@ -33,18 +34,18 @@ class Case:
     Attributes:
         sample: its id.
         image: uint8 (H, W) or (H, W, 3).
-        probabilities: float32 (P, H, W), the maps of all prompts.
-        predicted: float64 (A,), the reward network's objective for every setting.
-        true: float64 (A,), the true objective of every setting.
-        network: the reward network, for policies that see an image through it.
+        probabilities: the maps of all prompts.
+        network: the reward network, for methods that ask it themselves.
+        predicted: gives the reward network's objective for every setting, float64 (A,).
+        true: gives the true objective of every setting, float64 (A,); None where no truth is known.
     """
 
     sample: str
     image: npt.NDArray[np.uint8]
-    probabilities: Probability
-    predicted: npt.NDArray[np.float64]
-    true: npt.NDArray[np.float64]
+    probabilities: Maps
     network: RewardNetwork
+    predicted: Callable[[], Scores]
+    true: Callable[[], Scores] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def decode_state(text: str) -> State:
 def deciders(
     method: Method,
     actions: ActionSet,
-    static: int,
+    static: int | None,
     policies: Mapping[int, Policy],
     objective: Sequence[str],
     seed: int,
@@ -91,42 +92,66 @@ def deciders(
     Args:
         method: which one.
         actions: prompts, thresholds, operations.
-        static: number of the best static setting in ``actions.settings``.
+        static: number of the best static setting in ``actions.settings``; None where neither
+            ``static`` nor ``best_of_one`` is asked for.
         policies: of the method's path, experiment or regressor, by seed; none for methods without.
         objective: the scores whose mean decides.
         seed: of the random choices.
     """
-    settings = actions.settings
-    everything = len(actions.prompts)
-
-    def fixed(choose: Callable[[Case], int], calls: int) -> Decide:
-        return lambda case: Decision("setting", (tuple(settings[choose(case)]),), calls)
-
     if method.kind in TRAINED:
         return {number: _by_policy(policy) for number, policy in policies.items()}
     if method.kind == "random":
+        seeds = range(seed, seed + method.repeats)
+        return {number: _choosing(_at_random(number, actions), actions, 1) for number in seeds}
+    return {seed: _without_seed(method, actions, static, objective)}
 
-        def at_random(number: int) -> Callable[[Case], int]:
-            def choose(case: Case) -> int:
-                rng = np.random.default_rng([number, zlib.crc32(case.sample.encode())])
-                return int(rng.integers(len(settings)))
 
-            return choose
-
-        return {seed + i: fixed(at_random(seed + i), 1) for i in range(method.repeats)}
-    return {
-        seed: {
-            "default": lambda _: Decision("setting", (), 1),
-            "static": fixed(lambda _: static, 1),
-            "best_of_one": fixed(_best_of_one(settings[static].prompt, actions, objective), 1),
-            "best_of_n": fixed(lambda case: int(case.predicted.argmax()), everything),
-            "oracle": fixed(lambda case: int(case.true.argmax()), everything),
-            "posterior": lambda _: Decision(POSTERIOR, (), everything),
-            "imported": lambda _: Decision(
-                IMPORTED, (), _or_unknown(method.segmenter_calls), _or_unknown(method.seconds)
-            ),
-        }[method.kind]
+def _without_seed(
+    method: Method, actions: ActionSet, static: int | None, objective: Sequence[str]
+) -> Decide:
+    """How a method without chance or training decides."""
+    everything = len(actions.prompts)
+    always = {
+        "default": Decision("setting", (), 1),
+        "posterior": Decision(POSTERIOR, (), everything),
+        "imported": Decision(
+            IMPORTED, (), _or_unknown(method.segmenter_calls), _or_unknown(method.seconds)
+        ),
     }
+    if method.kind in always:
+        return lambda _: always[method.kind]
+    if method.kind == "best_of_n":
+        return _choosing(lambda case: int(case.predicted().argmax()), actions, everything)
+    if method.kind == "oracle":
+        return _choosing(_by_truth, actions, everything)
+    if static is None:
+        raise ValueError(f"‘{method.kind}’ needs the static setting.")
+    if method.kind == "static":
+        return _choosing(lambda _: static, actions, 1)
+    prompt = actions.settings[static].prompt
+    return _choosing(_best_of_one(prompt, actions, objective), actions, 1)
+
+
+def _choosing(choose: Callable[[Case], int], actions: ActionSet, calls: int) -> Decide:
+    """From the number of a setting to the decision for it."""
+    settings = actions.settings
+    return lambda case: Decision("setting", (tuple(settings[choose(case)]),), calls)
+
+
+def _at_random(number: int, actions: ActionSet) -> Callable[[Case], int]:
+    settings = len(actions.settings)
+
+    def choose(case: Case) -> int:
+        rng = np.random.default_rng([number, zlib.crc32(case.sample.encode())])
+        return int(rng.integers(settings))
+
+    return choose
+
+
+def _by_truth(case: Case) -> int:
+    if case.true is None:
+        raise ValueError(f"Of '{case.sample}' no truth is known.")
+    return int(case.true().argmax())
 
 
 def _best_of_one(
@@ -201,27 +226,39 @@ def _by_policy(policy: Policy) -> Decide:
     return decide
 
 
+def made_by(method: Method) -> str:
+    """The command that trains what a method needs."""
+    for pipeline, networks in NETWORKS.items():
+        if method.network in networks:
+            return f"kedro run --pipeline {pipeline}"
+    is_first = method.experiment == "reward_rl"
+    return f"kedro run --pipeline {'rl_finetune' if is_first else 'experiments'}"
+
+
 def draw(
     decision_chooses: str,
     state: State,
-    probabilities: Probability,
+    probabilities: Maps,
     actions: ActionSet,
     posterior: Callable[[], Probability] | None,
-) -> Mask:
-    """The mask that a decision stands for, bool (H, W).
+) -> tuple[Mask, Probability]:
+    """The mask that a decision stands for, and the map it was cut from.
 
     Args:
         decision_chooses: what the method chooses, or `POSTERIOR`.
         state: its choices.
-        probabilities: float32 (P, H, W).
+        probabilities: the maps of all prompts.
         actions: prompts, thresholds, operations.
         posterior: gives the reward network's own map, float32 (H, W); None where it is not asked.
+
+    Returns:
+        The mask, bool (H, W), and the map, float32 (H, W).
     """
     if decision_chooses == POSTERIOR and posterior is not None:
-        return posterior() > 0.5
+        own = posterior()
+        return own > 0.5, own
     rules = Rules(actions, decision_chooses, max(len(state), 1))  # type: ignore[arg-type]
-    mask, _ = rules.answer(probabilities, state)
-    return mask
+    return rules.answer(probabilities, state)
 
 
 def describe(decision: Decision, actions: ActionSet) -> dict[str, object]:

@@ -7,8 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from vesselrl.evaluation.methods import NETWORK, Decide, Decision
-from vesselrl.evaluation.parameters import Method
+from vesselrl.evaluation.parameters import NETWORKS, Method
 from vesselrl.metrics.cuts import best_cut
+from vesselrl.reward.network import RewardNetwork
+from vesselrl.rl.pixel.parameters import REFINE
+from vesselrl.rl.pixel.refine import refined_map
+from vesselrl.segmenters.unet.network import SegmentationNetwork
+from vesselrl.segmenters.unet.rivals import networks_of, rival_map
 
 Maps = Mapping[str, Callable[[], Mapping[str, Any]]]
 """``<run>/<id>`` → loader of ``levels`` uint8 (H, W) and ``seconds``. A run is a network, or, if it
@@ -79,6 +84,53 @@ def network_deciders(
         return decide
 
     return {number: decider(run) for number, run in runs.items()}
+
+
+def networks_behind(
+    network: str, trained: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
+    """The networks that a method asks.
+
+    Args:
+        network: one of `vesselrl.evaluation.parameters.NETWORKS`.
+        trained: pipeline → what it keeps of its networks for use: ``networks``, name → state of a
+            `SegmentationNetwork`, and ``refiner``, state of the `RewardNetwork` that corrects the
+            map of ``refine``.
+
+    Returns:
+        Name → state of each `SegmentationNetwork`, none where they were not trained; and the
+        refiner's state, None where none is asked.
+    """
+    is_refined = network == REFINE
+    for pipeline, names in NETWORKS.items():
+        kept = trained.get(pipeline, {}) if network in names else {}
+        if kept:
+            states = kept["networks"]
+            asked = networks_of("fold_ensemble" if is_refined else network, list(states))
+            return {name: states[name] for name in asked}, kept["refiner"] if is_refined else None
+    return {}, None
+
+
+def network_map(
+    network: str,
+    networks: Mapping[str, SegmentationNetwork],
+    refiner: RewardNetwork | None,
+    image: npt.NDArray[np.uint8],
+) -> npt.NDArray[np.uint8]:
+    """The map of an image by trained networks, as `Maps` hold it.
+
+    Args:
+        network: one of `vesselrl.evaluation.parameters.NETWORKS`.
+        networks: by name, those it asks.
+        refiner: the reward network that corrects their map, of ``refine``.
+        image: uint8 (H, W) or (H, W, 3).
+
+    Returns:
+        uint8 (H, W), see `vesselrl.segmenters.levels`.
+    """
+    if refiner is not None:
+        return refined_map(refiner, list(networks.values()), image)["levels"]
+    return rival_map(network, networks, image)["levels"]
 
 
 def run_of(method: Method, name: str, prediction: str, image: str) -> str:

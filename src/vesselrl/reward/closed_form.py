@@ -39,3 +39,17 @@ def expected_scores(masks: npt.NDArray[np.bool_], q: Probability) -> dict[str, S
         in_prediction=np.array([[np.count_nonzero(mask)] for mask in masks], float).reshape(-1, 1),
         in_truth=opinions.sum(1, dtype=np.float64),
     )
+
+
+def error_probability(mask: npt.NDArray[np.bool_], opinions: Probability) -> Probability:
+    """The probability that a mask is wrong at a pixel, ``m (1 - q) + (1 - m) q``, mean of members.
+
+    Args:
+        mask: bool (H, W).
+        opinions: float32 (M, H, W) in [0, 1], where the members believe the truth to be.
+
+    Returns:
+        float32 (H, W) in [0, 1].
+    """
+    q = opinions.mean(0)
+    return np.where(mask, 1 - q, q)

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from vesselrl.report.gallery import GROUND, PAPER, PARTS
 from vesselrl.report.style import RC
-from vesselrl.reward.closed_form import Probability
+from vesselrl.reward.closed_form import error_probability
 from vesselrl.rl.actions import default_mask
 from vesselrl.rl.scenes import Scene
 
@@ -31,20 +31,6 @@ LONGEST = 36
 """Characters of an image's name that there is room for."""
 WRONG = {part: colour for part, colour in PARTS.items() if part != "vessel found"}
 """False positive, false negative → colour."""
-
-
-def error_probability(mask: Mask, opinions: Probability) -> Probability:
-    """The probability that a mask is wrong at a pixel, ``m (1 - q) + (1 - m) q``, mean of members.
-
-    Args:
-        mask: bool (H, W).
-        opinions: float32 (M, H, W) in [0, 1], where the members believe the truth to be.
-
-    Returns:
-        float32 (H, W) in [0, 1].
-    """
-    q = opinions.mean(0)
-    return np.where(mask, 1 - q, q)
 
 
 def evenly_spread(qualities: Mapping[str, float]) -> list[str]:

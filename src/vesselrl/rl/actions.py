@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from vesselrl.rl.operations import Mask, Probability, apply_operation
 from vesselrl.rl.parameters import ActionParameters, ExperimentParameters, Operation
+from vesselrl.segmenters.answers import Maps
 
 KEEP = "keep"
 DEFAULT_THRESHOLD = 0.5
@@ -28,7 +29,7 @@ Choice = tuple[int, ...]
 State = tuple[Choice, ...]
 
 
-def default_mask(probabilities: Probability, default_prompt: int) -> Mask:
+def default_mask(probabilities: Maps, default_prompt: int) -> Mask:
     """What the segmenter says if nobody chooses: that prompt's map cut at 0.5, bool (H, W)."""
     mask: Mask = probabilities[default_prompt] > DEFAULT_THRESHOLD
     return mask
@@ -81,11 +82,11 @@ class ActionSet:
         shape = (len(self.prompts), len(self.thresholds), len(self.operation_names))
         return [Setting(*map(int, index)) for index in np.ndindex(*shape)]
 
-    def setting_mask(self, probabilities: Probability, setting: Setting) -> Mask:
+    def setting_mask(self, probabilities: Maps, setting: Setting) -> Mask:
         """The mask of one setting.
 
         Args:
-            probabilities: float32 (P, H, W), the maps of all prompts.
+            probabilities: the maps of all prompts.
             setting: which map, cut where, changed how.
 
         Returns:
@@ -95,7 +96,7 @@ class ActionSet:
         mask: Mask = probability > self.thresholds[setting.threshold]
         return self.operate(mask, probability, setting.operation)
 
-    def masks_by_prompt(self, probabilities: Probability) -> Iterator[npt.NDArray[np.bool_]]:
+    def masks_by_prompt(self, probabilities: Maps) -> Iterator[npt.NDArray[np.bool_]]:
         """The masks of all `settings` in their order, a prompt's at a time, each bool (N, H, W)."""
         for _, settings in groupby(self.settings, key=lambda setting: setting.prompt):
             yield np.stack([self.setting_mask(probabilities, setting) for setting in settings])
@@ -105,7 +106,7 @@ class ActionSet:
         name = self.operation_names[operation]
         return mask if name == KEEP else apply_operation(self.operations[name], mask, probability)
 
-    def default_mask(self, probabilities: Probability) -> Mask:
+    def default_mask(self, probabilities: Maps) -> Mask:
         """The default prompt's map cut at 0.5, bool (H, W)."""
         return default_mask(probabilities, self.default_prompt)
 
@@ -162,11 +163,11 @@ class Rules:
             return tuple(sorted({choice[0] for choice in state}))
         return (self.actions.default_prompt,)
 
-    def answer(self, probabilities: Probability, state: State) -> tuple[Mask, Probability]:
+    def answer(self, probabilities: Maps, state: State) -> tuple[Mask, Probability]:
         """The mask that a state stands for, and the map it came from.
 
         Args:
-            probabilities: float32 (P, H, W) in [0, 1]; only the maps of `prompts_used` are read.
+            probabilities: the maps of all prompts; only those of `prompts_used` are read.
             state: the choices so far.
 
         Returns:
@@ -177,7 +178,7 @@ class Rules:
             setting = Setting(*state[0])
             return actions.setting_mask(probabilities, setting), probabilities[setting.prompt]
         if state and self.chooses == "prompts":
-            mean = probabilities[[choice[0] for choice in state]].mean(0)
+            mean = np.stack([probabilities[choice[0]] for choice in state]).mean(0)
             return np.asarray(mean > DEFAULT_THRESHOLD), mean
         mask, probability = (
             actions.default_mask(probabilities),

@@ -88,11 +88,8 @@ def test_a_refined_map_is_the_mean_of_what_folds_and_reward_network_see(world):
         def own_map(self, image, candidate):
             return np.ones_like(candidate)
 
-    class Judges:
-        network, folds = Says(), [world.start]
-
     image = world.images[0]
-    refined = refined_map(Judges(), image)
+    refined = refined_map(Says(), [world.start], image)
     expected = (world.start.probability(image) + 1) / 2
     np.testing.assert_allclose(from_levels(refined["levels"]), expected, atol=1 / 256)
     assert refined["seconds"] > 0

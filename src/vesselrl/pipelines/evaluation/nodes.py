@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from vesselrl.errors import first_few
-from vesselrl.evaluation.parameters import NETWORK_SECONDS, NETWORKS, EvaluationParameters, Method
+from vesselrl.evaluation.parameters import NETWORK_SECONDS, EvaluationParameters
 from vesselrl.progress import with_progress
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.samples import ids_of
@@ -26,7 +26,6 @@ METRIC_COLUMNS = [
     "hd95", "segmenter_calls", "seconds", "components_error", "thin_recall", "thick_recall",
     "thin_share",
 ]  # fmt: skip
-COMMAND = "kedro run --pipeline {}"
 MAPS = "_maps"
 """Ends the names of the arguments that are maps of a pipeline's networks."""
 
@@ -183,7 +182,7 @@ def decide(
     from tqdm import tqdm
 
     from vesselrl.evaluation.held_out import held_out
-    from vesselrl.evaluation.methods import Case, check_choices, deciders
+    from vesselrl.evaluation.methods import Case, check_choices, deciders, made_by
     from vesselrl.evaluation.networks import network_deciders
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.rl.actions import ActionSet
@@ -212,7 +211,7 @@ def decide(
             else deciders(method, action_set, static_setting["index"], own, objective, seed)
         )
         if not methods[name]:
-            not_run.append({"method": name, "command": COMMAND.format(_made_by(method))})
+            not_run.append({"method": name, "command": made_by(method)})
     rows = []
     for sample in tqdm(test, "Deciding", unit="image"):
         stored, scores = candidates[sample](), action_scores[sample]()
@@ -220,9 +219,9 @@ def decide(
             sample,
             images[sample](),
             from_levels(stored["levels"]),
-            predicted=objective_by("reward_network", scores, objective),
-            true=objective_by("ground_truth", scores, objective),
-            network=judge,
+            judge,
+            predicted=partial(objective_by, "reward_network", scores, objective),
+            true=partial(objective_by, "ground_truth", scores, objective),
         )
         a_call = float(stored["seconds"]) / len(stored["prompts"])
         for name, by_seed in methods.items():
@@ -233,14 +232,6 @@ def decide(
                 row = _decision_row(case, choose, action_set, a_call, needs)
                 rows.append([name, number, sample, f"{prefix}/masks/{sample}", *row])
     return pd.DataFrame(rows, columns=CHOICE_COLUMNS), not_run
-
-
-def _made_by(method: Method) -> str:
-    """The pipeline that trains what a method needs."""
-    for pipeline, networks in NETWORKS.items():
-        if method.network in networks:
-            return pipeline
-    return "rl_finetune" if method.experiment == "reward_rl" else "experiments"
 
 
 def _complete(name: str, missing: list[str], images: int) -> str:
@@ -322,7 +313,8 @@ def draw_predictions(
         def posterior() -> Any:
             return network.own_map(images[sample](), mean_candidate(probabilities))
 
-        return draw(row.chooses, decode_state(row.state), probabilities, action_set, posterior)
+        mask, _ = draw(row.chooses, decode_state(row.state), probabilities, action_set, posterior)
+        return mask
 
     makers: Partitions = {row.prediction: partial(make, row) for row in choices.itertuples()}
     return with_progress(makers, "Drawing masks", unit="mask")

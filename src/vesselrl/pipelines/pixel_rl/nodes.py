@@ -177,7 +177,7 @@ def map_networks(
         return {**rival_map(folders[seed], networks, images[sample]()), "seed": np.array(seed)}
 
     def refined(sample: str) -> dict[str, Any]:
-        return refined_map(judges, images[sample]())
+        return refined_map(judges.network, judges.folds, images[sample]())
 
     makers: Partitions = {}
     for sample in ids_of(samples, "val", "test"):
@@ -323,7 +323,8 @@ def draw_before_and_after(
     pixel_rl: PixelRLParameters,
 ) -> Any:
     """Validation images from the one that lost most to the one that gained most, a Figure."""
-    from vesselrl.reward.error_maps import error_probability, evenly_spread
+    from vesselrl.reward.closed_form import error_probability
+    from vesselrl.reward.error_maps import evenly_spread
     from vesselrl.rl.pixel.figures import Shown
     from vesselrl.rl.pixel.figures import draw_before_and_after as draw
     from vesselrl.rl.pixel.reward_maps import q_of

@@ -1,0 +1,216 @@
+"""What validation images teach of the masks of one method: a correction, and how wide to doubt.
+
+The reward network's own lines (`vesselrl.reward.calibration`) are fitted to masks of every kind.
+Those of one method are chosen, often by the network itself, and judged after fewer prompts; so here
+each score has a line of the method's own, fitted to its masks of validation images.
+
+The interval is the *hierarchical jackknife+* (Lee, Barber and Willett, "Distribution-free inference
+with hierarchical data", 2023), the jackknife+ of Barber et al. ("Predictive inference with the
+jackknife+", Annals of Statistics 49, 2021) for images in groups: images of one patient are alike,
+patients are exchangeable. For each of K groups the line is fitted again without it (nothing of a
+group has a part in the line that its own error is measured by); each of its n images then votes
+with weight 1 / (n (K + 1)) for what the left-out line says of the new image, less and plus its own
+absolute error, and a vote of 1 / (K + 1) is kept for the worst. The interval goes from the quantile
+of the lower to that of the upper ends. Such intervals hold the truth of a new patient's image with
+a probability of at least 1 - 2 (1 - coverage) whatever the data, and in practice of about the
+coverage (Dunn, Wasserman and Ramdas, "Distribution-free prediction sets for two-layer hierarchical
+models", Journal of the American Statistical Association 118, 2023, pool groups with the same
+weights). With fewer than coverage / (1 - coverage) groups nothing can be promised, and the interval
+is [0, 1].
+
+What is not left out in turn: checkpoints, pixel scaling, settings and cuts were chosen on the same
+validation images, a handful of numbers that all groups share. What that costs shows in the share of
+test images whose Dice lies in their interval, which the report gives.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vesselrl.metrics.masks import Scores
+from vesselrl.prediction.out_of_distribution import Reference
+from vesselrl.reward.calibration import Line
+
+PRIOR = 5 * 0.1**2
+"""The slope is drawn to 1 as if so much had been seen: 5 images whose raw scores differ by 0.1."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """What each validation image says of how wrong a predicted Dice may be.
+
+    Attributes:
+        slopes: float64 (N,), of the line that was fitted without the image's group.
+        intercepts: float64 (N,), likewise.
+        errors: float64 (N,), the absolute error of that line for the image.
+        weights: float64 (N,), of its vote; they sum to K / (K + 1).
+    """
+
+    slopes: Scores
+    intercepts: Scores
+    errors: Scores
+    weights: Scores
+
+    @classmethod
+    def cast(cls, raw: Scores, true: Scores, groups: Sequence[str]) -> "Votes":
+        """The votes of validation images.
+
+        Args:
+            raw: float64 (N,), Dice as the reward network expects it.
+            true: float64 (N,), the Dice there was.
+            groups: N groups.
+        """
+        of = np.asarray(groups)
+        names, sizes = np.unique(of, return_counts=True)
+        slopes, intercepts, errors, weights = (np.empty(len(raw)) for _ in range(4))
+        for name, size in zip(names, sizes, strict=True):
+            own = of == name
+            line = fitted_line(raw[~own], true[~own], of[~own])
+            slopes[own], intercepts[own] = line.slope, line.intercept
+            errors[own] = np.abs(true[own] - line(raw[own]))
+            weights[own] = 1 / (size * (len(names) + 1))
+        return cls(slopes, intercepts, errors, weights)
+
+    def interval(self, raw: float, coverage: float) -> tuple[float, float]:
+        """The interval of the Dice of a new image, within [0, 1]."""
+        said = np.clip(self.slopes * raw + self.intercepts, 0, 1)
+        low = -_quantile(self.errors - said, self.weights, coverage)
+        high = _quantile(said + self.errors, self.weights, coverage)
+        return max(0.0, low), min(1.0, high)
+
+    def state(self) -> dict[str, Any]:
+        """The votes as plain values."""
+        return {name: value.tolist() for name, value in vars(self).items()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Votes":
+        """The votes that `state` describes."""
+        return cls(**{name: np.array(value, np.float64) for name, value in state.items()})
+
+
+def _quantile(values: Scores, weights: Scores, share: float) -> float:
+    """The least value at or below which so much of the weight lies; infinite where there is none.
+
+    What the weights lack to 1 lies at infinity.
+    """
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order]) >= share - 1e-12
+    return float(values[order][reached.argmax()]) if reached.any() else math.inf
+
+
+def fitted_line(raw: Scores, true: Scores, groups: npt.NDArray[Any]) -> Line:
+    """From a raw to the true score of one method's masks.
+
+    Least squares in which every group counts the same, the slope drawn to 1 by `PRIOR`: a few
+    images tell how far off scores are on average, but hardly how steeply they rise.
+
+    Args:
+        raw: float64 (N,); without any, the line leaves scores as they are.
+        true: float64 (N,).
+        groups: (N,).
+    """
+    if not len(raw):
+        return Line()
+    _, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    weights = len(raw) / (len(sizes) * sizes[number])
+    middle, aim = np.average(raw, weights=weights), np.average(true, weights=weights)
+    apart = raw - middle
+    rise = float((weights * apart) @ (true - aim)) + PRIOR
+    slope = max(0.0, rise / (float((weights * apart) @ apart) + PRIOR))
+    return Line(slope, float(aim - slope * middle))
+
+
+def groups_needed(coverage: float) -> int:
+    """With fewer groups the interval is [0, 1]: the K at which K / (K + 1) reaches the coverage."""
+    return math.ceil(round(coverage / (1 - coverage), 9))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What validation images teach of the masks of one method.
+
+    Attributes:
+        lines: ``dice``, ``recall``, ``precision`` → from the reward network's raw score.
+        votes: of the validation images, on the Dice.
+        coverage: the share of images whose Dice the interval should hold.
+        groups: of the validation images.
+        reference: of the out-of-distribution score; None where it is not known, which gives NaN.
+    """
+
+    lines: Mapping[str, Line]
+    votes: Votes
+    coverage: float
+    groups: int
+    reference: Reference | None
+
+    @classmethod
+    def unknown(cls) -> "Calibration":
+        """Before anything is known: raw scores, intervals [0, 1]."""
+        nothing = np.empty(0)
+        return cls({}, Votes(nothing, nothing, nothing, nothing), 0.9, 0, None)
+
+    @classmethod
+    def fit(
+        cls,
+        raw: Mapping[str, Scores],
+        true: Mapping[str, Scores],
+        groups: Sequence[str],
+        coverage: float,
+        reference: Reference | None,
+    ) -> "Calibration":
+        """The calibration of one method's masks of validation images.
+
+        Args:
+            raw: score → float64 (N,), as the reward network expects it.
+            true: score → float64 (N,).
+            groups: N groups.
+            coverage: above 0, below 1.
+            reference: of the out-of-distribution score.
+        """
+        lines = {name: fitted_line(raw[name], true[name], np.asarray(groups)) for name in raw}
+        votes = Votes.cast(raw["dice"], true["dice"], groups)
+        return cls(lines, votes, coverage, len(set(groups)), reference)
+
+    def scores(self, raw: Mapping[str, float]) -> dict[str, float]:
+        """Each raw score through its line, in [0, 1]."""
+        return {
+            name: float(self.lines.get(name, Line())(np.array([value]))[0])
+            for name, value in raw.items()
+        }
+
+    def interval(self, raw: float) -> tuple[float, float]:
+        """The interval of the Dice of an image whose raw Dice is given, within [0, 1]."""
+        return self.votes.interval(raw, self.coverage)
+
+    def out_of_distribution(self, features: npt.NDArray[Any]) -> float:
+        """How unlike the training images an image is, see `Reference.share_nearer`.
+
+        Args:
+            features: float32 (F,), see `vesselrl.reward.network.RewardNetwork.image_features`.
+        """
+        return self.reference.share_nearer(features) if self.reference else math.nan
+
+    def state(self) -> dict[str, Any]:
+        """All there is to know of it, as tensors and plain values."""
+        return {
+            "lines": {name: [line.slope, line.intercept] for name, line in self.lines.items()},
+            "votes": self.votes.state(),
+            "coverage": self.coverage,
+            "groups": self.groups,
+            "reference": self.reference and self.reference.state(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Calibration":
+        """The calibration that `state` describes."""
+        return cls(
+            lines={name: Line(*numbers) for name, numbers in state["lines"].items()},
+            votes=Votes.from_state(state["votes"]),
+            coverage=state["coverage"],
+            groups=state["groups"],
+            reference=state["reference"] and Reference.from_state(state["reference"]),
+        )

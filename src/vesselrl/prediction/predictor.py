@@ -1,0 +1,196 @@
+"""One image → its mask, and how far the mask may be trusted."""
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vesselrl.evaluation.methods import NETWORK, Case, Decision, deciders, describe, draw
+from vesselrl.evaluation.networks import network_map
+from vesselrl.metrics.masks import Scores, objective_of
+from vesselrl.prediction.recipe import Recipe
+from vesselrl.reward.closed_form import error_probability
+from vesselrl.reward.network import RewardNetwork, mean_candidate
+from vesselrl.rl.actions import ActionSet
+from vesselrl.rl.operations import Mask, Probability
+from vesselrl.segmenters.answers import Answers
+from vesselrl.segmenters.base import Segmenter, build_segmenter, check_image
+from vesselrl.segmenters.levels import from_levels
+from vesselrl.segmenters.unet.network import SegmentationNetwork
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a method makes of an image.
+
+    Attributes:
+        mask: bool (H, W).
+        probability: float32 (H, W), the map it was cut from.
+        candidate: float32 (H, W), what the reward network is shown beside the image when it rates
+            the mask: the mean of the maps that were asked for, or a network's own map.
+        decision: what the method chose.
+        segmenter_calls: how many prompts were asked.
+    """
+
+    mask: Mask
+    probability: Probability
+    candidate: Probability
+    decision: Decision
+    segmenter_calls: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A mask, and how far it may be trusted.
+
+    Attributes:
+        mask: bool (H, W).
+        probability: float32 (H, W) in [0, 1], the map the mask was cut from.
+        error: float32 (H, W) in [0, 1], the reward network's probability that a pixel of the mask
+            is wrong.
+        dice: predicted, see `vesselrl.prediction.calibration.Calibration`.
+        recall: likewise.
+        precision: likewise.
+        dice_low: the least of the interval that holds the true Dice of so many images.
+        dice_high: the greatest.
+        out_of_distribution: how unlike the training images this one is, from 0 to 1.
+        prompt: what was asked, in words.
+        threshold: where the map was cut.
+        operations: what was done to the mask, in words.
+        segmenter_calls: how many prompts were asked.
+        seconds: from the image to all of this.
+    """
+
+    mask: Mask
+    probability: Probability
+    error: Probability
+    dice: float
+    recall: float
+    precision: float
+    dice_low: float
+    dice_high: float
+    out_of_distribution: float
+    prompt: str
+    threshold: float
+    operations: str
+    segmenter_calls: int
+    seconds: float
+
+
+class Predictor:
+    """Applies a recipe to one image after another.
+
+    Args:
+        recipe: of the method.
+        segmenter: the one that is asked; the recipe's, built when it is first needed, without.
+    """
+
+    def __init__(self, recipe: Recipe, segmenter: Segmenter | None = None) -> None:
+        self.recipe = recipe
+        self.judge = RewardNetwork.from_state(dict(recipe.reward_network))
+        self._given = segmenter
+        self._actions = ActionSet.of(
+            list(recipe.segmenter.prompts), recipe.segmenter.default_prompt, recipe.actions
+        )
+
+    def predict(self, image: Image) -> Prediction:
+        """The mask of an image, and how far it may be trusted.
+
+        It asks only the prompts that the method needs.
+
+        Args:
+            image: uint8 (H, W) or (H, W, 3).
+
+        Raises:
+            VesselrlError: the image has another shape or type.
+            PromptsFailed: the segmenter failed; other errors of its own come as they are.
+        """
+        started = time.perf_counter()
+        check_image(image)
+        made = self.segment(image)
+        opinions = self.judge.opinions(image, made.candidate)
+        judged = self.judge.raw_scores(made.mask[None], opinions)
+        raw = {name: float(score[0]) for name, score in judged.items()}
+        calibration = self.recipe.calibration
+        low, high = calibration.interval(raw["dice"])
+        scores: dict[str, Any] = calibration.scores(raw)
+        words: dict[str, Any] = describe(made.decision, self._actions)
+        return Prediction(
+            mask=made.mask,
+            probability=made.probability,
+            error=error_probability(made.mask, opinions),
+            **scores,
+            dice_low=low,
+            dice_high=high,
+            out_of_distribution=calibration.out_of_distribution(self.judge.image_features(image)),
+            **words,
+            segmenter_calls=made.segmenter_calls,
+            seconds=time.perf_counter() - started,
+        )
+
+    def segment(self, image: Image, answers: Answers | None = None) -> Segmentation:
+        """What the method makes of an image, without a rating.
+
+        Args:
+            image: uint8 (H, W) or (H, W, 3).
+            answers: of the segmenter about it; it is asked without them.
+        """
+        if self.recipe.method.kind == "network":
+            return self._by_network(image)
+        answers = answers or Answers.of(self._segmenter, image, self._actions.prompts)
+        decision = self._decide(self._case(image, answers))
+
+        def posterior() -> Probability:
+            return self.judge.own_map(image, mean_candidate(answers.of_prompts()))
+
+        mask, map_ = draw(decision.chooses, decision.state, answers, self._actions, posterior)
+        seen = mean_candidate(answers.of_prompts(answers.asked))
+        return Segmentation(mask, map_, seen, decision, len(answers.asked))
+
+    def _by_network(self, image: Image) -> Segmentation:
+        recipe = self.recipe
+        levels = network_map(str(recipe.method.network), self._networks, self._refiner, image)
+        map_ = from_levels(levels)
+        assert recipe.threshold is not None  # a network's recipe has one
+        decision = Decision(NETWORK, (), 0, threshold=recipe.threshold)
+        return Segmentation(map_ > recipe.threshold, map_, map_, decision, 0)
+
+    def _case(self, image: Image, answers: Answers) -> Case:
+        def predicted() -> Scores:
+            maps = answers.of_prompts()
+            opinions = self.judge.opinions(image, mean_candidate(maps))
+            parts = [
+                objective_of(self.judge.scores(masks, opinions), self.recipe.objective)
+                for masks in self._actions.masks_by_prompt(maps)
+            ]
+            return np.concatenate(parts)
+
+        return Case("", image, answers, self.judge, predicted)
+
+    @cached_property
+    def _decide(self) -> Any:
+        recipe = self.recipe
+        policies = {} if recipe.policy is None else {0: recipe.policy}
+        found = deciders(
+            recipe.method, self._actions, recipe.static, policies, recipe.objective, seed=0
+        )
+        return found[0]
+
+    @cached_property
+    def _segmenter(self) -> Segmenter:
+        return self._given or build_segmenter(self.recipe.segmenter)
+
+    @cached_property
+    def _networks(self) -> dict[str, SegmentationNetwork]:
+        states = self.recipe.network or {}
+        return {name: SegmentationNetwork.from_state(state) for name, state in states.items()}
+
+    @cached_property
+    def _refiner(self) -> RewardNetwork | None:
+        state = self.recipe.refiner
+        return None if state is None else RewardNetwork.from_state(dict(state))

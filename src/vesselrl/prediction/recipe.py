@@ -1,0 +1,200 @@
+"""A recipe: all that a method needs on a new image, as plain data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vesselrl.errors import VesselrlError
+from vesselrl.evaluation.methods import check_choices, made_by
+from vesselrl.evaluation.networks import networks_behind
+from vesselrl.evaluation.parameters import TRAINED, Method
+from vesselrl.prediction.calibration import Calibration
+from vesselrl.rl.actions import ActionSet
+from vesselrl.rl.parameters import ActionParameters
+from vesselrl.rl.policy import Policy
+from vesselrl.segmenters.parameters import SegmenterParameters
+
+State = Mapping[str, Any]
+
+UNPREDICTABLE = {
+    "random": "its choices are drawn, not made",
+    "oracle": "it chooses by the truth, which nobody knows of a new image",
+    "imported": "its masks were made elsewhere",
+}
+"""Kind → why no method of it can be applied to a new image."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a method needs on a new image, and nothing else: plain data, no pickle.
+
+    Attributes:
+        name: of the method, as in ``evaluation.methods``.
+        method: its kind.
+        segmenter: which segmenter it asks, and its prompts.
+        actions: thresholds and operations.
+        objective: the scores whose mean decides.
+        static: number of the static setting in ``ActionSet.settings``; None where it needs none.
+        threshold: where a network's map is cut; None for other kinds.
+        policy: of a policy or regressor; None for other kinds.
+        network: name → state of each `SegmentationNetwork` that is asked; None for other kinds
+            than ``network``.
+        refiner: state of the `RewardNetwork` that corrects the networks' map; None where none does.
+        reward_network: state of the `RewardNetwork` that rates every mask.
+        calibration: what validation images taught of its masks.
+    """
+
+    name: str
+    method: Method
+    segmenter: SegmenterParameters
+    actions: ActionParameters
+    objective: Sequence[str]
+    static: int | None
+    threshold: float | None
+    policy: Policy | None
+    network: Mapping[str, State] | None
+    refiner: State | None
+    reward_network: State
+    calibration: Calibration
+
+    def calibrated(self, calibration: Calibration) -> "Recipe":
+        """The same with another calibration."""
+        return replace(self, calibration=calibration)
+
+    def state(self) -> dict[str, Any]:
+        """The recipe of tensors (on the CPU) and plain values only.
+
+        What tells where the segmenter's files are is not among them.
+        """
+        import torch
+
+        policy = self.policy and {
+            "settings": self.policy.settings(),
+            "weights": {name: torch.tensor(w) for name, w in self.policy.weights.items()},
+        }
+        return {
+            "name": self.name,
+            "method": self.method.model_dump(mode="json", exclude_none=True),
+            "segmenter": self.segmenter.model_dump(mode="json"),
+            "actions": self.actions.model_dump(mode="json"),
+            "objective": list(self.objective),
+            "static": self.static,
+            "threshold": self.threshold,
+            "policy": policy,
+            "network": self.network and {name: dict(state) for name, state in self.network.items()},
+            "refiner": self.refiner and dict(self.refiner),
+            "reward_network": dict(self.reward_network),
+            "calibration": self.calibration.state(),
+        }
+
+    @classmethod
+    def from_state(cls, state: State, segmenter: SegmenterParameters | None = None) -> "Recipe":
+        """The recipe that `state` describes.
+
+        Args:
+            state: see `state`.
+            segmenter: the segmenter's parameters with the paths of its files; without, it must be
+                one that needs no files but those of this package.
+        """
+        policy = state["policy"] and Policy.from_parts(
+            state["policy"]["settings"],
+            {name: w.numpy() for name, w in state["policy"]["weights"].items()},
+        )
+        return cls(
+            name=state["name"],
+            method=Method.model_construct(**state["method"]),  # a finished policy has no path here
+            segmenter=segmenter or SegmenterParameters.model_validate(state["segmenter"]),
+            actions=ActionParameters.model_validate(state["actions"]),
+            objective=state["objective"],
+            static=state["static"],
+            threshold=state["threshold"],
+            policy=policy,
+            network=state["network"],
+            refiner=state["refiner"],
+            reward_network=state["reward_network"],
+            calibration=Calibration.from_state(state["calibration"]),
+        )
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What the stages before have left, of which a recipe takes what its method needs.
+
+    Attributes:
+        segmenter: see `Recipe`.
+        actions: see `Recipe`.
+        objective: see `Recipe`.
+        static: number of the best static setting.
+        thresholds: run → where the map of its network is cut.
+        policies: experiment or regressor → seed → policy; without seeds where it was not trained.
+        finished_policies: method → the policy its path leads to.
+        trained: see `vesselrl.evaluation.networks.networks_behind`.
+        reward_network: see `Recipe`.
+    """
+
+    segmenter: SegmenterParameters
+    actions: ActionParameters
+    objective: Sequence[str]
+    static: int
+    thresholds: Mapping[str, float]
+    policies: Mapping[str, Mapping[int, Policy]]
+    finished_policies: Mapping[str, Policy]
+    trained: Mapping[str, Mapping[str, Any]]
+    reward_network: State
+
+
+def write_recipe(name: str, methods: Mapping[str, Method], stock: Stock) -> Recipe:
+    """The recipe of a method, not yet calibrated.
+
+    Of a method with several seeds it is that of the first, as everywhere: never of the best.
+
+    Args:
+        name: of the method.
+        methods: all of ``evaluation.methods``.
+        stock: what there is.
+
+    Raises:
+        VesselrlError: there is no such method, it cannot be applied to new images, what it needs
+            was not trained, or its policy was trained to choose among other options.
+    """
+    _refuse_unpredictable(name, methods)
+    method = methods[name]
+    recipe = Recipe(
+        name, method, stock.segmenter, stock.actions, stock.objective, None, None, None, None, None,
+        stock.reward_network, Calibration.unknown(),
+    )  # fmt: skip
+    if method.kind in ("static", "best_of_one"):
+        return replace(recipe, static=stock.static)
+    if method.kind == "network":
+        network, refiner = networks_behind(str(method.network), stock.trained)
+        _refuse_untrained(name, method, network)
+        threshold = method.threshold or stock.thresholds[str(method.network)]
+        return replace(recipe, network=network, refiner=refiner, threshold=threshold)
+    if method.kind in TRAINED:
+        given = stock.finished_policies
+        of_seeds = stock.policies.get(method.experiment or "", {})
+        seeds = {0: given[name]} if name in given else of_seeds
+        _refuse_untrained(name, method, seeds)
+        policy = next(iter(seeds.values()))
+        prompts, default = list(stock.segmenter.prompts), stock.segmenter.default_prompt
+        check_choices(name, policy, ActionSet.of(prompts, default, stock.actions))
+        return replace(recipe, policy=policy)
+    return recipe
+
+
+def _refuse_untrained(name: str, method: Method, trained: Mapping[Any, Any]) -> None:
+    if not trained:
+        raise VesselrlError(
+            f"predict.method is ‘{name}’, and what it needs is not trained: {made_by(method)}"
+        )
+
+
+def _refuse_unpredictable(name: str, methods: Mapping[str, Method]) -> None:
+    can = [one for one, method in methods.items() if method.kind not in UNPREDICTABLE]
+    hint = f"expected recommended, or one of {', '.join(can)}."
+    if name not in methods:
+        raise VesselrlError(f"predict.method is ‘{name}’, which is no method; {hint}")
+    if reason := UNPREDICTABLE.get(methods[name].kind):
+        raise VesselrlError(
+            f"predict.method is ‘{name}’, which cannot be applied to new images: {reason}; {hint}"
+        )

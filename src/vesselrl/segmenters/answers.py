@@ -1,0 +1,71 @@
+"""The maps of an image by the number of their prompt, asked for when they are looked at."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from vesselrl.segmenters.base import Segmenter
+from vesselrl.segmenters.levels import from_levels, to_levels
+
+Probability = npt.NDArray[np.float32]
+
+
+class Maps(Protocol):
+    """What gives the map of a prompt, float32 (H, W): an array (P, H, W), or `Answers`."""
+
+    def __getitem__(self, prompt: int, /) -> Probability:
+        """The map of the prompt at a position."""
+
+
+class Answers:
+    """Maps that are asked for as they are needed, each once.
+
+    Args:
+        ask: numbers of N prompts → their maps as they are stored, uint8 (N, H, W), see
+            `vesselrl.segmenters.levels`.
+        prompts: how many there are.
+    """
+
+    def __init__(self, ask: Callable[[Sequence[int]], npt.NDArray[np.uint8]], prompts: int) -> None:
+        self._ask = ask
+        self._prompts = prompts
+        self._known: dict[int, Probability] = {}
+
+    @classmethod
+    def of(
+        cls, segmenter: Segmenter, image: npt.NDArray[np.uint8], prompts: Sequence[str]
+    ) -> "Answers":
+        """The answers of a segmenter, with the precision in which maps are stored.
+
+        Args:
+            segmenter: it is asked.
+            image: uint8 (H, W) or (H, W, 3).
+            prompts: names of all that it could be asked.
+        """
+
+        def ask(wanted: Sequence[int]) -> npt.NDArray[np.uint8]:
+            return to_levels(segmenter.probabilities(image, [prompts[n] for n in wanted]))
+
+        return cls(ask, len(prompts))
+
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """Numbers of the prompts that were asked, in ascending order."""
+        return tuple(sorted(self._known))
+
+    def __getitem__(self, prompt: int, /) -> Probability:
+        """The map of one prompt, float32 (H, W)."""
+        return self.of_prompts([prompt])[0]
+
+    def of_prompts(self, prompts: Sequence[int] | None = None) -> Probability:
+        """The maps of several prompts, float32 (N, H, W); those unknown are asked together.
+
+        Args:
+            prompts: their numbers; all there are without.
+        """
+        wanted = range(self._prompts) if prompts is None else prompts
+        if missing := [number for number in dict.fromkeys(wanted) if number not in self._known]:
+            self._known |= zip(missing, from_levels(self._ask(missing)), strict=True)
+        return np.stack([self._known[number] for number in wanted])
