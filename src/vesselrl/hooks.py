@@ -16,6 +16,7 @@ from vesselrl import overrides, provenance, summary
 from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.parameters import FILES, GIVEN_POLICY
 from vesselrl.hashes import ContentHashes
+from vesselrl.storage import is_remote, mirror
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,10 @@ class ParameterHooks:
         loader.runtime_params = {}  # conf alone first, to know which keys exist
         merged, paths = overrides.resolve(loader["parameters"], loader["globals"], given)
         self._project = Path(context.project_path)
-        paths = {key: str(self._anchored(value)) for key, value in paths.items()}
+        paths = {
+            key: value if is_remote(value) else str(self._anchored(value))
+            for key, value in paths.items()
+        }
         if model := paths.get("model_path"):
             merged["evaluation"]["methods"][GIVEN_POLICY] = {"kind": "policy", "path": model}
         loader.runtime_params = self._paths = paths
