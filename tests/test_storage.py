@@ -75,11 +75,13 @@ def test_images_are_listed_and_read_one_by_one(url):
     assert len(folder) == 2
     assert {name: load() for name, load in folder.items()} == {"b.png": b"two", "sub/a.png": b"one"}
     assert pickle.loads(pickle.dumps(folder["b.png"]))() == b"two"
+    assert pickle.loads(pickle.dumps(folder))["b.png"]() == b"two"
 
 
 def test_a_file_that_is_missing_or_goes_is_refused_as_one_on_this_machine(url):
     put(url, a_png=b"one")
     folder = RemoteFolder(url)
+    assert "b.png" not in folder
     for name in ("b.png", "../folder/a.png", "/a.png"):
         with pytest.raises(Refusal, match="no such file"):
             read(folder, name)
@@ -89,12 +91,14 @@ def test_a_file_that_is_missing_or_goes_is_refused_as_one_on_this_machine(url):
         read(folder, "a.png")
 
 
-def test_the_fingerprint_tells_other_content_from_the_same(url):
+def test_the_stamp_of_a_file_changes_when_it_is_written_to(url):
     put(url, a_png=b"one", b_png=b"two")
-    before = RemoteFolder(url).fingerprint
-    assert RemoteFolder(url).fingerprint == before
-    put(url, c_png=b"three")
-    assert RemoteFolder(url).fingerprint != before
+    before = RemoteFolder(url).stamps()
+    assert RemoteFolder(url).stamps() == before
+    put(url, b_png=b"owt")
+    after = RemoteFolder(url).stamps()
+    assert after["a.png"] == before["a.png"]
+    assert after["b.png"] != before["b.png"]
 
 
 def test_a_folder_that_is_not_there_is_told_in_a_sentence(url):

@@ -16,7 +16,7 @@ from vesselrl import overrides, provenance, summary
 from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.parameters import FILES, GIVEN_POLICY
 from vesselrl.hashes import ContentHashes
-from vesselrl.storage import is_remote, mirror
+from vesselrl.storage import is_remote
 
 logger = logging.getLogger(__name__)
 

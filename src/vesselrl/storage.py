@@ -22,6 +22,9 @@ from vesselrl.provenance import digest
 MANIFEST = ".vesselrl.json"
 """Beside what `mirror` wrote: name of each file → hash of its content."""
 _AT_ONCE = 16  # requests underway: what is waited for is the network
+_OF_CONTENT = (
+    "size", "ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created",
+)  # fmt: skip
 _EXTRAS = {"s3": "s3", "s3a": "s3"}
 
 
@@ -33,8 +36,9 @@ def is_remote(path: str) -> bool:
 class RemoteFolder(Mapping[str, Callable[[], bytes]]):
     """File name relative to a remote folder → a loader of the file's bytes; read only.
 
-    The loaders are picklable. See `vesselrl.annotations.folder.ImageFolder` for one on this
-    machine.
+    It is listed once, when that is first needed. A copy that is sent to another process does not
+    take the list along: to load a file it needs none. For a folder on this machine see
+    `vesselrl.annotations.folder.ImageFolder`.
 
     Args:
         url: of the folder.
@@ -48,11 +52,17 @@ class RemoteFolder(Mapping[str, Callable[[], bytes]]):
         """The loader of one file.
 
         Raises:
-            KeyError: there is no such file.
+            KeyError: the folder was listed, and there is no such file.
         """
-        if file not in self._found:
+        if "_found" in self.__dict__ and file not in self._found:
             raise KeyError(file)
         return _Loader(self._filesystem, f"{self._root}/{file}")
+
+    def __contains__(self, file: object) -> bool:
+        return file in self._found
+
+    def __reduce__(self) -> tuple[type["RemoteFolder"], tuple[str]]:
+        return RemoteFolder, (self._url,)
 
     def __iter__(self) -> Iterator[str]:
         """Names of all files, in order, hidden ones and annotations beside them left out."""
@@ -61,13 +71,12 @@ class RemoteFolder(Mapping[str, Callable[[], bytes]]):
     def __len__(self) -> int:
         return len(self._found)
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes when a file is added, removed or written to, as far as the store tells."""
-        of_content = ("size", "ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified")
-        return digest(
-            [[name, [about.get(key) for key in of_content]] for name, about in self._found.items()]
-        )
+    def stamps(self) -> dict[str, str]:
+        """Name of each file → a text that changes when it is written to, as the store tells."""
+        return {
+            name: digest([about.get(key) for key in _OF_CONTENT])
+            for name, about in self._found.items()
+        }
 
     @cached_property
     def _found(self) -> dict[str, dict[str, Any]]:
