@@ -25,3 +25,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], mode: int = 
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def writer_of(data: bytes) -> Callable[[IO[bytes]], Any]:
+    """What `write_atomically` needs to write bytes that are there."""
+    return lambda stream: stream.write(data)

@@ -9,7 +9,9 @@ from vesselrl.pipelines import (
     experiments,
     ingest,
     pixel_rl,
+    predict,
     pretrain,
+    recipe,
     report,
     reward_net,
     sa2va_data,
@@ -30,6 +32,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "reward_net": _in_a_box(reward_net.create_pipeline(), "reward_net"),
         "experiments": experiments.create_pipeline() + experiments.create_regressors(),
         "evaluation": _in_a_box(evaluation.create_pipeline(), "evaluation"),
+        "recipe": _in_a_box(recipe.create_pipeline(), "recipe"),
         "report": _in_a_box(report.create_pipeline(), "report"),
     }
     return {
@@ -37,6 +40,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         **stages,
         "pixel_rl": _in_a_box(pixel_rl.create_pipeline(), "pixel_rl"),
         "rl_finetune": experiments.create_pipeline(["reward_rl"]),
+        "predict": stages["recipe"] + _in_a_box(predict.create_pipeline(), "predict"),
         "sa2va_data": _in_a_box(sa2va_data.create_pipeline(), "sa2va_data"),
         "pretrain": _in_a_box(pretrain.create_pipeline(), "pretrain"),
         "sample": _in_a_box(sample.create_pipeline(), "sample"),

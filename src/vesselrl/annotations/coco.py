@@ -1,9 +1,13 @@
 """COCO: one JSON object with ``images``, ``annotations`` and ``categories``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 from vesselrl.annotations.entries import describe, refused
+from vesselrl.annotations.polygons import Mask
+from vesselrl.annotations.rle import encode_rle
 
 
 def is_coco(document: Any) -> bool:
@@ -83,3 +87,37 @@ def _category_names(categories: Any) -> dict[str, str]:
 def _key(value: Any) -> str:
     """An id as something to look up, whatever JSON holds in its place."""
     return repr(value)
+
+
+def coco_header(images: Iterable[tuple[str, int, int]], label: str) -> dict[str, Any]:
+    """What stands before the annotations: ``images``, numbered from 1, and the one category.
+
+    Args:
+        images: file, width and height of each.
+        label: what masks show.
+    """
+    return {
+        "images": [
+            {"id": number, "file_name": file, "width": width, "height": height}
+            for number, (file, width, height) in enumerate(images, 1)
+        ],
+        "categories": [{"id": 1, "name": label}],
+    }
+
+
+def coco_annotation(number: int, mask: Mask) -> dict[str, Any]:
+    """The annotation of one image: its whole mask, run-length encoded, which is exact.
+
+    Args:
+        number: of the image, and so of the annotation.
+        mask: bool (H, W).
+    """
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    box = [0, 0, 0, 0]
+    if rows.size:
+        left, top = int(columns[0]), int(rows[0])
+        box = [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
+    return {
+        "id": number, "image_id": number, "category_id": 1, "iscrowd": 1, "bbox": box,
+        "area": int(np.count_nonzero(mask)), "segmentation": encode_rle(mask),
+    }  # fmt: skip

@@ -1,6 +1,7 @@
 """LabelMe: one JSON file an image, with ``shapes``, ``imagePath``, ``imageWidth/Height``.
 
-An image embedded as ``imageData`` is ignored: the file in ``images/`` is what counts.
+An image embedded as ``imageData`` is ignored: the file in ``images/`` is what counts. A file with
+the flag `UNCHECKED`, which predictions are written with, is refused until somebody unticks it.
 """
 
 import math
@@ -10,7 +11,11 @@ from typing import Any, TypeGuard
 
 from vesselrl.annotations.entries import describe, refused
 from vesselrl.annotations.json_files import read_json
+from vesselrl.annotations.polygons import Mask, polygonise
 from vesselrl.errors import VesselrlError
+
+UNCHECKED = "unchecked prediction"
+"""The flag of a file that a model has drawn and nobody has corrected yet."""
 
 _FOLDERS = ("annotations", "images", "")  # where the files may be, the data folder itself last
 _OTHER_FILES = ("annotations.json", "groups.json", "splits.json")
@@ -52,7 +57,12 @@ def entries_of_labelme(files: list[tuple[Path, str]], max_mb: float) -> Iterator
             problem = str(error).replace(str(path), "the file").rstrip(".")
             yield refused(path.name, "", problem, "save it from LabelMe again")
             continue
-        yield _entry(document, path.name, folder)
+        entry = _entry(document, path.name, folder)
+        if _is_unchecked(document):
+            hint = f"correct it in LabelMe, and untick the flag '{UNCHECKED}'"
+            reason = "a prediction that nobody has checked"
+            entry = refused(entry["image"], "flags", reason, hint)
+        yield entry
 
 
 def _has_shapes(path: Path, max_mb: float) -> bool:
@@ -61,6 +71,11 @@ def _has_shapes(path: Path, max_mb: float) -> bool:
     except VesselrlError:
         return False
     return isinstance(document, dict) and "shapes" in document
+
+
+def _is_unchecked(document: Any) -> bool:
+    flags = document.get("flags") if isinstance(document, dict) else None
+    return isinstance(flags, dict) and bool(flags.get(UNCHECKED))
 
 
 def _entry(document: Any, name: str, folder: str) -> dict[str, Any]:
@@ -140,3 +155,34 @@ def _circle(centre: list[float], radius: float) -> list[float]:
             centre[1] + radius * math.sin(angle),
         )
     ]
+
+
+def labelme_document(image: str, mask: Mask, label: str) -> dict[str, Any]:
+    """A predicted mask as a file that LabelMe opens beside its image.
+
+    Its flag `UNCHECKED` is set, which LabelMe shows as a box to untick: until somebody has, it is
+    no label (`entries_of_labelme`).
+
+    Args:
+        image: the image's file name.
+        mask: bool (H, W).
+        label: what it shows.
+    """
+    return {
+        "version": "5.0.0",
+        "flags": {UNCHECKED: True},
+        "shapes": [
+            {
+                "label": label,
+                "points": [list(point) for point in zip(polygon[::2], polygon[1::2], strict=True)],
+                "group_id": None,
+                "shape_type": "polygon",
+                "flags": {},
+            }
+            for polygon in polygonise(mask)
+        ],
+        "imagePath": image,
+        "imageData": None,
+        "imageHeight": mask.shape[0],
+        "imageWidth": mask.shape[1],
+    }

@@ -113,3 +113,12 @@ def _decompressed(text: str) -> Counts:
     if counts.min() < 0 or counts.max() >= _LARGEST:
         raise ValueError("a run length is negative or huge")
     return counts
+
+
+def encode_rle(mask: Mask) -> dict[str, Any]:
+    """The compressed form of a mask, bool (H, W); `decode_rle` gives it back."""
+    flat = mask.ravel(order="F")
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    counts = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
+    starts = [0] if flat.size and flat[0] else []  # background comes first, even if there is none
+    return {"size": list(mask.shape), "counts": compressed(starts + counts)}

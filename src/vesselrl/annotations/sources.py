@@ -99,6 +99,17 @@ def with_unannotated(entries: Iterable[Any], images: Iterable[str]) -> Iterator[
     yield from ({"image": file, "mask": None} for file in images if file not in named)
 
 
+def of_images(images: Iterable[str], name: str) -> Source:
+    """An entry without label for each image of a folder.
+
+    Args:
+        images: names of its files.
+        name: what to call it in a sentence.
+    """
+    files = list(images)
+    return Source("images", name, lambda: ({"image": f, "mask": None} for f in files), len(files))
+
+
 def require_folder(raw_dir: Path) -> None:
     """Raise a VesselrlError unless there is a data folder."""
     if not raw_dir.is_dir():

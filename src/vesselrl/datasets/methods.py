@@ -10,6 +10,7 @@ from kedro_datasets.json import JSONDataset
 from kedro_datasets.partitions import PartitionedDataset
 
 from vesselrl.datasets.sb3 import Sb3ModelDataset
+from vesselrl.datasets.torch_state import TorchStateDataset
 
 if TYPE_CHECKING:
     from vesselrl.rl.policy import Policy
@@ -76,4 +77,12 @@ class NetworkFactsDataset(JSONDataset):
 
     def load(self) -> dict[str, Any]:
         """The content of the file."""
+        return super().load() if self._exists() else {}
+
+
+class NetworksInUseDataset(TorchStateDataset):
+    """Networks as new images need them; of a pipeline that was not run, nothing."""
+
+    def load(self) -> dict[str, Any]:
+        """The state in the file."""
         return super().load() if self._exists() else {}

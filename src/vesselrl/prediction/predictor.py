@@ -113,17 +113,15 @@ class Predictor:
         started = time.perf_counter()
         check_image(image)
         made = self.segment(image)
-        opinions = self.judge.opinions(image, made.candidate)
-        judged = self.judge.raw_scores(made.mask[None], opinions)
-        raw = {name: float(score[0]) for name, score in judged.items()}
+        raw, error = self.rate(image, made)
         calibration = self.recipe.calibration
-        low, high = calibration.interval(raw["dice"])
         scores: dict[str, Any] = calibration.scores(raw)
         words: dict[str, Any] = describe(made.decision, self._actions)
+        low, high = calibration.interval(raw["dice"])
         return Prediction(
             mask=made.mask,
             probability=made.probability,
-            error=error_probability(made.mask, opinions),
+            error=error,
             **scores,
             dice_low=low,
             dice_high=high,
@@ -132,6 +130,22 @@ class Predictor:
             segmenter_calls=made.segmenter_calls,
             seconds=time.perf_counter() - started,
         )
+
+    def rate(self, image: Image, made: Segmentation) -> tuple[dict[str, float], Probability]:
+        """What the reward network expects of a mask.
+
+        Args:
+            image: uint8 (H, W) or (H, W, 3).
+            made: what the method made of it.
+
+        Returns:
+            ``dice``, ``recall``, ``precision``, not yet calibrated; and the probability that a
+            pixel of the mask is wrong, float32 (H, W).
+        """
+        opinions = self.judge.opinions(image, made.candidate)
+        scores = self.judge.raw_scores(made.mask[None], opinions)
+        raw = {name: float(score[0]) for name, score in scores.items()}
+        return raw, error_probability(made.mask, opinions)
 
     def segment(self, image: Image, answers: Answers | None = None) -> Segmentation:
         """What the method makes of an image, without a rating.

@@ -1,9 +1,11 @@
 """A recipe: all that a method needs on a new image, as plain data."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vesselrl import __version__
 from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.methods import check_choices, made_by
 from vesselrl.evaluation.networks import networks_behind
@@ -12,6 +14,7 @@ from vesselrl.prediction.calibration import Calibration
 from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.rl.policy import Policy
+from vesselrl.segmenters.keys import code_of
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 State = Mapping[str, Any]
@@ -114,6 +117,41 @@ class Recipe:
             reward_network=state["reward_network"],
             calibration=Calibration.from_state(state["calibration"]),
         )
+
+
+def digest_of_recipe(state: State, kind: str) -> str:
+    """Tells apart what gives other predictions: of a recipe, the segmenter's code and vesselrl.
+
+    Args:
+        state: see `Recipe.state`.
+        kind: of the segmenter.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    found = hashlib.sha256(f"{__version__} {code_of(kind)}".encode())
+    _add_to(found, state)
+    return found.hexdigest()[:16]
+
+
+def _add_to(found: Any, value: Any) -> None:
+    """Hash nested dicts and lists of tensors and plain values."""
+    import torch
+
+    match value:
+        case torch.Tensor():
+            found.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            found.update(value.contiguous().cpu().numpy().tobytes())
+        case dict():
+            for key, part in value.items():
+                found.update(f"{key}:".encode())
+                _add_to(found, part)
+        case list():
+            found.update(f"[{len(value)}".encode())
+            for part in value:
+                _add_to(found, part)
+        case _:
+            found.update(repr(value).encode())
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class MapKeys:
         settings = parameters.model_dump(mode="json")
         prompts: Mapping[str, Any] = settings.pop("prompts")
         del settings["default_prompt"]
-        common = [settings, _code_of(parameters.kind)]
+        common = [settings, code_of(parameters.kind)]
         self._of_prompts = {
             name: _digest(json.dumps([common, name, of_prompt]).encode())
             for name, of_prompt in prompts.items()
@@ -52,7 +52,7 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _code_of(kind: str) -> str:
+def code_of(kind: str) -> str:
     """A hash of the code of a segmenter: of its class's module and those of the bases it has here.
 
     Of a module in a package of its own, the whole package counts.

@@ -139,6 +139,25 @@ def export_weights(pixel_models: Mapping[int, Mapping[str, Any]]) -> dict[int, A
     return {seed: SegmentationNetwork.from_state(state) for seed, state in pixel_models.items()}
 
 
+def keep_networks(
+    pixel_models: Mapping[int, Mapping[str, Any]],
+    segmenter_networks: Mapping[str, Any],
+    pixel_reward: dict[str, Any],
+) -> dict[str, Any]:
+    """What new images need of the networks.
+
+    Returns:
+        ``networks``, the first seed's after RL and the folds', and ``refiner``, the reward network;
+        see `vesselrl.evaluation.networks.networks_behind`.
+    """
+    from vesselrl.segmenters.unet.rivals import networks_of
+
+    folds = networks_of("fold_ensemble", list(segmenter_networks))
+    networks = {PIXEL_RL: dict(next(iter(pixel_models.values())))}
+    networks |= {name: segmenter_networks[name] for name in folds}
+    return {"networks": networks, "refiner": pixel_reward}
+
+
 def map_networks(
     images: Partitions,
     pixel_models: Mapping[int, Mapping[str, Any]],

@@ -79,6 +79,12 @@ def create_pipeline() -> Pipeline:
                 name="export_pixel_weights",
             ),
             node(
+                nodes.keep_networks,
+                ["pixel_rl.models", "segmenter_networks", "pixel_reward"],
+                "pixel_rl.networks_in_use",
+                name="keep_pixel_networks",
+            ),
+            node(
                 nodes.map_networks,
                 [
                     "images",

@@ -275,6 +275,16 @@ def export_weights(segmenter_networks: dict[str, Any]) -> Partitions:
     }
 
 
+def keep_networks(segmenter_networks: dict[str, Any]) -> dict[str, Any]:
+    """What new images need of the networks.
+
+    Returns:
+        ``networks``, all of them, and ``refiner``, none; see
+        `vesselrl.evaluation.networks.networks_behind`.
+    """
+    return {"networks": segmenter_networks, "refiner": None}
+
+
 def map_rivals(images: Partitions, segmenter_networks: dict[str, Any], samples: Any) -> Partitions:
     """The map of every rival of validation and test images.
 

@@ -62,6 +62,12 @@ def create_pipeline() -> Pipeline:
                 name="export_segmenter_weights",
             ),
             node(
+                nodes.keep_networks,
+                "segmenter_networks",
+                "segmenter.networks_in_use",
+                name="keep_segmenter_networks",
+            ),
+            node(
                 nodes.map_rivals,
                 ["images", "segmenter_networks", "samples"],
                 "segmenter.network_maps",

@@ -1,0 +1,233 @@
+"""Predictions of images without labels, and the annotations they make."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+from kedro.io import AbstractDataset, DatasetError
+
+from vesselrl.annotations.folder import ImageFolder
+from vesselrl.datasets.journal import FolderHashesDataset
+from vesselrl.datasets.raw import ImageFolderDataset
+from vesselrl.errors import VesselrlError
+from vesselrl.files import write_atomically, writer_of
+from vesselrl.journal import Journal
+
+if TYPE_CHECKING:
+    from vesselrl.prediction.folder import PendingPredictions, StoredPrediction
+
+logger = logging.getLogger(__name__)
+
+Makers = Mapping[str, Callable[[], Any]]
+
+
+class NewImagesDataset(ImageFolderDataset):
+    """The folder of images without labels that ``input_dir`` names."""
+
+    def __init__(self, *, path: str | None, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(path=path or "", metadata=metadata)
+        self._is_given = bool(path)
+
+    def load(self) -> ImageFolder:
+        """The folder as a mapping from file name to a loader of bytes.
+
+        Raises:
+            VesselrlError: it is not given, or missing.
+        """
+        if not self._is_given:
+            raise VesselrlError(
+                "No images are given: name their folder with --params input_dir=/path/to/images."
+            )
+        if not self._path.is_dir():
+            raise VesselrlError(
+                f"The folder {self._path} does not exist; expected the images that are to be "
+                "segmented: name their folder with --params input_dir=/path/to/images."
+            )
+        return super().load()
+
+    @property
+    def sources(self) -> list[Path]:
+        """The folder by whose content this is fingerprinted."""
+        return [self._path] if self._is_given else []
+
+    def _exists(self) -> bool:
+        return self._is_given and super()._exists()
+
+
+class NewHashesDataset(FolderHashesDataset):
+    """The hashes of all files of the folder of images without labels."""
+
+    def __init__(
+        self, *, path: str | None, file: str, metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(root=path or "", folders=[""], file=file, metadata=metadata)
+        self._is_given = bool(path)
+
+    def load(self) -> dict[str, str]:
+        """Name of a file relative to the folder → hash of its content."""
+        found = super().load() if self._is_given else {}
+        return {name.removeprefix("/"): content for name, content in found.items()}
+
+
+class PredictionsDataset(AbstractDataset["PendingPredictions", "dict[str, StoredPrediction]"]):
+    """Predictions by id ↔ a `vesselrl.prediction.folder.PredictionFolder`.
+
+    Saving makes them, and only those that are missing or out of date.
+
+    Args:
+        path: the folder.
+        metadata: for Kedro's plugins.
+    """
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(path)
+        self.metadata = metadata
+
+    def load(self) -> "dict[str, StoredPrediction]":
+        """Id → what is kept."""
+        from vesselrl.prediction.folder import PredictionFolder
+
+        return PredictionFolder(self._folder).load()
+
+    def save(self, data: "PendingPredictions") -> None:
+        """Make and write what is missing or changed, and remove the rest."""
+        from vesselrl.prediction.folder import PredictionFolder
+
+        PredictionFolder(self._folder).make(data)
+
+    def _exists(self) -> bool:
+        from vesselrl.prediction.folder import PredictionFolder
+
+        return PredictionFolder(self._folder).exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._folder)}
+
+
+class _WrittenDataset(AbstractDataset[Any, NoReturn]):
+    """What is written for others and read by nothing here."""
+
+    def load(self) -> NoReturn:
+        """Not possible."""
+        raise DatasetError(f"{self._describe()} is written for others; nothing here reads it.")
+
+
+class JsonListDataset(_WrittenDataset):
+    """Makers of items → a JSON list of one line an item, whole or not at all.
+
+    Memory does not grow with the number of items.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: Makers) -> None:
+        """Replace the file."""
+
+        def write(stream: IO[bytes]) -> None:
+            stream.write(b"[")
+            _write_items(stream, data)
+            stream.write(b"]\n")
+
+        write_atomically(self._filepath, write)
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class CocoDataset(JsonListDataset):
+    """``images``, ``categories`` and makers of ``annotations`` → a JSON object as COCO has it.
+
+    Without anything there is no file.
+    """
+
+    def save(self, data: Mapping[str, Any]) -> None:
+        """Replace the file, or remove it."""
+
+        def write(stream: IO[bytes]) -> None:
+            before = {name: part for name, part in data.items() if name != "annotations"}
+            stream.write(_as_json(before)[:-1] + b',"annotations":[')
+            _write_items(stream, data["annotations"])
+            stream.write(b"]}\n")
+
+        if data:
+            write_atomically(self._filepath, write)
+        else:
+            self._filepath.unlink(missing_ok=True)
+
+    def _exists(self) -> bool:
+        return True  # if it was not asked for, there is none
+
+
+class LabelMeFolderDataset(_WrittenDataset):
+    """Makers of annotation files and of their images → ``<name>.json`` and ``<name>.png``.
+
+    What somebody has changed since is never replaced or removed: a journal tells what was written.
+
+    Args:
+        path: the folder.
+        metadata: for Kedro's plugins.
+    """
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(path)
+        self.metadata = metadata
+
+    def save(self, data: Makers) -> None:
+        """Write what nobody has changed.
+
+        Args:
+            data: name → maker of the document and of the bytes of the PNG file.
+        """
+        changed = 0
+        with Journal(self._folder / ".written.tsv") as journal:
+            for name in [name for name in journal if name not in data]:
+                if self._is_ours(name, journal):
+                    self._file(name, "json").unlink(missing_ok=True)
+                    self._file(name, "png").unlink(missing_ok=True)
+            for name, make in data.items():
+                if not self._is_ours(name, journal):
+                    changed += 1
+                    continue
+                document, picture = make()
+                text = json.dumps(document, indent=1, ensure_ascii=False)
+                content = text.encode("utf-8", "replace")
+                journal.add(name, hashlib.sha256(content).hexdigest())
+                write_atomically(self._file(name, "png"), writer_of(picture))
+                write_atomically(self._file(name, "json"), writer_of(content))
+            journal.keep([name for name in journal if name in data])
+        if changed:
+            logger.info("%d LabelMe files were changed by hand and stay as they are.", changed)
+
+    def _is_ours(self, name: str, journal: Journal) -> bool:
+        """Whether there is no file yet, or the one that was written."""
+        file = self._file(name, "json")
+        if not file.exists():
+            return True
+        return journal.get(name) == hashlib.sha256(file.read_bytes()).hexdigest()
+
+    def _file(self, name: str, suffix: str) -> Path:
+        return self._folder / f"{name}.{suffix}"
+
+    def _exists(self) -> bool:
+        return True  # if none were asked for, there are none
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._folder)}
+
+
+def _as_json(value: Any) -> bytes:
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "replace")
+
+
+def _write_items(stream: IO[bytes], makers: Makers) -> None:
+    for number, make in enumerate(makers.values()):
+        stream.write((b",\n" if number else b"\n") + _as_json(make()))

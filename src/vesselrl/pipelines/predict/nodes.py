@@ -1,0 +1,214 @@
+"""Nodes of the pipeline ``predict``: images without labels in, masks and how good they are out."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from vesselrl.annotations.parameters import AnnotationsParameters, IngestParameters
+from vesselrl.prediction.parameters import PredictParameters
+from vesselrl.progress import with_progress
+from vesselrl.segmenters.parameters import SegmenterParameters
+
+if TYPE_CHECKING:
+    from vesselrl.prediction.folder import StoredPrediction
+
+Files = Mapping[str, Callable[[], bytes]]
+Makers = dict[str, Callable[[], Any]]
+Predictions = Mapping[str, "StoredPrediction"]
+
+QUALITY_COLUMNS = [
+    "image", "file", "width", "height", "dice", "dice_low", "dice_high", "recall", "precision",
+    "out_of_distribution", "prompt", "threshold", "operations", "segmenter_calls", "seconds",
+    "error",
+]  # fmt: skip
+LABEL = "vessel"
+"""What masks show, in the formats that want a name for it."""
+
+
+def check_new_images(
+    new_images: Files,
+    new_hashes: Mapping[str, str],
+    earlier_new_checks: Any,
+    pseudonym_key: Callable[[], bytes],
+    pseudonymise: bool,
+    annotations: AnnotationsParameters,
+    ingest: IngestParameters,
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Accept or quarantine every file of the folder, as ``ingest`` does with images.
+
+    Args:
+        new_images: file name → loader of the file's bytes.
+        new_hashes: name of a file → hash of its content.
+        earlier_new_checks: what was found in earlier runs; what is found in this one is added.
+        pseudonym_key: gives the key of the pseudonyms.
+        pseudonymise: whether names are replaced.
+        annotations: see `vesselrl.pipelines.ingest.nodes.check_annotations`.
+        ingest: of which the size limit and the number of processes are read.
+
+    Returns:
+        The accepted images, a table with a row each: ``id``, ``file``, ``frame``, ``width``,
+        ``height``, ``sha256`` and more; the quarantine, a table; and what the pseudonyms in both
+        stand for. See `vesselrl.pipelines.ingest.nodes.check_annotations`.
+
+    Raises:
+        VesselrlError: there are no images, or none can be used.
+    """
+    from vesselrl.annotations.sources import of_images
+    from vesselrl.pipelines.ingest.nodes import check_annotations
+
+    source = of_images(new_images, "input_dir")
+    return check_annotations(
+        lambda *_: source,
+        new_images,
+        {f"images/{file}": content for file, content in new_hashes.items()},
+        earlier_new_checks,
+        pseudonym_key,
+        pseudonymise,
+        annotations,
+        # what stops a run over labels is no reason to leave the other images without masks
+        ingest.model_copy(update={"strict": False, "unannotated": "ignore"}),
+    )
+
+
+def predict_images(
+    new_images: Files,
+    new_entries: Any,
+    new_file_names: Mapping[str, Any],
+    recipe: dict[str, Any],
+    segmenter: SegmenterParameters,
+    predict: PredictParameters,
+    ingest: IngestParameters,
+) -> Any:
+    """Segment every image, and rate each mask, one image in memory at a time.
+
+    Args:
+        new_images: file name → loader of the file's bytes.
+        new_entries: see `check_new_images`.
+        new_file_names: what the pseudonyms of files stand for.
+        recipe: state of a `vesselrl.prediction.recipe.Recipe`.
+        segmenter: of the recipe, with the paths of its files.
+        predict: whether maps are kept.
+        ingest: of which the size limit is read.
+
+    Returns:
+        `vesselrl.prediction.folder.PendingPredictions`, made where they are saved.
+    """
+    from vesselrl.annotations.checking import version_of_ingest
+    from vesselrl.prediction.folder import PendingPredictions
+    from vesselrl.prediction.images import image_loaders
+    from vesselrl.prediction.predictor import Predictor
+    from vesselrl.prediction.recipe import Recipe, digest_of_recipe
+
+    made_by = f"{digest_of_recipe(recipe, segmenter.kind)} {version_of_ingest()}"
+    predictor = Predictor(Recipe.from_state(recipe, segmenter))
+    return PendingPredictions(
+        images=image_loaders(new_images, new_entries, new_file_names, ingest.max_pixels),
+        keys={row.id: f"{made_by} {row.sha256} {row.frame}" for row in new_entries.itertuples()},
+        predict=predictor.predict,
+        probability_maps=predict.probability_maps,
+    )
+
+
+def tabulate_quality(new_entries: Any, new_predictions: Predictions) -> Any:
+    """How far each mask may be trusted, the least predicted Dice first.
+
+    Returns:
+        A table with the columns `QUALITY_COLUMNS`; images without a mask are its first rows, and
+        say why in ``error``.
+    """
+    import pandas as pd
+
+    rows = [
+        {
+            "image": entry.id,
+            "file": entry.file,
+            "width": entry.width,
+            "height": entry.height,
+            **new_predictions[entry.id].scores,
+        }
+        for entry in new_entries.itertuples()
+    ]
+    table = pd.DataFrame(rows, columns=QUALITY_COLUMNS)
+    return table.sort_values(["dice", "image"], na_position="first", ignore_index=True)
+
+
+def export_annotations(new_entries: Any, new_predictions: Predictions) -> Makers:
+    """Every mask as polygons that give it back, pixel for pixel.
+
+    Returns:
+        Id → maker of an entry of ``annotations.json``, in its flat form; images without a mask are
+        left out.
+    """
+    from vesselrl.annotations.polygons import polygonise
+
+    def make(file: str, sample: str) -> dict[str, Any]:
+        return {"image": file, "mask": polygonise(new_predictions[sample].mask())}
+
+    makers: Makers = {
+        entry.id: partial(make, entry.file, entry.id)
+        for entry in _with_mask(new_entries, new_predictions)
+    }
+    return with_progress(makers, "Writing annotations")
+
+
+def export_labelme(
+    new_images: Files,
+    new_entries: Any,
+    new_file_names: Mapping[str, Any],
+    new_predictions: Predictions,
+    predict: PredictParameters,
+    ingest: IngestParameters,
+) -> Makers:
+    """Every mask as a file to be corrected with LabelMe, and its image beside it.
+
+    Returns:
+        Id → maker of the document and of the image as the bytes of a PNG file; none if LabelMe is
+        not among the formats.
+    """
+    from vesselrl.annotations.labelme import labelme_document
+    from vesselrl.prediction.images import image_loaders
+
+    if "labelme" not in predict.formats:
+        return {}
+    images = image_loaders(new_images, new_entries, new_file_names, ingest.max_pixels)
+
+    def make(sample: str) -> tuple[dict[str, Any], bytes]:
+        mask = new_predictions[sample].mask()
+        return labelme_document(f"{sample}.png", mask, LABEL), images[sample].png()
+
+    makers: Makers = {
+        entry.id: partial(make, entry.id) for entry in _with_mask(new_entries, new_predictions)
+    }
+    return with_progress(makers, "Writing LabelMe files")
+
+
+def export_coco(
+    new_entries: Any, new_predictions: Predictions, predict: PredictParameters
+) -> dict[str, Any]:
+    """Every mask as COCO has it.
+
+    Returns:
+        ``images``, ``categories``, and ``annotations``, id → maker; nothing if COCO is not among
+        the formats.
+    """
+    from vesselrl.annotations.coco import coco_annotation, coco_header
+
+    if "coco" not in predict.formats:
+        return {}
+    entries = list(_with_mask(new_entries, new_predictions))
+
+    def make(number: int, sample: str) -> dict[str, Any]:
+        return coco_annotation(number, new_predictions[sample].mask())
+
+    makers = {entry.id: partial(make, n, entry.id) for n, entry in enumerate(entries, 1)}
+    return {
+        **coco_header(((e.file, int(e.width), int(e.height)) for e in entries), LABEL),
+        "annotations": with_progress(makers, "Writing COCO"),
+    }
+
+
+def _with_mask(new_entries: Any, new_predictions: Predictions) -> Iterator[Any]:
+    """The rows of the images that could be segmented."""
+    for entry in new_entries.itertuples():
+        if not new_predictions[entry.id].scores["error"]:
+            yield entry

@@ -1,0 +1,191 @@
+"""Predictions of many images: yet to be made, and kept in a folder of files for each image."""
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vesselrl.annotations.png import png_of_image, png_of_mask
+from vesselrl.datasets.picture_folder import read_image, read_mask
+from vesselrl.errors import VesselrlError
+from vesselrl.files import write_atomically, writer_of
+from vesselrl.journal import Journal
+from vesselrl.prediction.predictor import Image, Prediction
+from vesselrl.progress import tracked
+from vesselrl.segmenters.levels import to_levels
+
+logger = logging.getLogger(__name__)
+
+JOURNAL = ".predictions.tsv"
+MASKS, PROBABILITIES, ERRORS = FOLDERS = ("masks", "probabilities", "errors")
+"""Folders of PNG files, one an image."""
+
+SCORE_COLUMNS = [
+    "dice", "dice_low", "dice_high", "recall", "precision", "out_of_distribution", "prompt",
+    "threshold", "operations", "segmenter_calls", "seconds",
+]  # fmt: skip
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class PendingPredictions:
+    """Predictions yet to be made.
+
+    Attributes:
+        images: id → loader of uint8 (H, W) or (H, W, 3).
+        keys: id → a text that differs if anything does that its prediction depends on.
+        predict: see `vesselrl.prediction.predictor.Predictor.predict`.
+        probability_maps: whether the maps that masks were cut from are kept too.
+    """
+
+    images: Mapping[str, Callable[[], Image]]
+    keys: Mapping[str, str]
+    predict: Callable[[Image], Prediction]
+    probability_maps: bool
+
+
+@dataclass(frozen=True)
+class StoredPrediction:
+    """What is kept of one image.
+
+    Attributes:
+        scores: `SCORE_COLUMNS` → value, and ``error``, why there is no mask, empty where there is
+            one; without a mask there is nothing but the error.
+        mask: loader of bool (H, W).
+        error_map: loader of uint8 (H, W), 255 where the mask is certainly wrong.
+    """
+
+    scores: Mapping[str, Any]
+    mask: Callable[[], npt.NDArray[np.bool_]]
+    error_map: Callable[[], npt.NDArray[np.uint8]]
+
+
+class PredictionFolder:
+    """``masks/<id>.png``, ``errors/<id>.png`` and, if wanted, ``probabilities/<id>.png``.
+
+    A journal beside them has the scores, and tells what each prediction was made from and how many
+    bytes its files have. So work that broke off goes on where it was, what nothing changed for
+    stays, and what failed is tried again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load(self) -> dict[str, StoredPrediction]:
+        """Id → what is kept, in the order of the ids."""
+        journal = Journal(self._folder / JOURNAL)
+        return {sample: self._stored(sample, journal.get(sample)) for sample in sorted(journal)}
+
+    def _stored(self, sample: str, noted: Mapping[str, Any]) -> StoredPrediction:
+        return StoredPrediction(
+            noted["scores"],
+            partial(read_mask, self._file(MASKS, sample)),
+            partial(read_image, self._file(ERRORS, sample)),
+        )
+
+    def make(self, pending: PendingPredictions) -> None:
+        """Make what is missing, failed before or is out of date, and remove what is gone.
+
+        An image that fails is noted with its error; it stops nothing.
+
+        Raises:
+            VesselrlError: every image failed.
+        """
+        with Journal(self._folder / JOURNAL) as journal:
+            done = {sample for sample in pending.images if self._is_done(sample, pending, journal)}
+            journal.keep(done)  # what is about to be replaced does not count from here on
+            self._remove_all_but(done, pending.probability_maps)
+            missing = [sample for sample in pending.images if sample not in done]
+            made = (self._note(sample, pending, journal) for sample in missing)
+            errors = [error for error in tracked(made, "Predicting", len(missing)) if error]
+            journal.keep(pending.images)
+        if errors and len(errors) == len(pending.images):
+            raise VesselrlError(
+                f"None of the {len(errors)} images could be segmented. The first error is: "
+                f"{errors[0]} The traceback is in the log file."
+            )
+        if errors:
+            logger.warning(
+                "%d of %d images could not be segmented; quality.csv says why, and the next run "
+                "tries them again.",
+                len(errors),
+                len(pending.images),
+            )
+
+    def _note(self, sample: str, pending: PendingPredictions, journal: Journal) -> str:
+        """Predict one image and put it down; its error, empty if all went well."""
+        error = ""
+        scores: dict[str, Any] = {}
+        sizes: dict[str, int] = {}
+        try:
+            scores, sizes = self._write(sample, pending)
+        except Exception as exception:  # of the file, the segmenter or the machine
+            error = traceback.format_exception_only(exception)[-1].strip()
+            logger.warning("Segmenting '%s' failed: %s", sample, error)
+            logger.debug("Segmenting '%s' failed.", sample, exc_info=exception)
+        noted = {"key": pending.keys[sample], "sizes": sizes, "scores": scores | {"error": error}}
+        journal.add(sample, noted)
+        return error
+
+    def _write(
+        self, sample: str, pending: PendingPredictions
+    ) -> tuple[dict[str, Any], dict[str, int]]:
+        made = pending.predict(pending.images[sample]())
+        files = {
+            MASKS: png_of_mask(made.mask),
+            ERRORS: png_of_image(np.round(255 * made.error).astype(np.uint8)),
+        }
+        if pending.probability_maps:
+            files[PROBABILITIES] = png_of_image(to_levels(made.probability))
+        for kind, data in files.items():
+            write_atomically(self._file(kind, sample), writer_of(data))
+        scores = {name: _plain(getattr(made, name)) for name in SCORE_COLUMNS}
+        return scores, {kind: len(data) for kind, data in files.items()}
+
+    def _is_done(self, sample: str, pending: PendingPredictions, journal: Journal) -> bool:
+        noted = journal.get(sample)
+        if noted is None or noted["scores"]["error"] or noted["key"] != pending.keys[sample]:
+            return False
+        wanted = {MASKS, ERRORS} | ({PROBABILITIES} if pending.probability_maps else set())
+        return wanted <= set(noted["sizes"]) and all(
+            _size(self._file(kind, sample)) == size
+            for kind, size in noted["sizes"].items()
+            if kind in wanted
+        )
+
+    def _remove_all_but(self, kept: set[str], probability_maps: bool) -> None:
+        for kind in FOLDERS:
+            keeps = kept if probability_maps or kind != PROBABILITIES else set()
+            for file in (self._folder / kind).glob("*.png"):
+                if file.stem not in keeps:
+                    file.unlink()
+
+    def exists(self) -> bool:
+        """Whether there are predictions, and all their files as they were written."""
+        journal = Journal(self._folder / JOURNAL)
+        return len(journal) > 0 and all(
+            _size(self._file(kind, sample)) == size
+            for sample in journal
+            for kind, size in journal.get(sample)["sizes"].items()
+        )
+
+    def _file(self, kind: str, sample: str) -> Path:
+        return self._folder / kind / f"{sample}.png"
+
+
+def _size(file: Path) -> int:
+    """Number of bytes, -1 where there is no file."""
+    return file.stat().st_size if file.is_file() else -1
+
+
+def _plain(value: Any) -> Any:
+    """A number rounded for people; NaN, which is no JSON, as None."""
+    if isinstance(value, float | np.floating):
+        return None if np.isnan(value) else round(float(value), DIGITS)
+    return value
