@@ -12,6 +12,9 @@ RECOMMENDED = "recommended"
 Format = Literal["labelme", "coco"]
 
 
+Rating = Literal["needed", "all"]
+
+
 class PredictParameters(ParameterModel):
     """The group ``predict``."""
 
@@ -20,6 +23,10 @@ class PredictParameters(ParameterModel):
     )
     coverage: float = Field(
         ge=0.5, lt=1, description="share of images whose Dice its interval should hold"
+    )
+    rating: Rating = Field(
+        description="what the reward network is shown of the segmenter when it rates a mask: the "
+        "answers that the method needs, or those to all prompts"
     )
     probability_maps: bool = Field(description="whether the maps that masks were cut from are kept")
     formats: list[Format] = Field(description="of annotations, beside annotations.json")

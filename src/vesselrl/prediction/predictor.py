@@ -1,8 +1,9 @@
 """One image → its mask, and how far the mask may be trusted."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.segmenters.answers import Answers
 from vesselrl.segmenters.base import Segmenter, build_segmenter, check_image
-from vesselrl.segmenters.levels import from_levels
+from vesselrl.segmenters.levels import from_levels, to_levels
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 
 Image = npt.NDArray[np.uint8]
@@ -32,7 +33,7 @@ class Segmentation:
         mask: bool (H, W).
         probability: float32 (H, W), the map it was cut from.
         candidate: float32 (H, W), what the reward network is shown beside the image when it rates
-            the mask: the mean of the maps that were asked for, or a network's own map.
+            the mask: the mean of the maps that were asked for, or a network's own map if none was.
         decision: what the method chose.
         segmenter_calls: how many prompts were asked.
     """
@@ -105,7 +106,7 @@ class Predictor:
     def predict(self, image: Image) -> Prediction:
         """The mask of an image, and how far it may be trusted.
 
-        It asks only the prompts that the method needs.
+        It asks only the prompts that the method needs, unless the recipe's rating asks for more.
 
         Args:
             image: uint8 (H, W) or (H, W, 3).
@@ -158,25 +159,36 @@ class Predictor:
             image: uint8 (H, W) or (H, W, 3).
             answers: of the segmenter about it; it is asked without them.
         """
-        if self.recipe.method.kind == "network":
-            return self._by_network(image)
-        answers = answers or Answers.of(self._segmenter, image, self._actions.prompts)
+        answers = answers or Answers(partial(self._ask, image), len(self._actions.prompts))
+        mask, map_, decision = (
+            self._by_network(image)
+            if self.recipe.method.kind == "network"
+            else self._by_decision(image, answers)
+        )
+        shown = answers.of_prompts(answers.asked if self.recipe.rating == "needed" else None)
+        candidate = mean_candidate(shown) if len(shown) else map_
+        return Segmentation(mask, map_, candidate, decision, len(answers.asked))
+
+    def _by_decision(self, image: Image, answers: Answers) -> tuple[Mask, Probability, Decision]:
         decision = self._decide(self._case(image, answers))
 
         def posterior() -> Probability:
             return self.judge.own_map(image, mean_candidate(answers.of_prompts()))
 
         mask, map_ = draw(decision.chooses, decision.state, answers, self._actions, posterior)
-        seen = mean_candidate(answers.of_prompts(answers.asked))
-        return Segmentation(mask, map_, seen, decision, len(answers.asked))
+        return mask, map_, decision
 
-    def _by_network(self, image: Image) -> Segmentation:
+    def _by_network(self, image: Image) -> tuple[Mask, Probability, Decision]:
         recipe = self.recipe
         levels = network_map(str(recipe.method.network), self._networks, self._refiner, image)
         map_ = from_levels(levels)
         assert recipe.threshold is not None  # a network's recipe has one
         decision = Decision(NETWORK, (), 0, threshold=recipe.threshold)
-        return Segmentation(map_ > recipe.threshold, map_, map_, decision, 0)
+        return map_ > recipe.threshold, map_, decision
+
+    def _ask(self, image: Image, prompts: Sequence[int]) -> npt.NDArray[np.uint8]:
+        names = [self._actions.prompts[number] for number in prompts]
+        return to_levels(self._segmenter.probabilities(image, names))
 
     def _case(self, image: Image, answers: Answers) -> Case:
         def predicted() -> Scores:

@@ -11,6 +11,7 @@ from vesselrl.evaluation.methods import check_choices, made_by
 from vesselrl.evaluation.networks import networks_behind
 from vesselrl.evaluation.parameters import TRAINED, Method
 from vesselrl.prediction.calibration import Calibration
+from vesselrl.prediction.parameters import Rating
 from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.rl.policy import Policy
@@ -45,6 +46,7 @@ class Recipe:
         refiner: state of the `RewardNetwork` that corrects the networks' map; None where none does.
         reward_network: state of the `RewardNetwork` that rates every mask.
         calibration: what validation images taught of its masks.
+        rating: whether masks are rated after the prompts that the method needs, or after all.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Recipe:
     refiner: State | None
     reward_network: State
     calibration: Calibration
+    rating: Rating = "needed"
 
     def calibrated(self, calibration: Calibration) -> "Recipe":
         """The same with another calibration."""
@@ -88,6 +91,7 @@ class Recipe:
             "refiner": self.refiner and dict(self.refiner),
             "reward_network": dict(self.reward_network),
             "calibration": self.calibration.state(),
+            "rating": self.rating,
         }
 
     @classmethod
@@ -116,6 +120,7 @@ class Recipe:
             refiner=state["refiner"],
             reward_network=state["reward_network"],
             calibration=Calibration.from_state(state["calibration"]),
+            rating=state["rating"],
         )
 
 
@@ -168,6 +173,7 @@ class Stock:
         finished_policies: method → the policy its path leads to.
         trained: see `vesselrl.evaluation.networks.networks_behind`.
         reward_network: see `Recipe`.
+        rating: see `Recipe`.
     """
 
     segmenter: SegmenterParameters
@@ -179,6 +185,7 @@ class Stock:
     finished_policies: Mapping[str, Policy]
     trained: Mapping[str, Mapping[str, Any]]
     reward_network: State
+    rating: Rating = "needed"
 
 
 def write_recipe(name: str, methods: Mapping[str, Method], stock: Stock) -> Recipe:
@@ -199,7 +206,7 @@ def write_recipe(name: str, methods: Mapping[str, Method], stock: Stock) -> Reci
     method = methods[name]
     recipe = Recipe(
         name, method, stock.segmenter, stock.actions, stock.objective, None, None, None, None, None,
-        stock.reward_network, Calibration.unknown(),
+        stock.reward_network, Calibration.unknown(), stock.rating,
     )  # fmt: skip
     if method.kind in ("static", "best_of_one"):
         return replace(recipe, static=stock.static)

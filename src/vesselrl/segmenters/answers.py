@@ -6,8 +6,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from vesselrl.segmenters.base import Segmenter
-from vesselrl.segmenters.levels import from_levels, to_levels
+from vesselrl.segmenters.levels import from_levels
 
 Probability = npt.NDArray[np.float32]
 
@@ -33,23 +32,6 @@ class Answers:
         self._prompts = prompts
         self._known: dict[int, Probability] = {}
 
-    @classmethod
-    def of(
-        cls, segmenter: Segmenter, image: npt.NDArray[np.uint8], prompts: Sequence[str]
-    ) -> "Answers":
-        """The answers of a segmenter, with the precision in which maps are stored.
-
-        Args:
-            segmenter: it is asked.
-            image: uint8 (H, W) or (H, W, 3).
-            prompts: names of all that it could be asked.
-        """
-
-        def ask(wanted: Sequence[int]) -> npt.NDArray[np.uint8]:
-            return to_levels(segmenter.probabilities(image, [prompts[n] for n in wanted]))
-
-        return cls(ask, len(prompts))
-
     @property
     def asked(self) -> tuple[int, ...]:
         """Numbers of the prompts that were asked, in ascending order."""
@@ -60,7 +42,7 @@ class Answers:
         return self.of_prompts([prompt])[0]
 
     def of_prompts(self, prompts: Sequence[int] | None = None) -> Probability:
-        """The maps of several prompts, float32 (N, H, W); those unknown are asked together.
+        """The maps of N prompts, float32 (N, H, W), those unknown asked together.
 
         Args:
             prompts: their numbers; all there are without.
@@ -68,4 +50,5 @@ class Answers:
         wanted = range(self._prompts) if prompts is None else prompts
         if missing := [number for number in dict.fromkeys(wanted) if number not in self._known]:
             self._known |= zip(missing, from_levels(self._ask(missing)), strict=True)
-        return np.stack([self._known[number] for number in wanted])
+        found = [self._known[number] for number in wanted]
+        return np.stack(found) if found else np.empty((0, 0, 0), np.float32)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vesselrl.evaluation.parameters import EvaluationParameters
-from vesselrl.prediction.parameters import RECOMMENDED
+from vesselrl.prediction.parameters import RECOMMENDED, Rating
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
@@ -25,6 +25,7 @@ def write_recipe(
     reward_network: dict[str, Any],
     finished_policies: Mapping[str, Any],
     method: str,
+    rating: Rating,
     evaluation: EvaluationParameters,
     segmenter: SegmenterParameters,
     actions: ActionParameters,
@@ -40,6 +41,7 @@ def write_recipe(
         reward_network: state of the `RewardNetwork`.
         finished_policies: method → the policy its path leads to.
         method: which one.
+        rating: whether masks are rated after the prompts that the method needs, or after all.
         evaluation: the methods.
         segmenter: the prompts.
         actions: thresholds and operations.
@@ -70,6 +72,7 @@ def write_recipe(
         finished_policies=finished_policies,
         trained=networks,
         reward_network=reward_network,
+        rating=rating,
     )
     name = str(verdict["recommended"]) if method == RECOMMENDED else method
     return recipe.write_recipe(name, evaluation.methods, stock).state()

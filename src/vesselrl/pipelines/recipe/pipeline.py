@@ -20,6 +20,7 @@ def create_pipeline() -> Pipeline:
                     "reward_network": "reward_network",
                     "finished_policies": "finished_policies",
                     "method": "params:predict.method",
+                    "rating": "params:predict.rating",
                     "evaluation": "params:evaluation",
                     "segmenter": "params:segmenter",
                     "actions": "params:actions",
