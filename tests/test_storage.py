@@ -158,6 +158,19 @@ def test_a_mirroring_that_broke_off_never_leaves_what_it_does_not_know_of(tmp_pa
     assert held(url)["z.png"] == b"z"
 
 
+def test_a_misspelt_bucket_is_told_and_not_made(object_server, tmp_path):
+    folder = local(tmp_path, masks__a_png=b"a")
+    with pytest.raises(VesselrlError, match="s3://buckett/there cannot be written"):
+        mirror(folder, "s3://buckett/there")
+    assert "buckett" not in fsspec.filesystem("s3", use_listings_cache=False).ls("")
+
+
+def test_a_folder_of_this_machine_may_be_the_place_too(tmp_path):
+    folder = local(tmp_path / "here", masks__a_png=b"a", b_csv=b"b")
+    assert mirror(folder, str(tmp_path / "there/new")) == (2, 0)
+    assert (tmp_path / "there/new/masks/a.png").read_bytes() == b"a"
+
+
 def test_a_store_that_nothing_knows_is_told_in_a_sentence(tmp_path):
     with pytest.raises(VesselrlError, match="fsspec knows no 'attic://'"):
         mirror(tmp_path, "attic://box")

@@ -7,7 +7,7 @@ looks for them in its usual places (S3: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ~/.
 import errno
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ _AT_ONCE = 16  # requests underway: what is waited for is the network
 _OF_CONTENT = (
     "size", "ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created",
 )  # fmt: skip
+_STORES = frozenset({"s3", "gs", "gcs", "abfs", "az", "oss"})
 _EXTRAS = {"s3": "s3", "s3a": "s3"}
 
 
@@ -152,10 +153,10 @@ def mirror(folder: Path, url: str) -> tuple[int, int]:
         kept = {name: sent[name] for name in [*whole, *gone]}
         _write_manifest(filesystem, root, kept)
 
+        _make_folders(filesystem, {f"{root}/{name}".rsplit("/", 1)[0] for name in new})
+
         def send(name: str) -> None:
-            target = f"{root}/{name}"
-            filesystem.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-            filesystem.put_file(str(files[name]), target)
+            filesystem.put_file(str(files[name]), f"{root}/{name}")
 
         below = [name for name in new if "/" in name]
         for names in (below, new[len(below) :]):
@@ -208,6 +209,14 @@ def _list(filesystem: Any, root: str) -> dict[str, dict[str, Any]]:
     return {path.strip("/")[start:]: found[path] for path in sorted(found)}
 
 
+def _make_folders(filesystem: Any, paths: Iterable[str]) -> None:
+    """Make folders where there are such: for a store it would make a bucket of a misspelt name."""
+    protocols = filesystem.protocol
+    if _STORES.isdisjoint([protocols] if isinstance(protocols, str) else protocols):
+        for path in paths:
+            filesystem.makedirs(path, exist_ok=True)
+
+
 def _hash(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -223,5 +232,5 @@ def _read_manifest(filesystem: Any, root: str) -> dict[str, str]:
 
 
 def _write_manifest(filesystem: Any, root: str, sent: Mapping[str, str]) -> None:
-    filesystem.makedirs(root, exist_ok=True)
+    _make_folders(filesystem, [root])
     filesystem.pipe_file(f"{root}/{MANIFEST}", json.dumps(sent, indent=0).encode())
