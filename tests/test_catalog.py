@@ -23,7 +23,7 @@ from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 PIPELINES = [
     "__default__", "ingest", "segment", "segmenter", "reward_net", "rl_finetune", "experiments",
-    "evaluation", "report",
+    "evaluation", "report", "predict",
 ]  # fmt: skip
 
 
@@ -125,7 +125,9 @@ def test_only_what_the_user_may_leave_out_is_optional(catalog):
         f"{regressor}.{part}" for regressor in REGRESSORS for part in ("policies", "training_infos")
     }
     of_networks = {
-        f"{pipeline}.{part}" for pipeline in NETWORKS for part in ("network_maps", "network_facts")
+        f"{pipeline}.{part}"
+        for pipeline in NETWORKS
+        for part in ("network_maps", "network_facts", "networks_in_use")
     }
     in_the_report = {
         f"pixel_rl{part}"

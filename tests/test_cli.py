@@ -164,11 +164,11 @@ def quick(kedro, models, project):
 def test_the_quick_run_goes_from_raw_data_to_report_in_a_folder_of_its_own(quick):
     folder, done = quick
     assert stages(done)[:4] == ["ingest", "segment", "segmenter", "reward_net"]
-    assert set(stages(done)[4:-2]) == {
+    assert set(stages(done)[4:-3]) == {
         "prompt_rl", "postprocess_rl", "reward_rl", "training_scores", "regressor",
         "regressor_true",
     }  # fmt: skip
-    assert stages(done)[-2:] == ["evaluation", "report"]
+    assert stages(done)[-3:] == ["evaluation", "recipe", "report"]
     assert f"Report: {folder}/08_reporting/final_report.html" in done.stdout
     assert re.search(r"^Result: .+", done.stdout, re.MULTILINE)
     for name in (

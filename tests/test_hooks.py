@@ -304,41 +304,44 @@ def stages_of(names):
 
 EXPERIMENTS = {"prompt_rl", "postprocess_rl", "reward_rl"}
 REGRESSORS = {"regressor", "regressor_true"}
+JUDGED = {"evaluation", "recipe", "report", "predict"}
+"""What comes after all training."""
 
 
 @pytest.mark.parametrize(
     ("params", "stale"),
     [
         ({}, set()),
-        ({"report": {"alpha": 0.1}}, {"report"}),
+        ({"report": {"alpha": 0.1}}, JUDGED),
         (
             {"report": {"objective": ["dice"]}},
-            EXPERIMENTS
-            | REGRESSORS
-            | {"reward_net", "training_scores", "pixel_rl", "evaluation", "report"},
+            EXPERIMENTS | REGRESSORS | {"reward_net", "training_scores", "pixel_rl"} | JUDGED,
         ),
-        ({"rl": {"ppo": {"gamma": 0.9}}}, EXPERIMENTS | {"evaluation", "report"}),
+        ({"rl": {"ppo": {"gamma": 0.9}}}, EXPERIMENTS | JUDGED),
         (
             {"rl": {"observations": "reward_network"}},
-            EXPERIMENTS | REGRESSORS | {"evaluation", "report"},
+            EXPERIMENTS | REGRESSORS | JUDGED,
         ),
         (
             {"experiments": {"reward_rl": {"episode_length": 2}}},
-            {"reward_rl", "evaluation", "report"},
+            {"reward_rl"} | JUDGED,
         ),
         (
             {"reward": {"training": {"kappa": 1.0}}},
-            EXPERIMENTS | REGRESSORS | {"reward_net", "training_scores", "evaluation", "report"},
+            EXPERIMENTS | REGRESSORS | {"reward_net", "training_scores"} | JUDGED,
         ),
         (
             {"split": {"fractions": {"train": 0.5, "val": 0.3}}},
             EXPERIMENTS
             | REGRESSORS
             | {"ingest", "segment", "segmenter", "reward_net", "training_scores"}
-            | {"pixel_rl", "evaluation", "report", "sa2va_data"},
+            | {"pixel_rl", "sa2va_data"}
+            | JUDGED,
         ),
-        ({"supervised": {"folds": 3}}, {"segmenter", "pixel_rl", "evaluation", "report"}),
-        ({"pixel_rl": {"policy": {"kl": 0.2}}}, {"pixel_rl", "evaluation", "report"}),
+        ({"supervised": {"folds": 3}}, {"segmenter", "pixel_rl"} | JUDGED),
+        ({"pixel_rl": {"policy": {"kl": 0.2}}}, {"pixel_rl"} | JUDGED),
+        ({"predict": {"method": "static"}}, {"recipe", "report", "predict"}),
+        ({"predict": {"formats": ["coco"]}}, {"report", "predict"}),
     ],
 )
 def test_exactly_the_stages_downstream_of_a_changed_parameter_are_stale(

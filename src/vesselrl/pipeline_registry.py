@@ -25,15 +25,17 @@ def register_pipelines() -> dict[str, Pipeline]:
     """Every pipeline of the project; ``__default__`` is the whole job from raw data to report."""
     # evaluation and report read what the experiments made in their namespaces; that is intended
     warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
+    reporting = report.create_pipeline()
+    verdict = reporting.to_outputs("verdict")  # it tells which method the recipe is of
     stages = {
         "ingest": _in_a_box(ingest.create_pipeline(), "ingest"),
         "segment": _in_a_box(segment.create_pipeline(), "segment"),
         "segmenter": _in_a_box(segmenter.create_pipeline(), "segmenter"),
         "reward_net": _in_a_box(reward_net.create_pipeline(), "reward_net"),
         "experiments": experiments.create_pipeline() + experiments.create_regressors(),
-        "evaluation": _in_a_box(evaluation.create_pipeline(), "evaluation"),
+        "evaluation": _in_a_box(evaluation.create_pipeline() + verdict, "evaluation"),
         "recipe": _in_a_box(recipe.create_pipeline(), "recipe"),
-        "report": _in_a_box(report.create_pipeline(), "report"),
+        "report": _in_a_box(reporting - verdict, "report"),
     }
     return {
         "__default__": sum(stages.values(), Pipeline([])),

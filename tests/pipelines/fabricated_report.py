@@ -50,6 +50,11 @@ EFFECTS = {
     "postprocess_rl": (0.01, 0.03, 1, 0.03),
     "oracle": (0.08, 0.02, 11, 0.25),
 }
+RECIPE_CHECK = {
+    "method": "static", "coverage": 0.9, "validation_groups": 5, "groups_needed": 9, "images": 12,
+    "groups": 6, "covered": 0.917, "width": 0.1874, "mean_error": 0.0312, "spearman": 0.456,
+    "worst_found": 0.5,
+}  # fmt: skip
 REWARD_FIGURES = ("reward_net_figure", "reward_error_maps_figure", "reward_hacks_figure")
 PIXEL_FIGURES = ("pixel_rl.training_figure", "pixel_rl_dice_figure", "pixel_rl_gallery_figure")
 REWARD_SCORES = {
@@ -162,6 +167,7 @@ def fabricate() -> dict[str, Any]:
             {"method": "reward_rl", "command": "kedro run --pipeline rl_finetune"}
         ],
         **dict.fromkeys(REWARD_FIGURES, b"PNG"),
+        "recipe_check": RECIPE_CHECK,
         "reward_net_report": {
             **dict.fromkeys(("val", "test", "unseen"), REWARD_SCORES),
             "rivals": {"entropy": {"val": REWARD_SCORES, "test": REWARD_SCORES}},

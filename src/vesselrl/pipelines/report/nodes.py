@@ -221,6 +221,7 @@ def write_report(
     methods_not_run: Sequence[Mapping[str, str]],
     learning_curves: Any,
     reward_net_report: Mapping[str, Any],
+    recipe_check: Mapping[str, Any],
     ingest_overview: bytes,
     reward_net_figure: bytes,
     reward_error_maps_figure: bytes,
@@ -255,6 +256,7 @@ def write_report(
         methods_not_run: rows method, command.
         learning_curves: training histories, column experiment first.
         reward_net_report: report card of the reward network.
+        recipe_check: how true the scores are that are predicted of new images.
         ingest_overview: PNG, as are the next nine: the data.
         reward_net_figure: agreement, reliability and order of the reward network.
         reward_error_maps_figure: the errors it expects beside the true ones.
@@ -289,6 +291,7 @@ def write_report(
     from vesselrl.report.failures import failures, worst_images
     from vesselrl.report.language import say, written_in
     from vesselrl.report.methods import methods
+    from vesselrl.report.new_images import new_images
     from vesselrl.report.pixel import pixel_rl
     from vesselrl.report.render import render_html, render_markdown
     from vesselrl.report.summary import summary
@@ -331,6 +334,7 @@ def write_report(
                 ),
                 findings.gallery(gallery_figure),
                 deployment.costs(leaderboard, costs, recommended, cost_figure),
+                new_images(recipe_check),
                 failures(segment_failures, methods_not_run, len(quarantine), worst),
                 background.reproduction(
                     yaml.safe_dump(settings, sort_keys=False),

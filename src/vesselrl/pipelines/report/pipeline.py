@@ -104,6 +104,7 @@ def create_pipeline() -> Pipeline:
                             "methods_not_run",
                             "learning_curves",
                             "reward_net_report",
+                            "recipe_check",
                             "ingest_overview",
                             "reward_net_figure",
                             "reward_error_maps_figure",
