@@ -8,6 +8,7 @@ back the one item it was at, not a block. See https://docs.ray.io/en/latest/ray-
 import logging
 import logging.handlers
 import os
+import socket
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -86,8 +87,10 @@ def _connected(parameters: RayParameters) -> Iterator[Any]:
         processors = max(cores(), parameters.num_workers)
         options = {"address": "local", "num_cpus": processors, "include_dashboard": False}
     try:
+        if parameters.address is not None:
+            _knock(parameters.address)
         ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise VesselrlError(
             f"No Ray cluster answers at ray.address '{parameters.address}' ({error}): start one "
             "with 'ray start --head', or set ray.address to null to use this machine alone."
@@ -98,6 +101,17 @@ def _connected(parameters: RayParameters) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Where nobody answers, Ray itself would try for a quarter of an hour.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _require_gpu(ray: Any) -> None:
