@@ -211,6 +211,9 @@ class ProvenanceHooks:
     def _bring_up_to_date(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
     ) -> None:
+        for name in pipeline.inputs():
+            if require := getattr(catalog.get(name), "require", None):
+                require()  # what only the user can give is missed before hours of work, not after
         whole = _everything()
         self._catalog = catalog
         self._ledger = provenance.Ledger(out_dir_of(catalog))

@@ -79,11 +79,16 @@ class RemoteFolder(Mapping[str, Callable[[], bytes]]):
             for name, about in self._found.items()
         }
 
-    @cached_property
-    def _found(self) -> dict[str, dict[str, Any]]:
+    def require(self) -> None:
+        """Raise a VesselrlError if the folder is not there."""
         with _told(self._url, "read"):
             if not self._filesystem.isdir(self._root):
                 raise FileNotFoundError(errno.ENOENT, "there is no such folder, or it is empty")
+
+    @cached_property
+    def _found(self) -> dict[str, dict[str, Any]]:
+        self.require()
+        with _told(self._url, "read"):
             found = _list(self._filesystem, self._root)
         return {
             name: about

@@ -1,11 +1,12 @@
 import io
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from vesselrl.annotations.acceptance import accept
-from vesselrl.annotations.coco import entries_of_coco
+from vesselrl.annotations.coco import coco_annotation, coco_header, entries_of_coco
 from vesselrl.annotations.drawing import draw_mask
 from vesselrl.annotations.entries import Refusal
 from vesselrl.annotations.polygons import rasterise
@@ -149,3 +150,23 @@ def test_of_images_with_one_id_the_first_is_kept():
     coco["images"].append({"id": 7, "file_name": "b.png"})
     _, second = entries_of_coco(coco)
     assert second["refused"][:2] == ["images[1].id", "a duplicate id"]
+
+
+def test_masks_that_are_written_come_back_exactly():
+    empty = np.zeros((10, 15), bool)
+    coco = coco_header([("a.png", 30, 20), ("half.png", 15, 10)], "vessel") | {
+        "annotations": [coco_annotation(1, RLE_MASK), coco_annotation(2, empty)]
+    }
+    entries = list(entries_of_coco(json.loads(json.dumps(coco))))
+    found = [accept(entry, FILES, {}, 10_000) for entry in entries]
+    assert [one["file"] for one in found] == ["a.png", "half.png"]
+    assert np.array_equal(draw_mask(found[0], {}, 10_000), RLE_MASK)
+    assert not draw_mask(found[1], {}, 10_000).any()
+    assert found[0]["text"] == "vessel"
+
+
+def test_an_annotation_tells_area_and_box():
+    annotation = coco_annotation(3, RLE_MASK)
+    assert annotation["bbox"] == [10, 3, 2, 3]
+    assert annotation["area"] == 6
+    assert annotation["id"] == annotation["image_id"] == 3

@@ -8,7 +8,12 @@ from PIL import Image
 from vesselrl.annotations.acceptance import accept, name_of
 from vesselrl.annotations.drawing import draw_mask
 from vesselrl.annotations.entries import Refusal
-from vesselrl.annotations.labelme import entries_of_labelme, labelme_files
+from vesselrl.annotations.labelme import (
+    UNCHECKED,
+    entries_of_labelme,
+    labelme_document,
+    labelme_files,
+)
 from vesselrl.annotations.polygons import rasterise
 
 CORNERS = [[2, 2], [9, 2], [9, 9], [2, 9]]
@@ -133,3 +138,31 @@ def test_a_link_is_not_followed(tmp_path):
     (tmp_path / "in" / "0.json").symlink_to(outside)
     (entry,) = entries(tmp_path / "in")
     assert "a link" in entry["refused"][1]
+
+
+HOLED = np.zeros((20, 30), bool)
+HOLED[3:15, 4:20], HOLED[6:9, 8:12] = True, False
+HOLED[17, 25] = True
+
+
+def test_a_predicted_mask_comes_back_exactly_once_its_flag_is_unticked(tmp_path):
+    written = json.loads(json.dumps(labelme_document("a.png", HOLED, "vessel")))
+    assert written["flags"] == {UNCHECKED: True}
+    assert (written["imageWidth"], written["imageHeight"]) == (30, 20)
+    written["flags"][UNCHECKED] = False
+    found = accepted(tmp_path, written)
+    assert np.array_equal(draw_mask(found, {}, 10_000), HOLED)
+    assert found["text"] == "vessel"
+
+
+def test_a_prediction_that_nobody_has_checked_is_no_label(tmp_path):
+    with pytest.raises(Refusal, match="nobody has checked") as refusal:
+        accepted(tmp_path, labelme_document("a.png", HOLED, "vessel"))
+    assert refusal.value.field == "flags"
+    assert f"untick the flag '{UNCHECKED}'" in refusal.value.hint
+
+
+@pytest.mark.parametrize("flags", [None, [], "x", {"seen": True}, {UNCHECKED: None}])
+def test_other_flags_change_nothing(tmp_path, flags):
+    found = accepted(tmp_path, document(shape(), flags=flags))
+    assert found["polygons"] == [SQUARE]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from vesselrl.annotations.rle import compressed, decode_rle, read_rle
+from vesselrl.annotations.rle import compressed, decode_rle, encode_rle, read_rle
 
 # From the tests of pycocotools: the same runs in both forms.
 COUNTS = [6, 1, 40, 4, 5, 4, 5, 4, 21]
@@ -41,6 +41,14 @@ def test_any_mask_is_read_in_either_form(mask):
     counts, size = counts_of(mask), list(mask.shape)
     for form in (counts, compressed(counts)):
         assert np.array_equal(decode_rle(read_rle({"size": size, "counts": form})), mask)
+
+
+@settings(max_examples=200, deadline=None)
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40)))
+def test_any_mask_is_written_as_its_runs(mask):
+    written = encode_rle(mask)
+    assert written == {"size": list(mask.shape), "counts": compressed(counts_of(mask))}
+    assert np.array_equal(decode_rle(read_rle(written)), mask)
 
 
 def test_long_runs_are_read():

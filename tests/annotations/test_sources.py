@@ -9,6 +9,7 @@ from vesselrl.annotations.acceptance import accept, read_sample
 from vesselrl.annotations.drawing import draw_mask
 from vesselrl.annotations.entries import Refusal, refused
 from vesselrl.annotations.folder import ImageFolder
+from vesselrl.annotations.labelme import UNCHECKED
 from vesselrl.annotations.polygons import rasterise
 from vesselrl.annotations.sources import open_source, with_unannotated
 from vesselrl.errors import VesselrlError
@@ -129,6 +130,31 @@ def test_annotations_json_goes_before_all_else(raw_dir):
     assert open_source(raw_dir).format == "list"
     assert open_source(raw_dir, "masks").format == "masks"
     assert open_source(raw_dir, "labelme").format == "labelme"
+
+
+@pytest.mark.parametrize("content", [FLAT, COCO], ids=["list", "coco"])
+def test_labelme_files_beside_annotations_json_correct_it(raw_dir, content):
+    write(raw_dir, "annotations.json", content)
+    before = list(open_source(raw_dir))
+    corner = {**LABELME["shapes"][0], "points": [[0, 0], [4, 0], [4, 4]]}
+    write(raw_dir, "images/a.json", LABELME | {"shapes": [corner]})
+    write(raw_dir, "images/new.json", LABELME | {"imagePath": "new.png"})
+    source = pickle.loads(pickle.dumps(open_source(raw_dir)))
+    entries = {entry["image"]: entry for entry in source}
+    assert len(source) == len(list(source)) == len(entries)
+    assert entries["a.png"]["mask"] == [[0, 0, 4, 0, 4, 4]]
+    assert entries["new.png"]["mask"] == [SQUARE]
+    others = [entry for entry in before if entry["image"] != "a.png"]
+    assert list(source)[: len(others)] == others
+
+
+def test_a_prediction_that_nobody_has_checked_takes_no_labels_place(raw_dir):
+    write(raw_dir, "annotations.json", FLAT)
+    write(raw_dir, "images/a.json", LABELME | {"flags": {UNCHECKED: True}})
+    *entries, unchecked = open_source(raw_dir)
+    assert entries == FLAT
+    assert "refused" in unchecked
+    assert list(open_source(raw_dir, "list")) == FLAT
 
 
 def test_files_that_are_no_annotations_are_not_taken_for_them(raw_dir):

@@ -111,7 +111,7 @@ def test_a_cluster_that_does_not_answer_is_told_in_a_sentence(monkeypatch):
     with socket.socket() as taken:  # by nobody who listens
         taken.bind(("127.0.0.1", 0))
         nobody = TWO.model_copy(update={"address": f"127.0.0.1:{taken.getsockname()[1]}"})
-        with pytest.raises(VesselrlError, match="No Ray cluster answers at ray.address '127"):
+        with pytest.raises(VesselrlError, match="No Ray answers at ray.address '127"):
             list(map_on_ray(answer_and_log, items(1), nobody))
 
 

@@ -7,12 +7,16 @@
 | ``labelme`` | a JSON file an image, in ``annotations/``, ``images/`` or the data folder itself |
 | ``masks`` | ``masks/x.png`` for ``images/x.jpg`` |
 
+Files of LabelMe beside an ``annotations.json`` are corrections of it, or labels of further images:
+they go before what it says of the same image, unless a format was asked for.
+
 The images are always in ``images/``. What no entry names there may be taken for images without
 labels (`with_unannotated`), whatever the format.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +29,10 @@ from vesselrl.annotations.labelme import entries_of_labelme, labelme_files
 from vesselrl.annotations.mask_files import entries_of_masks
 from vesselrl.errors import VesselrlError
 
+logger = logging.getLogger(__name__)
+
+LabelMeFiles = list[tuple[Path, str]]
+"""See `vesselrl.annotations.labelme.labelme_files`."""
 Format = Literal["auto", "list", "coco", "labelme", "masks"]
 
 _EXPECTED_LIST = (
@@ -74,7 +82,9 @@ def open_source(raw_dir: Path, format: Format = "auto", max_json_mb: float = 512
     """
     require_folder(raw_dir)
     if format == "auto":
-        format = _detected(raw_dir, max_json_mb)
+        found = open_source(raw_dir, _detected(raw_dir, max_json_mb), max_json_mb)
+        files = [] if found.format in ("labelme", "masks") else labelme_files(raw_dir, max_json_mb)
+        return _corrected(found, files, max_json_mb) if files else found
     if format == "list":
         return _open_list(_annotations_file(raw_dir))
     if format == "coco":
@@ -96,7 +106,7 @@ def with_unannotated(entries: Iterable[Any], images: Iterable[str]) -> Iterator[
         if isinstance(raw, dict) and isinstance(raw.get("image"), str):
             named.add(normalised(raw["image"]))
         yield raw
-    yield from ({"image": file, "mask": None} for file in images if file not in named)
+    yield from _unlabelled(file for file in images if file not in named)
 
 
 def of_images(images: Iterable[str], name: str) -> Source:
@@ -107,7 +117,7 @@ def of_images(images: Iterable[str], name: str) -> Source:
         name: what to call it in a sentence.
     """
     files = list(images)
-    return Source("images", name, lambda: ({"image": f, "mask": None} for f in files), len(files))
+    return Source("images", name, partial(_unlabelled, files), len(files))
 
 
 def require_folder(raw_dir: Path) -> None:
@@ -117,6 +127,39 @@ def require_folder(raw_dir: Path) -> None:
             f"The folder {raw_dir} does not exist; expected annotations.json in it: give the "
             "folder that holds it with --params raw_dir=…."
         )
+
+
+def _corrected(source: Source, files: LabelMeFiles, max_json_mb: float) -> Source:
+    """The entries of LabelMe's files, and before them those about other images.
+
+    A file that says nothing usable, an unchecked prediction for one, takes no entry's place.
+    """
+    corrections = entries_of_labelme(files, max_json_mb)
+    named = {normalised(entry["image"]) for entry in corrections if "refused" not in entry}
+    entries = partial(_with_corrections, source, named, files, max_json_mb)
+    count = sum(1 for _ in entries())
+    logger.info(
+        "LabelMe files beside %s: %d, of which %d go before its entries about the same images.",
+        source.name,
+        len(files),
+        len(source) + len(files) - count,
+    )
+    name = f"{source.name} and the LabelMe files"
+    return replace(source, entries=entries, count=count, name=name)
+
+
+def _with_corrections(
+    source: Source, named: Collection[str], files: LabelMeFiles, max_json_mb: float
+) -> Iterator[Any]:
+    for raw in source:
+        file = raw.get("image") if isinstance(raw, dict) else None
+        if not isinstance(file, str) or normalised(file) not in named:
+            yield raw
+    yield from entries_of_labelme(files, max_json_mb)
+
+
+def _unlabelled(files: Iterable[str]) -> Iterator[Any]:
+    return ({"image": file, "mask": None} for file in files)
 
 
 def _detected(raw_dir: Path, max_json_mb: float) -> Format:

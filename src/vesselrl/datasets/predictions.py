@@ -41,6 +41,14 @@ class NewImagesDataset(ImageFolderDataset):
         """
         if self._url:
             return RemoteFolder(self._url)
+        self.require()
+        return super().load()
+
+    def require(self) -> None:
+        """Raise a VesselrlError if it is not given, or missing."""
+        if self._url:
+            RemoteFolder(self._url).require()
+            return
         if not self._is_given:
             raise VesselrlError(
                 "No images are given: name their folder with --params input_dir=/path/to/images."
@@ -50,7 +58,6 @@ class NewImagesDataset(ImageFolderDataset):
                 f"The folder {self._path} does not exist; expected the images that are to be "
                 "segmented: name their folder with --params input_dir=/path/to/images."
             )
-        return super().load()
 
     @property
     def sources(self) -> list[Path]:
@@ -179,7 +186,7 @@ class CocoDataset(JsonListDataset):
 
 
 class LabelMeFolderDataset(_WrittenDataset):
-    """Makers of annotation files and of their images → ``<name>.json`` and ``<name>.png``.
+    """Makers of annotation files and of their images → ``<name>.json`` and the images beside them.
 
     What somebody has changed since is never replaced or removed: a journal tells what was written.
 
@@ -196,37 +203,38 @@ class LabelMeFolderDataset(_WrittenDataset):
         """Write what nobody has changed.
 
         Args:
-            data: name → maker of the document and of the bytes of the PNG file.
+            data: name → maker of the document and of the bytes of the image file that its
+                ``imagePath`` names.
         """
-        changed = 0
         with Journal(self._folder / ".written.tsv") as journal:
-            for name in [name for name in journal if name not in data]:
-                if self._is_ours(name, journal):
-                    self._file(name, "json").unlink(missing_ok=True)
-                    self._file(name, "png").unlink(missing_ok=True)
+            changed = {name for name in journal if self._is_changed(name, journal)}
+            for name in set(journal) - set(data) - changed:
+                self._file(name).unlink(missing_ok=True)
+                (self._folder / journal.get(name)["image"]).unlink(missing_ok=True)
             for name, make in data.items():
-                if not self._is_ours(name, journal):
-                    changed += 1
-                    continue
-                document, picture = make()
-                text = json.dumps(document, indent=1, ensure_ascii=False)
-                content = text.encode("utf-8", "replace")
-                journal.add(name, hashlib.sha256(content).hexdigest())
-                write_atomically(self._file(name, "png"), writer_of(picture))
-                write_atomically(self._file(name, "json"), writer_of(content))
-            journal.keep([name for name in journal if name in data])
+                if name not in changed:
+                    document, picture = make()
+                    self._put(name, document, picture, journal)
+            journal.keep([name for name in journal if name in data or name in changed])
         if changed:
-            logger.info("%d LabelMe files were changed by hand and stay as they are.", changed)
+            logger.info("%d LabelMe files were changed by hand and stay as they are.", len(changed))
 
-    def _is_ours(self, name: str, journal: Journal) -> bool:
-        """Whether there is no file yet, or the one that was written."""
-        file = self._file(name, "json")
-        if not file.exists():
-            return True
-        return journal.get(name) == hashlib.sha256(file.read_bytes()).hexdigest()
+    def _put(
+        self, name: str, document: Mapping[str, Any], picture: bytes, journal: Journal
+    ) -> None:
+        content = json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8", "replace")
+        write_atomically(self._folder / document["imagePath"], writer_of(picture))
+        write_atomically(self._file(name), writer_of(content))
+        noted = {"image": document["imagePath"], "sha256": hashlib.sha256(content).hexdigest()}
+        journal.add(name, noted)
 
-    def _file(self, name: str, suffix: str) -> Path:
-        return self._folder / f"{name}.{suffix}"
+    def _is_changed(self, name: str, journal: Journal) -> bool:
+        file = self._file(name)
+        noted = journal.get(name)["sha256"]
+        return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() != noted
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
 
     def _exists(self) -> bool:
         return True  # if none were asked for, there are none

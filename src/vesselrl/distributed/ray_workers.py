@@ -92,8 +92,8 @@ def _connected(parameters: RayParameters) -> Iterator[Any]:
         ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         raise VesselrlError(
-            f"No Ray cluster answers at ray.address '{parameters.address}' ({error}): start one "
-            "with 'ray start --head', or set ray.address to null to use this machine alone."
+            f"No Ray answers at ray.address '{parameters.address or 'null'}' ({error}): start a "
+            "cluster with 'ray start --head', or set it to null to use this machine alone."
         ) from error
     try:
         if parameters.address is None and parameters.gpus_per_worker:
@@ -104,7 +104,7 @@ def _connected(parameters: RayParameters) -> Iterator[Any]:
 
 
 def _knock(address: str) -> None:
-    """Where nobody answers, Ray itself would try for a quarter of an hour.
+    """Where nobody answers, Ray itself would try for many minutes.
 
     Raises:
         OSError: nobody does.

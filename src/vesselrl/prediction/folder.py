@@ -110,7 +110,9 @@ class PredictionFolder:
         with Journal(self._folder / JOURNAL) as journal:
             done = {sample for sample in pending.images if self._is_done(sample, pending, journal)}
             journal.keep(done)  # what is about to be replaced does not count from here on
-            self._remove_all_but(done, pending.probability_maps)
+            self._remove_all_but(done)
+            if not pending.probability_maps:
+                self._remove_probabilities(journal)
             missing = [item for item in pending.images.items() if item[0] not in done]
             write = _Writer(self._folder, pending.predict, pending.probability_maps)
             errors = []
@@ -145,12 +147,18 @@ class PredictionFolder:
             if kind in wanted
         )
 
-    def _remove_all_but(self, kept: set[str], probability_maps: bool) -> None:
+    def _remove_all_but(self, kept: set[str]) -> None:
         for kind in FOLDERS:
-            keeps = kept if probability_maps or kind != PROBABILITIES else set()
             for file in (self._folder / kind).glob("*.png"):
-                if file.stem not in keeps:
+                if file.stem not in kept:
                     file.unlink()
+
+    def _remove_probabilities(self, journal: Journal) -> None:
+        for sample in journal:
+            noted = journal.get(sample)
+            if noted["sizes"].pop(PROBABILITIES, None) is not None:
+                journal.add(sample, noted)
+                self._file(PROBABILITIES, sample).unlink(missing_ok=True)
 
     def exists(self) -> bool:
         """Whether there are predictions, and all their files as they were written."""

@@ -22,6 +22,7 @@ QUALITY_COLUMNS = [
     "out_of_distribution", "prompt", "threshold", "operations", "segmenter_calls", "seconds",
     "error",
 ]  # fmt: skip
+SHOWN_BY_LABELME = (".png", ".jpg", ".jpeg", ".bmp")
 LABEL = "vessel"
 """What masks show, in the formats that want a name for it."""
 
@@ -166,10 +167,14 @@ def export_labelme(
 ) -> Makers:
     """Every mask as a file to be corrected with LabelMe, and its image beside it.
 
+    The image keeps its name, so that the corrected file is about the same image wherever that is;
+    but what LabelMe does not show, lies in a folder or must not be named is there as ``<id>.png``.
+
     Returns:
-        Id → maker of the document and of the image as the bytes of a PNG file; none if LabelMe is
-        not among the formats.
+        Id → maker of the document and of the bytes of the image file; none if LabelMe is not among
+        the formats.
     """
+    from vesselrl.annotations.folder import read
     from vesselrl.annotations.labelme import labelme_document
     from vesselrl.prediction.images import image_loaders
 
@@ -177,12 +182,16 @@ def export_labelme(
         return {}
     images = image_loaders(new_images, new_entries, new_file_names, ingest.max_pixels)
 
-    def make(sample: str) -> tuple[dict[str, Any], bytes]:
-        mask = new_predictions[sample].mask()
-        return labelme_document(f"{sample}.png", mask, LABEL), images[sample].png()
+    def make(entry: Any) -> tuple[dict[str, Any], bytes]:
+        keeps_name = not (new_file_names.get("files") or entry.frame or "/" in entry.file)
+        shown = keeps_name and entry.file.lower().endswith(SHOWN_BY_LABELME)
+        name = entry.file if shown else f"{entry.id}.png"
+        is_png = name.lower().endswith(".png")
+        picture = images[entry.id].png() if is_png else read(new_images, entry.file)
+        return labelme_document(name, new_predictions[entry.id].mask(), LABEL), picture
 
     makers: Makers = {
-        entry.id: partial(make, entry.id) for entry in _with_mask(new_entries, new_predictions)
+        entry.id: partial(make, entry) for entry in _with_mask(new_entries, new_predictions)
     }
     return with_progress(makers, "Writing LabelMe files")
 

@@ -1,0 +1,173 @@
+"""Predictions of many images, kept in a folder."""
+
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vesselrl.errors import VesselrlError
+from vesselrl.prediction.folder import JOURNAL, PendingPredictions, PredictionFolder
+from vesselrl.prediction.predictor import Prediction
+from vesselrl.segmenters.levels import from_levels
+
+NAMES = [f"i{number}" for number in range(6)]
+
+
+def image_of(name):
+    number = NAMES.index(name)
+    return np.full((5, 7), 10 * number, np.uint8)
+
+
+def predicted(image):
+    level = np.float32(image[0, 0] / 100)
+    probability = np.full(image.shape, level)
+    return Prediction(
+        mask=probability > 0.25, probability=probability, error=1 - probability, dice=float(level),
+        recall=0.5, precision=0.25, dice_low=0.0, dice_high=1.0, out_of_distribution=float("nan"),
+        prompt="all", threshold=0.25, operations="keep", segmenter_calls=1, seconds=0.123456789,
+    )  # fmt: skip
+
+
+class Asked:
+    """Predicts, and notes of which images; it may fail on some."""
+
+    def __init__(self, fails=()):
+        self.images, self.fails = [], dict(fails)
+
+    def __call__(self, image):
+        name = NAMES[int(image[0, 0]) // 10]
+        self.images.append(name)
+        if name in self.fails:
+            raise self.fails[name]
+        return predicted(image)
+
+
+def pending(predict, names=NAMES, key="k", maps=False):
+    images = {name: (lambda n=name: image_of(n)) for name in names}
+    return PendingPredictions(images, {name: f"{key} {name}" for name in names}, predict, maps)
+
+
+def content(folder):
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+@pytest.fixture
+def made(tmp_path):
+    PredictionFolder(tmp_path).make(pending(Asked(), maps=True))
+    return tmp_path
+
+
+def test_each_image_has_its_mask_its_error_map_and_its_scores(made):
+    stored = PredictionFolder(made).load()
+    assert list(stored) == NAMES
+    for name, one in stored.items():
+        expected = predicted(image_of(name))
+        assert np.array_equal(one.mask(), expected.mask)
+        assert np.abs(one.error_map() / 255 - expected.error).max() < 1 / 255
+        with Image.open(made / "probabilities" / f"{name}.png") as levels:
+            assert np.abs(from_levels(np.array(levels)) - expected.probability).max() < 1 / 500
+        assert one.scores["dice"] == pytest.approx(expected.dice, abs=1e-6)
+        assert one.scores["seconds"] == 0.123457
+        assert one.scores["out_of_distribution"] is None
+        assert one.scores["error"] == ""
+    assert PredictionFolder(made).exists()
+
+
+def test_work_that_broke_off_goes_on_and_ends_in_the_same(tmp_path, made):
+    broken, folder = Asked({"i3": KeyboardInterrupt()}), tmp_path / "again"
+    with pytest.raises(KeyboardInterrupt):
+        PredictionFolder(folder).make(pending(broken, maps=True))
+    going_on = Asked()
+    PredictionFolder(folder).make(pending(going_on, maps=True))
+    assert going_on.images == ["i3", "i4", "i5"]
+    before = {name: data for name, data in content(made).items() if "again" not in name}
+    assert content(folder) == before
+
+
+def test_nothing_is_predicted_twice(made):
+    asked, before = Asked(), content(made)
+    PredictionFolder(made).make(pending(asked, maps=True))
+    assert asked.images == []
+    assert content(made) == before
+
+
+def test_another_recipe_or_image_is_predicted_anew(made):
+    asked = Asked()
+    changed = pending(asked)
+    PredictionFolder(made).make(replace(changed, keys={**changed.keys, "i2": "other"}))
+    assert asked.images == ["i2"]
+    asked.images.clear()
+    PredictionFolder(made).make(pending(asked, key="another recipe"))
+    assert asked.images == NAMES
+
+
+def test_what_is_gone_leaves_nothing_behind(made):
+    PredictionFolder(made).make(pending(Asked(), NAMES[:2], maps=True))
+    assert set(content(made)) == {JOURNAL} | {
+        f"{kind}/{name}.png" for kind in ("masks", "errors", "probabilities") for name in NAMES[:2]
+    }
+    assert list(PredictionFolder(made).load()) == NAMES[:2]
+
+
+def test_maps_that_are_not_wanted_are_removed_and_asked_for_when_they_are(made):
+    asked = Asked()
+    PredictionFolder(made).make(pending(asked))
+    assert not list((made / "probabilities").iterdir())
+    assert asked.images == []
+    assert PredictionFolder(made).exists()
+    PredictionFolder(made).make(pending(asked, maps=True))
+    assert asked.images == NAMES
+
+
+@pytest.mark.parametrize("kind", ["masks", "errors"])
+def test_a_file_that_was_damaged_or_lost_is_made_again(made, kind):
+    before = content(made)
+    (made / kind / "i1.png").write_bytes(b"half")
+    (made / kind / "i4.png").unlink()
+    assert not PredictionFolder(made).exists()
+    asked = Asked()
+    PredictionFolder(made).make(pending(asked, maps=True))
+    assert asked.images == ["i1", "i4"]
+    assert {k: v for k, v in content(made).items() if k != JOURNAL} == {
+        k: v for k, v in before.items() if k != JOURNAL
+    }
+
+
+def test_an_image_that_fails_stops_nothing_leaves_no_mask_and_is_tried_again(made):
+    asked = Asked({"i2": RuntimeError("out of memory")})
+    PredictionFolder(made).make(pending(asked, key="anew"))
+    stored = PredictionFolder(made).load()
+    assert stored["i2"].scores == {"error": "RuntimeError: out of memory"}
+    assert not (made / "masks/i2.png").exists()
+    assert all(not one.scores["error"] for name, one in stored.items() if name != "i2")
+    assert PredictionFolder(made).exists()
+    later = Asked()
+    PredictionFolder(made).make(pending(later, key="anew"))
+    assert later.images == ["i2"]
+
+
+def test_where_every_image_fails_the_run_stops_with_the_reason(tmp_path):
+    asked = Asked(dict.fromkeys(NAMES, RuntimeError("no weights")))
+    with pytest.raises(VesselrlError, match="None of the 6 images.*no weights"):
+        PredictionFolder(tmp_path).make(pending(asked))
+
+
+def test_one_image_is_in_memory_at_a_time(tmp_path):
+    alive = []
+
+    def predict(image):
+        assert all(reference() is None for reference in alive)
+        made = predicted(image)
+        alive.append(
+            weakref.ref(made.probability.base if made.probability.base is not None else made.mask)
+        )
+        return made
+
+    PredictionFolder(tmp_path).make(pending(predict))
+    assert len(alive) == len(NAMES)
