@@ -1,11 +1,16 @@
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from vesselrl.config_loader import ConfigLoader
 from vesselrl.distributed.parameters import RayParameters
 from vesselrl.distributed.spreading import map_on_workers
 from vesselrl.errors import VesselrlError
 from vesselrl.provenance import digest
+from vesselrl.settings import CONFIG_LOADER_ARGS
 
+ROOT = Path(__file__).parents[2]
 TWO = RayParameters(num_workers=2, gpus_per_worker=0, address=None)
 NONE = RayParameters(num_workers=0, gpus_per_worker=0, address=None)
 
@@ -13,6 +18,13 @@ NONE = RayParameters(num_workers=0, gpus_per_worker=0, address=None)
 def test_without_workers_on_ray_the_work_is_done_in_this_process():
     for ray in (NONE, None):
         assert list(map_on_workers(lambda item: item[1], [("a", 1), ("b", 2)], None, ray)) == [1, 2]
+
+
+@pytest.mark.parametrize(("env", "workers"), [("base", 0), ("ray", 2)])
+def test_only_the_environment_ray_uses_ray_unasked(env, workers):
+    loader = ConfigLoader(str(ROOT / "conf"), env, **CONFIG_LOADER_ARGS)
+    found = RayParameters.model_validate(loader["parameters"]["ray"])
+    assert (found.num_workers, found.gpus_per_worker, found.address) == (workers, 0, None)
 
 
 def test_devices_and_ray_exclude_each_other():
