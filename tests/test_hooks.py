@@ -15,6 +15,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 from kedro.validation.exceptions import ParameterValidationError
@@ -24,6 +25,7 @@ from vesselrl import hooks, provenance, summary
 from vesselrl.annotations.writing import MaskMaker
 from vesselrl.errors import VesselrlError
 from vesselrl.hashes import ContentHashes
+from vesselrl.pipelines import predict, segment
 from vesselrl.runner import SparingRunner
 from vesselrl.segmenters.ridge import RidgeSegmenter
 
@@ -592,3 +594,18 @@ def test_unknown_costs_survive_on_disk(run, tmp_path):
         )
         catalog.save(name, table)
         pd.testing.assert_frame_equal(catalog.load(name), table)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_predict_made_is_published_if_a_place_is_named(tmp_path, asked):
+    made = tmp_path / "out/07_model_output/predict/masks/a.png"
+    made.parent.mkdir(parents=True)
+    made.write_bytes(b"mask")
+    catalog = DataCatalog({"params:out_dir": MemoryDataset(str(tmp_path / "out"))})
+    if asked:
+        catalog["params:publish_to"] = str(tmp_path / "there")
+    publish = hooks.PublishHooks().after_pipeline_run
+    publish(segment.create_pipeline(), catalog)  # it has nothing to publish
+    assert not (tmp_path / "there").exists()
+    publish(predict.create_pipeline(), catalog)
+    assert (tmp_path / "there/masks/a.png").exists() == asked

@@ -16,10 +16,12 @@ from vesselrl import overrides, provenance, summary
 from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.parameters import FILES, GIVEN_POLICY
 from vesselrl.hashes import ContentHashes
+from vesselrl.storage import is_remote, mirror
 
 logger = logging.getLogger(__name__)
 
 HASHES = Path("cache/hashes.tsv")  # below out_dir; the catalog's raw_hashes is the same file
+PREDICTIONS = Path("07_model_output/predict")  # likewise
 SOURCE = "raw_dir"
 """Under this name the ledger notes which data an output folder was made from."""
 
@@ -39,7 +41,10 @@ class ParameterHooks:
         loader.runtime_params = {}  # conf alone first, to know which keys exist
         merged, paths = overrides.resolve(loader["parameters"], loader["globals"], given)
         self._project = Path(context.project_path)
-        paths = {key: str(self._anchored(value)) for key, value in paths.items()}
+        paths = {
+            key: value if is_remote(value) else str(self._anchored(value))
+            for key, value in paths.items()
+        }
         if model := paths.get("model_path"):
             merged["evaluation"]["methods"][GIVEN_POLICY] = {"kind": "policy", "path": model}
         loader.runtime_params = self._paths = paths
@@ -151,6 +156,19 @@ class RunLogHooks:
             logging.getLogger().removeHandler(self._handler)
             self._handler.close()
             self._handler = None
+
+
+class PublishHooks:
+    """Copies the results of ``predict`` to where ``publish_to`` says, if it says anything."""
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
+        """Send what is new, and remove what is no longer true."""
+        if "params:publish_to" not in catalog or "new_predictions" not in pipeline.all_outputs():
+            return
+        url = catalog.load("params:publish_to")
+        sent, removed = mirror(out_dir_of(catalog) / PREDICTIONS, url)
+        logger.info("%s: %d files sent, %d removed.", url, sent, removed)
 
 
 class ProvenanceHooks:

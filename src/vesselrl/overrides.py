@@ -7,9 +7,12 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vesselrl.errors import VesselrlError
+from vesselrl.storage import is_remote
 
 QUICK_FOLDER = "quick"
 QUICK_BLOCK = "quick_overrides"
+MAYBE_REMOTE = ("input_dir", "publish_to")
+"""Paths that may be URLs, of whatever store fsspec knows; see `vesselrl.storage`."""
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -114,7 +117,7 @@ def _as_path(key: str, value: Any) -> str:
         raise VesselrlError(
             f"Parameter '{key}' is {value!r}; expected a path, as in --params {key}=./folder."
         )
-    if "://" in value:
+    if is_remote(value) and key not in MAYBE_REMOTE:
         raise VesselrlError(
             f"Parameter '{key}' is '{value}'; expected a path on this machine: mount the remote "
             "folder, or copy it first."

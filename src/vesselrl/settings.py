@@ -1,11 +1,11 @@
 """Project settings that Kedro reads; see https://docs.kedro.org/en/stable/configure/."""
 
 from vesselrl.config_loader import ConfigLoader
-from vesselrl.hooks import ParameterHooks, ProvenanceHooks, RunLogHooks
+from vesselrl.hooks import ParameterHooks, ProvenanceHooks, PublishHooks, RunLogHooks
 
 # The log file opens first, so that what the provenance hook runs beforehand is logged too
 # (pluggy calls the hook registered last first).
-HOOKS = (ProvenanceHooks(), RunLogHooks(), ParameterHooks())
+HOOKS = (ProvenanceHooks(), RunLogHooks(), PublishHooks(), ParameterHooks())
 
 CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {

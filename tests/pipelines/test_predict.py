@@ -27,6 +27,7 @@ from vesselrl.datasets.predictions import (
 )
 from vesselrl.datasets.private import PrivateJsonDataset, PrivateKeyDataset
 from vesselrl.datasets.torch_state import TorchStateDataset
+from vesselrl.distributed.parameters import RayParameters
 from vesselrl.errors import VesselrlError
 from vesselrl.pipelines import predict, recipe
 from vesselrl.pipelines.ingest.nodes import check_annotations
@@ -109,6 +110,7 @@ def run(world, finished, new_images, pseudonymise=False, **changes):
         "recipe": before.load("recipe"), "params:pseudonymise": pseudonymise,
         "params:annotations": ANNOTATIONS, "params:ingest": INGEST,
         "params:segmenter": world.segmenter, "params:predict": model,
+        "params:ray": RayParameters(num_workers=0, gpus_per_worker=0, address=None),
     }  # fmt: skip
     table = {"save_args": {"index": False}, "load_args": {"dtype": {"id": str, "file": str}}}
     catalog = DataCatalog(

@@ -10,6 +10,7 @@ from kedro.runner import SequentialRunner
 
 from vesselrl.datasets.candidates import CandidatesDataset
 from vesselrl.datasets.npz import NpzDataset
+from vesselrl.distributed.parameters import RayParameters
 from vesselrl.errors import VesselrlError
 from vesselrl.networks.architecture import Architecture
 from vesselrl.pipelines.segment import create_pipeline
@@ -64,6 +65,7 @@ def run(folder, images, segmenter=None, monkeypatch=None):
     catalog["masks"] = {sample: lambda i=image: i > 100 for sample, image in images.items()}
     catalog["samples"] = samples
     catalog["params:segmenter"] = PARAMETERS
+    catalog["params:ray"] = RayParameters(num_workers=0, gpus_per_worker=0, address=None)
     outputs = SequentialRunner().run(create_pipeline(), catalog)
     return catalog, outputs
 

@@ -9,12 +9,13 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-from vesselrl.annotations.folder import ImageFolder
+from vesselrl import provenance
 from vesselrl.datasets.journal import FolderHashesDataset
 from vesselrl.datasets.raw import ImageFolderDataset
 from vesselrl.errors import VesselrlError
 from vesselrl.files import write_atomically, writer_of
 from vesselrl.journal import Journal
+from vesselrl.storage import RemoteFolder, is_remote
 
 if TYPE_CHECKING:
     from vesselrl.prediction.folder import PendingPredictions, StoredPrediction
@@ -25,23 +26,29 @@ Makers = Mapping[str, Callable[[], Any]]
 
 
 class NewImagesDataset(ImageFolderDataset):
-    """The folder of images without labels that ``input_dir`` names."""
+    """The folder of images without labels that ``input_dir`` names, here or elsewhere."""
 
     def __init__(self, *, path: str | None, metadata: dict[str, Any] | None = None) -> None:
         super().__init__(path=path or "", metadata=metadata)
         self._is_given = bool(path)
+        self._url = path if path and is_remote(path) else None
 
-    def load(self) -> ImageFolder:
+    def load(self) -> Mapping[str, Callable[[], bytes]]:
         """The folder as a mapping from file name to a loader of bytes.
 
         Raises:
             VesselrlError: it is not given, or missing.
         """
+        if self._url:
+            return RemoteFolder(self._url)
         self.require()
         return super().load()
 
     def require(self) -> None:
         """Raise a VesselrlError if it is not given, or missing."""
+        if self._url:
+            RemoteFolder(self._url).require()
+            return
         if not self._is_given:
             raise VesselrlError(
                 "No images are given: name their folder with --params input_dir=/path/to/images."
@@ -57,8 +64,13 @@ class NewImagesDataset(ImageFolderDataset):
         """The folder by whose content this is fingerprinted."""
         return [self._path] if self._is_given else []
 
+    @property
+    def fingerprint(self) -> str | None:
+        """Of a folder elsewhere: what its store tells of the files."""
+        return provenance.digest(RemoteFolder(self._url).stamps()) if self._url else None
+
     def _exists(self) -> bool:
-        return self._is_given and super()._exists()
+        return bool(self._url) or (self._is_given and super()._exists())
 
 
 class NewHashesDataset(FolderHashesDataset):
@@ -69,9 +81,12 @@ class NewHashesDataset(FolderHashesDataset):
     ) -> None:
         super().__init__(root=path or "", folders=[""], file=file, metadata=metadata)
         self._is_given = bool(path)
+        self._url = path if path and is_remote(path) else None
 
     def load(self) -> dict[str, str]:
-        """Name of a file relative to the folder → hash of its content."""
+        """Name of a file relative to the folder → hash of its content, or its store's stamp."""
+        if self._url:
+            return RemoteFolder(self._url).stamps()
         found = super().load() if self._is_given else {}
         return {name.removeprefix("/"): content for name, content in found.items()}
 

@@ -1,6 +1,6 @@
 """The user's raw data: annotations, JSON files and the folder of images, read only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -80,7 +80,7 @@ class ImageFolderDataset(_ReadOnlyDataset):
         self._path = Path(path)
         self.metadata = metadata
 
-    def load(self) -> ImageFolder:
+    def load(self) -> Mapping[str, Callable[[], bytes]]:
         """The folder as a mapping from file name to a loader of bytes.
 
         Raises:

@@ -2,7 +2,8 @@
 
 import logging
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,12 +14,17 @@ import numpy.typing as npt
 
 from vesselrl.annotations.png import png_of_image, png_of_mask
 from vesselrl.datasets.picture_folder import read_image, read_mask
+from vesselrl.distributed.parameters import RayParameters
+from vesselrl.distributed.spreading import map_on_workers
 from vesselrl.errors import VesselrlError
 from vesselrl.files import write_atomically, writer_of
 from vesselrl.journal import Journal
+from vesselrl.parameters import Device
 from vesselrl.prediction.predictor import Prediction
 from vesselrl.progress import tracked
+from vesselrl.segmenters import gpus
 from vesselrl.segmenters.levels import to_levels
+from vesselrl.workers import DeviceLostError, Item
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +46,19 @@ class PendingPredictions:
     Attributes:
         images: id → loader of what ``predict`` takes.
         keys: id → a text that differs if anything does that its prediction depends on.
-        predict: of an image, or of a `vesselrl.prediction.series.Ballot`.
+        predict: of an image, or of a `vesselrl.prediction.series.Ballot`; with devices or Ray it is
+            picklable, as are the loaders.
         probability_maps: whether the maps that masks were cut from are kept too.
+        devices: of the worker processes that make them; see `map_on_workers`.
+        ray: the workers on Ray instead.
     """
 
     images: Mapping[str, Callable[[], Any]]
     keys: Mapping[str, str]
     predict: Callable[[Any], Prediction]
     probability_maps: bool
+    devices: Sequence[Device] | None = None
+    ray: RayParameters | None = None
 
 
 @dataclass(frozen=True)
@@ -103,9 +114,15 @@ class PredictionFolder:
             self._remove_all_but(done)
             if not pending.probability_maps:
                 self._remove_probabilities(journal)
-            missing = [sample for sample in pending.images if sample not in done]
-            made = (self._note(sample, pending, journal) for sample in missing)
-            errors = [error for error in tracked(made, "Predicting", len(missing)) if error]
+            missing = [item for item in pending.images.items() if item[0] not in done]
+            write = _Writer(self._folder, pending.predict, pending.probability_maps)
+            errors = []
+            spread = map_on_workers(write, missing, pending.devices, pending.ray)
+            with closing(spread) as written:
+                for sample, noted in tracked(written, "Predicting", len(missing)):
+                    journal.add(sample, {"key": pending.keys[sample], **noted})
+                    if error := noted["scores"]["error"]:
+                        errors.append(error)
             journal.keep(pending.images)
         if errors and len(errors) == len(pending.images):
             raise VesselrlError(
@@ -119,36 +136,6 @@ class PredictionFolder:
                 len(errors),
                 len(pending.images),
             )
-
-    def _note(self, sample: str, pending: PendingPredictions, journal: Journal) -> str:
-        """Predict one image and put it down; its error, empty if all went well."""
-        error = ""
-        scores: dict[str, Any] = {}
-        sizes: dict[str, int] = {}
-        try:
-            scores, sizes = self._write(sample, pending)
-        except Exception as exception:  # of the file, the segmenter or the machine
-            error = traceback.format_exception_only(exception)[-1].strip()
-            logger.warning("Segmenting '%s' failed: %s", sample, error)
-            logger.debug("Segmenting '%s' failed.", sample, exc_info=exception)
-        noted = {"key": pending.keys[sample], "sizes": sizes, "scores": scores | {"error": error}}
-        journal.add(sample, noted)
-        return error
-
-    def _write(
-        self, sample: str, pending: PendingPredictions
-    ) -> tuple[dict[str, Any], dict[str, int]]:
-        made = pending.predict(pending.images[sample]())
-        files = {
-            MASKS: png_of_mask(made.mask),
-            ERRORS: png_of_image(np.round(255 * made.error).astype(np.uint8)),
-        }
-        if pending.probability_maps:
-            files[PROBABILITIES] = png_of_image(to_levels(made.probability))
-        for kind, data in files.items():
-            write_atomically(self._file(kind, sample), writer_of(data))
-        scores = {name: _plain(getattr(made, name)) for name in SCORE_COLUMNS}
-        return scores, {kind: len(data) for kind, data in files.items()}
 
     def _is_done(self, sample: str, pending: PendingPredictions, journal: Journal) -> bool:
         noted = journal.get(sample)
@@ -184,7 +171,62 @@ class PredictionFolder:
         )
 
     def _file(self, kind: str, sample: str) -> Path:
-        return self._folder / kind / f"{sample}.png"
+        return _file(self._folder, kind, sample)
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Predicts one image and writes its files, in whatever process.
+
+    Attributes:
+        folder: below which the files are.
+        predict: see `PendingPredictions`.
+        probability_maps: likewise.
+    """
+
+    folder: Path
+    predict: Callable[[Any], Prediction]
+    probability_maps: bool
+
+    def __call__(self, item: Item[Callable[[], Any]]) -> tuple[str, dict[str, Any]]:
+        """The sample, and what the journal notes of it beside the key.
+
+        Raises:
+            DeviceLostError: the prediction failed, and so would all that follows in this process.
+        """
+        sample, load = item
+        error = ""
+        scores: dict[str, Any] = {}
+        sizes: dict[str, int] = {}
+        try:
+            scores, sizes = self._write(sample, load())
+        except Exception as exception:  # of the file, the segmenter or the machine
+            error = traceback.format_exception_only(exception)[-1].strip()
+            if not gpus.are_usable():
+                raise DeviceLostError(
+                    f"After '{sample}' failed the GPU cannot be used any more ({error}): run the "
+                    "command again, which goes on with that image."
+                ) from exception
+            logger.warning("Segmenting '%s' failed: %s", sample, error)
+            logger.debug("Segmenting '%s' failed.", sample, exc_info=exception)
+        return sample, {"sizes": sizes, "scores": scores | {"error": error}}
+
+    def _write(self, sample: str, loaded: Any) -> tuple[dict[str, Any], dict[str, int]]:
+        made = self.predict(loaded)
+        files = {
+            MASKS: png_of_mask(made.mask),
+            ERRORS: png_of_image(np.round(255 * made.error).astype(np.uint8)),
+        }
+        if self.probability_maps:
+            files[PROBABILITIES] = png_of_image(to_levels(made.probability))
+        for kind, data in files.items():
+            write_atomically(_file(self.folder, kind, sample), writer_of(data))
+        scores = {name: _plain(getattr(made, name)) for name in SCORE_COLUMNS}
+        return scores, {kind: len(data) for kind, data in files.items()}
+
+
+def _file(folder: Path, kind: str, sample: str) -> Path:
+    return folder / kind / f"{sample}.png"
 
 
 def _size(file: Path) -> int:

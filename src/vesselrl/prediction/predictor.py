@@ -113,6 +113,10 @@ class Predictor:
             list(recipe.segmenter.prompts), recipe.segmenter.default_prompt, recipe.actions
         )
 
+    def __reduce__(self) -> tuple[type["Predictor"], tuple[Recipe, Segmenter | None]]:
+        # a copy in another process makes its networks anew, on the device that it finds there
+        return Predictor, (self.recipe, self._given)
+
     def predict(self, image: Image, chosen: Chosen | None = None) -> Prediction:
         """The mask of an image, and how far it may be trusted.
 

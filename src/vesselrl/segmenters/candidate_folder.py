@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from vesselrl.distributed.parameters import RayParameters
+from vesselrl.distributed.spreading import map_on_workers
 from vesselrl.errors import first_few
 from vesselrl.parallel import cores
 from vesselrl.progress import tracked
@@ -23,7 +25,7 @@ from vesselrl.segmenters.base import Segmenter, build_segmenter
 from vesselrl.segmenters.candidates import Arrays, Image, extend_candidates
 from vesselrl.segmenters.keys import MapKeys
 from vesselrl.segmenters.parameters import SegmenterParameters
-from vesselrl.workers import DeviceLostError, map_on_devices
+from vesselrl.workers import DeviceLostError
 
 logger = logging.getLogger(__name__)
 
@@ -39,19 +41,27 @@ class PendingCandidates(Mapping[str, Callable[[], Arrays]]):
     Attributes:
         images: sample id → loader of uint8 (H, W) or (H, W, 3).
         asker: asks the segmenter.
-        devices: of the worker processes that make them; see `vesselrl.workers.map_on_devices`.
+        devices: of the worker processes that make them; see `map_on_workers`.
+        ray: the workers on Ray instead.
     """
 
-    def __init__(self, images: Mapping[str, Loader], parameters: SegmenterParameters) -> None:
+    def __init__(
+        self,
+        images: Mapping[str, Loader],
+        parameters: SegmenterParameters,
+        ray: RayParameters | None = None,
+    ) -> None:
         """Describe them.
 
         Args:
             images: see the class.
             parameters: which segmenter, its prompts and devices.
+            ray: see the class.
         """
         self.images = images
         self.asker = Asker(parameters, MapKeys(parameters))
         self.devices = parameters.devices
+        self.ray = ray
 
     def __getitem__(self, sample: str) -> Callable[[], Arrays]:
         """The maker of the candidates of one image; see `Asker.extend`."""
@@ -142,7 +152,8 @@ class CandidateFolder:
         items = [(sample, pending.images[sample]) for sample in unfinished]
         replaced = False
         try:
-            with closing(map_on_devices(write, items, pending.devices)) as written:
+            spread = map_on_workers(write, items, pending.devices, pending.ray)
+            with closing(spread) as written:
                 for has_replaced in tracked(written, "Segmenting", len(items)):
                     replaced |= has_replaced
         finally:

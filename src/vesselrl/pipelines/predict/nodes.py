@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vesselrl.annotations.parameters import AnnotationsParameters, IngestParameters
+from vesselrl.distributed.parameters import RayParameters
 from vesselrl.prediction.parameters import PredictParameters
 from vesselrl.progress import with_progress
 from vesselrl.segmenters.parameters import SegmenterParameters
@@ -107,6 +108,7 @@ def predict_images(
     segmenter: SegmenterParameters,
     predict: PredictParameters,
     ingest: IngestParameters,
+    ray: RayParameters,
 ) -> Any:
     """Segment every image, and rate each mask, one image in memory at a time.
 
@@ -119,9 +121,10 @@ def predict_images(
         new_entries: see `check_new_images`.
         new_file_names: what the pseudonyms of files stand for.
         recipe: state of a `vesselrl.prediction.recipe.Recipe`.
-        segmenter: of the recipe, with the paths of its files.
+        segmenter: of the recipe, with the paths of its files, and on which devices.
         predict: whether maps are kept, and how many frames choose together.
         ingest: of which the size limit is read.
+        ray: the workers on Ray, if there are any, on which it runs instead.
 
     Returns:
         `vesselrl.prediction.folder.PendingPredictions`, made where they are saved.
@@ -156,6 +159,8 @@ def predict_images(
         },
         predict=SeriesPredictor(predictor, predict.series.window).predict,
         probability_maps=predict.probability_maps,
+        devices=segmenter.devices,
+        ray=ray,
     )
 
 

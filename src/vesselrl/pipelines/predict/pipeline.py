@@ -43,6 +43,7 @@ def create_pipeline() -> Pipeline:
                     "params:segmenter",
                     "params:predict",
                     "params:ingest",
+                    "params:ray",
                 ],
                 "new_predictions",
                 name="predict_images",

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from vesselrl.distributed.parameters import RayParameters
 from vesselrl.errors import VesselrlError
 from vesselrl.samples import held_out_of, ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
@@ -16,13 +17,16 @@ OVERVIEW_ROWS = 5
 TIMING_COLUMNS = ["id", "seconds", "calls", "encoder_passes", "gpu_mb"]
 
 
-def segment_images(images: Partitions, samples: Any, segmenter: SegmenterParameters) -> Any:
+def segment_images(
+    images: Partitions, samples: Any, segmenter: SegmenterParameters, ray: RayParameters
+) -> Any:
     """Ask the segmenter every prompt about every sample, one image in memory at a time.
 
     Args:
         images: sample id → loader of uint8 (H, W) or (H, W, 3).
         samples: the table of samples.
         segmenter: which segmenter, its prompts, and on which devices.
+        ray: the workers on Ray, if there are any, on which it runs instead.
 
     Returns:
         `vesselrl.segmenters.candidate_folder.PendingCandidates`, made where they are saved.
@@ -35,7 +39,8 @@ def segment_images(images: Partitions, samples: Any, segmenter: SegmenterParamet
             "scores on them flatter every method that uses the segmenter.",
             leaking,
         )
-    return PendingCandidates({sample: images[sample] for sample in ids_of(samples)}, segmenter)
+    chosen = {sample: images[sample] for sample in ids_of(samples)}
+    return PendingCandidates(chosen, segmenter, ray)
 
 
 def summarise_candidates(candidates: Partitions) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 nodes.segment_images,
-                ["images", "samples", "params:segmenter"],
+                ["images", "samples", "params:segmenter", "params:ray"],
                 "candidates",
                 name="segment_images",
             ),

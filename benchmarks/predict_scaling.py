@@ -1,0 +1,293 @@
+"""The speed of `predict` beside a bare loop, its memory, and whether it survives being killed.
+
+    python benchmarks/predict_scaling.py [--images 10000] [--side 64] [--workers 2] [--env ridge]
+
+Draws angiograms with the generator of the embedded sample into a temporary folder, then measures,
+each in a process of its own:
+
+- *bare loop*: `Predictor.predict` on each decoded image, nothing written, in one process; first and
+  last, and × *bare* is of their mean, as other programs may be at work on the machine;
+- *predict*: the pipeline `predict`, all checks, hashes, masks, error maps, quality and annotations
+  included, in one process;
+- *predict on Ray*: the same with workers on this machine; its start included.
+
+The method is the default prompt of the segmenter that `--env` names; the reward network that rates
+its masks has random weights, which take as long as others. The rate is that of the middle three
+fifths of the masks, so that start-up does not count; the seconds are of everything, but for the
+start of Python. Peak memory is that of the process itself and of the largest worker.
+
+Then, each compared with the run in one process, file by file, times apart: a run on Ray one of
+whose workers is killed; a run on Ray that is killed and started again.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+from measuring import PROJECT, device_name, project_parameters, table
+
+PREDICTIONS = Path("07_model_output/predict")
+WORKER = "ray::_Worker"  # what Ray calls the processes
+
+
+def draw(number: int, side: int, folder: Path) -> None:
+    """Draw one image."""
+    import numpy as np
+    from PIL import Image
+
+    from vesselrl.synthetic.patients import draw_patients
+
+    image = draw_patients(number, 1, side)["images"][0]
+    Image.fromarray(np.asarray(image)).save(folder / f"{number:06}.png")
+
+
+def draw_all(count: int, side: int, folder: Path) -> None:
+    """Draw all images."""
+    from vesselrl.parallel import ordered_map
+
+    folder.mkdir(parents=True)
+    for _ in ordered_map(partial(draw, side=side, folder=folder), range(count)):
+        pass
+
+
+def recipe_of(parameters: dict[str, Any]) -> Any:
+    """The default prompt, rated by a network that nobody trained."""
+    from vesselrl.evaluation.parameters import Method
+    from vesselrl.networks.architecture import Architecture
+    from vesselrl.prediction.calibration import Calibration
+    from vesselrl.prediction.recipe import Recipe
+    from vesselrl.reward.network import RewardNetwork
+    from vesselrl.rl.parameters import ActionParameters
+    from vesselrl.segmenters.parameters import SegmenterParameters
+
+    training = parameters["reward"]["training"]
+    architecture = Architecture(2, tuple(training["features"]), training["downscale"])
+    members = [architecture.build(seed).eval() for seed in range(training["members"])]
+    side = parameters["reward"]["examples"]["max_side"]
+    judge = RewardNetwork(members, architecture, side, "lower_bound", 0.5)
+    return Recipe(
+        "default", Method(kind="default"),
+        SegmenterParameters.model_validate(parameters["segmenter"]),
+        ActionParameters.model_validate(parameters["actions"]), ["dice", "recall"],
+        None, None, None, None, None, judge.state(), Calibration.unknown(),
+    )  # fmt: skip
+
+
+def run_bare_loop(images: Path, parameters: dict[str, Any]) -> float:
+    """Seconds that predictions alone take, the files read and decoded."""
+    from vesselrl.annotations.pictures import decode
+    from vesselrl.prediction.predictor import Predictor
+
+    predictor = Predictor(recipe_of(parameters))
+    limit = parameters["ingest"]["max_pixels"]
+    started = time.perf_counter()
+    for file in sorted(images.iterdir()):
+        predictor.predict(decode(file.read_bytes(), limit))
+    return time.perf_counter() - started
+
+
+def run_predict(images: Path, out_dir: Path, parameters: dict[str, Any], workers: int) -> float:
+    """Seconds of the pipeline."""
+    from kedro.io import DataCatalog
+    from kedro.runner import SequentialRunner
+
+    from vesselrl.annotations.parameters import AnnotationsParameters, IngestParameters
+    from vesselrl.config_loader import ConfigLoader
+    from vesselrl.distributed.parameters import RayParameters
+    from vesselrl.pipelines.predict import create_pipeline
+    from vesselrl.prediction.parameters import PredictParameters
+    from vesselrl.segmenters.parameters import SegmenterParameters
+    from vesselrl.settings import CONFIG_LOADER_ARGS
+
+    paths = {"input_dir": str(images), "out_dir": str(out_dir)}
+    loader = ConfigLoader(str(PROJECT / "conf"), "base", paths, **CONFIG_LOADER_ARGS)
+    pipeline = create_pipeline()
+    entries = {name: e for name, e in loader["catalog"].items() if name in pipeline.datasets()}
+    catalog = DataCatalog.from_config(entries)
+    models = {
+        "annotations": AnnotationsParameters, "ingest": IngestParameters,
+        "predict": PredictParameters, "segmenter": SegmenterParameters, "ray": RayParameters,
+    }  # fmt: skip
+    parameters["ray"] |= {"num_workers": workers}
+    for name, model in models.items():
+        catalog[f"params:{name}"] = model.model_validate(parameters[name])
+    catalog["params:pseudonymise"] = False
+    catalog["recipe"] = recipe_of(parameters).state()
+    started = time.perf_counter()
+    SequentialRunner().run(pipeline, catalog)
+    return time.perf_counter() - started
+
+
+class Run:
+    """A measurement in a process of its own, watched while it goes on."""
+
+    def __init__(self, images: Path, out_dir: Path, env: str, workers: int | None) -> None:
+        command = [
+            sys.executable, __file__, "--measure", str(images), str(out_dir), "--env", env,
+            "--workers", str(-1 if workers is None else workers),
+        ]  # fmt: skip
+        self.images = len(list(images.iterdir()))
+        self.masks = out_dir / PREDICTIONS / "masks"
+        self.process = psutil.Popen(
+            command, env=os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self.peak = self.peak_of_worker = 0.0
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def workers(self) -> list[psutil.Process]:
+        """The worker processes on Ray."""
+        return [p for p in self.process.children(recursive=True) if WORKER in " ".join(p.cmdline())]
+
+    def _watch(self) -> None:
+        while self.process.poll() is None:
+            try:
+                self.peak = max(self.peak, self.process.memory_info().rss / 1e6)
+                sizes = [worker.memory_info().rss / 1e6 for worker in self.workers()]
+                self.peak_of_worker = max([self.peak_of_worker, *sizes])
+            except psutil.Error:
+                pass
+            time.sleep(0.2)
+
+    def finished(self) -> "Run":
+        """The same when it has ended, with its `seconds`."""
+        said = self.process.communicate()[0]
+        if self.process.returncode:
+            raise SystemExit(f"A run failed:\n{said[-3000:]}")
+        self.seconds = float(said.split()[-1])
+        return self
+
+    def wait_until_half(self) -> None:
+        """Wait for half of the masks."""
+        while not self.masks.is_dir() or len(list(self.masks.iterdir())) < self.images // 2:
+            if self.process.poll() is not None:
+                raise SystemExit("The run ended before it could be killed: try more images.")
+            time.sleep(0.05)
+
+    def rate(self) -> float:
+        """Images a second: of the bare loop all, else those of the middle three fifths."""
+        if not self.masks.is_dir():
+            return self.images / self.seconds
+        written = sorted(file.stat().st_mtime for file in self.masks.iterdir())
+        first, last = len(written) // 5, len(written) * 4 // 5
+        return (last - first) / (written[last] - written[first])
+
+
+def contents(out_dir: Path) -> dict[str, str]:
+    """Path → hash of every file for the user, the column of seconds left out."""
+    folder = out_dir / PREDICTIONS
+    hashes = {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".") and path.name != "quality.csv"
+    }
+    with (folder / "quality.csv").open(newline="") as stream:
+        rows = [{**row, "seconds": ""} for row in csv.DictReader(stream)]
+    return hashes | {"quality.csv": json.dumps(rows)}
+
+
+def lines_of_journal(out_dir: Path) -> int:
+    """How many times a prediction was put down."""
+    [journal] = (out_dir / PREDICTIONS).glob(".*.tsv")
+    return len(journal.read_text().splitlines())
+
+
+def equal(out_dir: Path, other: Path) -> str:
+    """Whether two runs left the same, in a word."""
+    return "equal" if contents(out_dir) == contents(other) else "DIFFERENT"
+
+
+def tell_speed(folder: Path, options: argparse.Namespace) -> None:
+    """Measure and print everything but kills."""
+    env, workers = options.env, options.workers
+    few, all_ = folder / "few", folder / "all"
+    runs: dict[str, tuple[Run, Path]] = {}
+    for name, images, count in (
+        ("bare loop", all_, None),
+        ("predict, a tenth", few, 0),
+        ("predict", all_, 0),
+        (f"predict on Ray, {workers} workers, a tenth", few, workers),
+        (f"predict on Ray, {workers} workers", all_, workers),
+        ("bare loop, again", all_, None),
+    ):
+        out_dir = folder / name.replace(" ", "_")
+        runs[name] = Run(images, out_dir, env, count).finished(), out_dir
+    bare = (runs["bare loop"][0].rate() + runs["bare loop, again"][0].rate()) / 2
+    rows = [("run", "images", "seconds", "images/s", "× bare", "peak MB", "of a worker", "files")]
+    for name, (run, out_dir) in runs.items():
+        one = folder / ("predict,_a_tenth" if "tenth" in name else "predict")
+        rows.append(
+            (
+                name, f"{run.images:,}", f"{run.seconds:.1f}", f"{run.rate():.1f}",
+                f"{run.rate() / bare:.2f}", f"{run.peak:.0f}",
+                f"{run.peak_of_worker:.0f}" if run.peak_of_worker else "—",
+                "—" if "bare" in name else equal(out_dir, one),
+            )
+        )  # fmt: skip
+    print(table(rows))
+
+
+def tell_kills(folder: Path, options: argparse.Namespace) -> None:
+    """Kill a worker, then a run."""
+    few, one = folder / "few", folder / "predict,_a_tenth"
+    out_dir = folder / "worker_killed"
+    run = Run(few, out_dir, options.env, options.workers)
+    run.wait_until_half()
+    run.workers()[0].kill()
+    run.finished()
+    print(
+        f"\nA worker killed half-way: {equal(out_dir, one)}, "
+        f"{lines_of_journal(out_dir)} predictions put down of {run.images} images."
+    )
+    out_dir = folder / "run_killed"
+    run = Run(few, out_dir, options.env, options.workers)
+    run.wait_until_half()
+    started = run.process.children(recursive=True)
+    run.process.kill()
+    psutil.wait_procs(started, timeout=120)
+    there = len(list(run.masks.iterdir()))
+    Run(few, out_dir, options.env, options.workers).finished()
+    print(f"A run killed with {there} masks there and started again: {equal(out_dir, one)}.")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--env", default="ridge", help="whose segmenter: ridge, base, sa2va")
+    parser.add_argument("--measure", nargs=2, type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        images, out_dir = options.measure
+        parameters = project_parameters(options.env)
+        if options.workers < 0:
+            print(run_bare_loop(images, parameters))
+        else:
+            print(run_predict(images, out_dir, parameters, options.workers))
+        return
+    print(
+        f"{device_name()}; {options.images:,} images of {options.side} × {options.side}, "
+        f"segmenter of conf/{options.env}.\n"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        draw_all(options.images, options.side, Path(name) / "all")
+        draw_all(options.images // 10, options.side, Path(name) / "few")
+        tell_speed(Path(name), options)
+        tell_kills(Path(name), options)
+
+
+if __name__ == "__main__":
+    main()
