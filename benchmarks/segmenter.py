@@ -61,6 +61,7 @@ FULL_SIZE = {
 }
 """As in conf/gpu."""
 SETTINGS: dict[str, Any] = {
+    "devices": None,
     "pretrained": "none",
     "max_side": 320,
     "folds": 3,
