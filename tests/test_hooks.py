@@ -416,6 +416,13 @@ def test_a_wrong_parameter_of_a_later_stage_stops_the_run_before_it_begins(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("given", [{}, {"input_dir": "/no/such/folder"}])
+def test_a_folder_of_new_images_is_missed_before_anything_is_made(run, tmp_path, given):
+    with pytest.raises(VesselrlError, match="--params input_dir="):
+        run(tmp_path / "out", "predict", given)
+    assert not (tmp_path / "out/02_intermediate").exists()
+
+
 def test_each_stage_is_announced_once_as_it_begins(run, tmp_path, told):
     run(tmp_path, "segment")
     lines = [line for line in told().splitlines() if line.startswith("▸")]
@@ -453,7 +460,7 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
     (reports / "verdict.json").write_text('{"sentence": "Use ‘static’."}')
     made = {
         "verdict", "final_report_html", "segmenter_weights", "reward_network", "reward_rl.models",
-        "pixel_rl.models", "review_page", "masks",
+        "pixel_rl.models", "quality", "masks",
     }  # fmt: skip
     assert list(summary.lines(tmp_path, made)) == [
         f"Segmenter after RL: {tmp_path}/06_models/pixel_rl/segmenter.safetensors",
@@ -462,7 +469,10 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
         f"Networks of our own: {tmp_path}/06_models/segmenter/weights",
         f"Reward network: {tmp_path}/06_models/reward_net/best_reward_net.pth",
         f"Report: {reports}/final_report.html",
-        f"Masks to check: {tmp_path}/07_model_output/predict/review.html",
+        f"Masks of new images: {tmp_path}/07_model_output/predict/masks",
+        "How far each may be trusted, the least first: "
+        f"{tmp_path}/07_model_output/predict/quality.csv",
+        f"To check them: {tmp_path}/07_model_output/predict/review.html",
         "Result: Use ‘static’.",
     ]
     assert list(summary.lines(tmp_path, {"masks"})) == []

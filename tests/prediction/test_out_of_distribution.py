@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from vesselrl.prediction.out_of_distribution import Reference, shrunk_covariance
+from vesselrl.rl.observations import image_features
 
 
 @pytest.fixture
@@ -62,3 +64,18 @@ def test_it_survives_being_written_down(reference):
     again = Reference.from_state(reference.state())
     features = np.array([0.3, 1, 0, 0])
     assert again.share_nearer(features) == reference.share_nearer(features)
+
+
+def test_noise_blur_and_a_blank_image_are_unlike_angiograms(world):
+    images = {s: image for s, (image, _) in world.drawn.items()}
+    features = {s: image_features(image) for s, image in images.items()}
+    training, validation = (
+        np.stack([features[s] for s in world.of_split(split)]) for split in ("train", "val")
+    )
+    reference = Reference.fit(training, validation)
+    image = images["test10"]
+    blurred = ndimage.uniform_filter(image, 9)
+    noise = np.random.default_rng(0).integers(0, 256, image.shape, np.uint8)
+    for odd in (blurred, noise, np.full_like(image, 40), 255 - image):
+        assert reference.of_image(odd) == 1
+    assert reference.distance(image_features(image)) < reference.distance(image_features(noise))

@@ -1,49 +1,59 @@
 """How unlike the training images an image is, before anything is known of its mask."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from vesselrl.rl.observations import image_features
+
 Numbers = npt.NDArray[np.float64]
+
+TINY = 1e-6
+"""Features that vary less than this do not vary."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Where images of the kind a network was trained on lie among its features.
+    """Where images of the kind that was trained on lie among features of images.
 
-    The distance of an image is Mahalanobis' distance of its features, each channel's mean over the
-    image, from those of the training images (Lee et al., "A simple unified framework for detecting
-    out-of-distribution samples and adversarial attacks", NeurIPS 2018, with a single class).
-    Features outnumber training images, so their covariance is shrunk towards a multiple of the
-    identity, by as much as Ledoit and Wolf ("A well-conditioned estimator for large-dimensional
-    covariance matrices", Journal of Multivariate Analysis 88, 2004) find best.
+    The features are brightness, contrast, texture and ridges (`image_features`), not those of a
+    network, as in Lee et al. ("A simple unified framework for detecting out-of-distribution samples
+    and adversarial attacks", NeurIPS 2018): a network is trained to overlook just such changes. The
+    distance of an image is theirs, Mahalanobis' from the training images with a single class. Each
+    feature is standardised, and the covariance shrunk towards a multiple of the identity, by as
+    much as Ledoit and Wolf ("A well-conditioned estimator for large-dimensional covariance
+    matrices", Journal of Multivariate Analysis 88, 2004) find best for few images.
 
     Attributes:
         mean: float64 (F,), of the training images.
-        precision: float64 (F, F), the inverse of their covariance.
-        distances: float64 (N,), ascending, of the validation images: the network has not seen
-            those, as it will not have seen new ones.
+        scale: float64 (F,), their standard deviation, 1 where they do not vary.
+        precision: float64 (F, F), the inverse of the covariance of their standardised features.
+        distances: float64 (N,), ascending, of the validation images: nothing was trained on those,
+            as nothing will have been on new ones.
     """
 
     mean: Numbers
+    scale: Numbers
     precision: Numbers
     distances: Numbers
 
     @classmethod
     def fit(cls, training: npt.NDArray[Any], validation: npt.NDArray[Any]) -> "Reference":
         """The reference of images' features, (T, F) and (N, F), at least one each."""
-        mean = np.asarray(training.mean(0, np.float64), np.float64)
-        covariance = shrunk_covariance(training.astype(np.float64))
-        whole = cls(mean, np.asarray(np.linalg.inv(covariance), np.float64), np.empty(0))
+        mean, spread = (np.asarray(of(training, 0, np.float64)) for of in (np.mean, np.std))
+        scale = np.where(spread > TINY, spread, 1.0)
+        covariance = shrunk_covariance((training - mean) / scale)
+        inverse = np.asarray(np.linalg.inv(covariance), np.float64)
+        whole = cls(mean, scale, inverse, np.empty(0))
         distances = np.sort([whole.distance(features) for features in validation])
-        return cls(mean, whole.precision, distances)
+        return replace(whole, distances=distances)
 
     def distance(self, features: npt.NDArray[Any]) -> float:
         """Mahalanobis' distance of an image's features, (F,), from the training images."""
-        apart = features.astype(np.float64) - self.mean
+        apart = (features - self.mean) / self.scale
         return float(np.sqrt(apart @ self.precision @ apart))
 
     def share_nearer(self, features: npt.NDArray[Any]) -> float:
@@ -54,6 +64,10 @@ class Reference:
         """
         nearer = np.searchsorted(self.distances, self.distance(features))
         return float(nearer / len(self.distances))
+
+    def of_image(self, image: npt.NDArray[np.uint8]) -> float:
+        """`share_nearer` of an image, uint8 (H, W) or (H, W, 3)."""
+        return self.share_nearer(image_features(image))
 
     def state(self) -> dict[str, Any]:
         """The reference as tensors."""

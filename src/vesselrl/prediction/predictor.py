@@ -72,7 +72,8 @@ class Prediction:
         precision: likewise.
         dice_low: the least of the interval that holds the true Dice of so many images.
         dice_high: the greatest.
-        out_of_distribution: how unlike the training images this one is, from 0 to 1.
+        out_of_distribution: how unlike the training images this one is, from 0 to 1: the share of
+            validation images that are more like them.
         prompt: what was asked, in words.
         threshold: where the map was cut.
         operations: what was done to the mask, in words.
@@ -140,7 +141,7 @@ class Predictor:
             **scores,
             dice_low=low,
             dice_high=high,
-            out_of_distribution=calibration.out_of_distribution(self.judge.image_features(image)),
+            out_of_distribution=calibration.out_of_distribution(image),
             **words,
             segmenter_calls=made.segmenter_calls,
             seconds=time.perf_counter() - started,

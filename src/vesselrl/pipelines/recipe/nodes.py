@@ -148,7 +148,7 @@ def calibrate_recipe(
     from vesselrl.prediction.out_of_distribution import Reference
     from vesselrl.prediction.recipe import Recipe
     from vesselrl.prediction.trials import calibration_of
-    from vesselrl.reward.network import RewardNetwork
+    from vesselrl.rl.observations import image_features
 
     trials = recipe_trials[recipe_trials["split"] == "val"]
     if trials.empty:
@@ -157,11 +157,10 @@ def calibrate_recipe(
             "split.fractions.val a share, or name such images in splits.json."
         )
     recipe = Recipe.from_state(uncalibrated_recipe, segmenter)
-    network = RewardNetwork.from_state(dict(recipe.reward_network))
     training, validation = (
         np.stack(
             [
-                network.image_features(images[sample]())
+                image_features(images[sample]())
                 for sample in tqdm(ids_of(samples, split), f"Looking at {split}", unit="image")
             ]
         )
