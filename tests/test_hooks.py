@@ -491,7 +491,7 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
     (reports / "verdict.json").write_text('{"sentence": "Use ‘static’."}')
     made = {
         "verdict", "final_report_html", "segmenter_weights", "reward_network", "reward_rl.models",
-        "pixel_rl.models", "masks",
+        "pixel_rl.models", "quality", "masks",
     }  # fmt: skip
     assert list(summary.lines(tmp_path, made)) == [
         f"Segmenter after RL: {tmp_path}/06_models/pixel_rl/segmenter.safetensors",
@@ -500,6 +500,10 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
         f"Networks of our own: {tmp_path}/06_models/segmenter/weights",
         f"Reward network: {tmp_path}/06_models/reward_net/best_reward_net.pth",
         f"Report: {reports}/final_report.html",
+        f"Masks of new images: {tmp_path}/07_model_output/predict/masks",
+        "How far each may be trusted, the least first: "
+        f"{tmp_path}/07_model_output/predict/quality.csv",
+        f"To check them: {tmp_path}/07_model_output/predict/review.html",
         "Result: Use ‘static’.",
     ]
     assert list(summary.lines(tmp_path, {"masks"})) == []
