@@ -11,6 +11,8 @@ from scipy import ndimage
 from vesselrl.evaluation.parameters import EvaluationParameters
 from vesselrl.networks.architecture import Architecture
 from vesselrl.networks.imaging import normalised
+from vesselrl.pipelines.pixel_rl import nodes as pixel_nodes
+from vesselrl.pipelines.segmenter import nodes as segmenter_nodes
 from vesselrl.prediction.recipe import Stock
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.actions import ActionSet, Rules
@@ -145,10 +147,11 @@ class World:
         self.finished = {"given": policy(action_set, "setting", 1, 5)}
         names = ("supervised", *FOLDS, "distilled", "pseudo_labelled")
         networks = {name: network(seed) for seed, name in enumerate(names)}
-        folds = {name: networks[name] for name in FOLDS}
         self.trained = {
-            "segmenter": {"networks": networks, "refiner": None},
-            "pixel_rl": {"networks": {"pixel_rl": network(9), **folds}, "refiner": judge(30)},
+            "segmenter": segmenter_nodes.keep_networks(networks),
+            "pixel_rl": pixel_nodes.keep_networks(
+                {1: network(9), 2: network(10)}, networks, judge(30)
+            ),
         }
         self.reward_network = judge(20)
 

@@ -417,6 +417,13 @@ def test_a_wrong_parameter_of_a_later_stage_stops_the_run_before_it_begins(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("given", [{}, {"input_dir": "/no/such/folder"}])
+def test_a_folder_of_new_images_is_missed_before_anything_is_made(run, tmp_path, given):
+    with pytest.raises(VesselrlError, match="--params input_dir="):
+        run(tmp_path / "out", "predict", given)
+    assert not (tmp_path / "out/02_intermediate").exists()
+
+
 def test_each_stage_is_announced_once_as_it_begins(run, tmp_path, told):
     run(tmp_path, "segment")
     lines = [line for line in told().splitlines() if line.startswith("▸")]

@@ -27,6 +27,10 @@ def lines(out_dir: Path, made: Collection[str]) -> Iterator[str]:
         yield f"Reward network: {out_dir / '06_models' / 'reward_net' / 'best_reward_net.pth'}"
     if "final_report_html" in made:
         yield f"Report: {out_dir / '08_reporting' / 'final_report.html'}"
+    if "quality" in made:
+        folder = out_dir / "07_model_output" / "predict"
+        yield f"Masks of new images: {folder / 'masks'}"
+        yield f"How far each may be trusted, the least first: {folder / 'quality.csv'}"
     if "verdict" in made:
         verdict = json.loads((out_dir / "08_reporting" / "verdict.json").read_text())
         yield f"Result: {verdict['sentence']}"

@@ -1,6 +1,5 @@
 """A method on images whose truth is known: how its masks were rated, and how good they were."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from scipy import stats
 
 from vesselrl.metrics.masks import Scores, overlap_scores
 from vesselrl.prediction.calibration import Calibration, groups_needed
+from vesselrl.prediction.out_of_distribution import Reference
 from vesselrl.prediction.predictor import Image, Predictor
 from vesselrl.reward.network import SCORES
 from vesselrl.segmenters.answers import Answers
@@ -100,13 +100,11 @@ def worst_found(predicted: Scores, true: Scores) -> float:
     return float(np.isin(worst, listed).mean())
 
 
-def groups_of(trials: pd.DataFrame) -> Sequence[str]:
-    """The group of each image, as text."""
-    groups: Sequence[str] = trials["group"].astype(str).tolist()
-    return groups
-
-
-def calibration_of(trials: pd.DataFrame, coverage: float, reference: Any) -> Calibration:
+def calibration_of(
+    trials: pd.DataFrame, coverage: float, reference: Reference | None
+) -> Calibration:
     """What trials on validation images teach; see `vesselrl.prediction.calibration`."""
-    raw: Mapping[str, Scores] = scores_of(trials, RAW)
-    return Calibration.fit(raw, scores_of(trials, TRUE), groups_of(trials), coverage, reference)
+    groups = trials["group"].astype(str).tolist()
+    return Calibration.fit(
+        scores_of(trials, RAW), scores_of(trials, TRUE), groups, coverage, reference
+    )
