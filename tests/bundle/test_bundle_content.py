@@ -160,6 +160,8 @@ def test_a_network_of_ours_does_without_the_users_model(make_recipe, sa2va, imag
         lambda told: told["recipe"].update(segmenter={"kind": "unheard of"}),
         lambda told: told["recipe"]["reward_network"].update(features=[8] * 6),
         lambda told: told["recipe"].update(actions={"thresholds": "many"}),
+        lambda told: told["recipe"].update(calibration=[1]),
+        lambda told: told.update(recipe="none"),
     ],
 )
 def test_a_whole_bundle_of_something_else_is_an_error_in_a_sentence(change, make_recipe, tmp_path):

@@ -185,6 +185,20 @@ def test_no_changed_byte_of_an_archive_goes_unnoticed(archive):
             assert files.read_files(archive) == CONTENT  # times and the like mean nothing
 
 
+def test_an_archive_with_a_file_without_a_name_is_refused(archive):
+    content = archive.read_bytes()
+    place = content.rindex(b"empty")  # in the list of its files, where a name's length comes before
+    start = content.rindex(b"PK\x01\x02", 0, place)
+    changed = bytearray(content[:place] + content[place + len(b"empty") :])
+    changed[start + 28 : start + 30] = bytes(2)
+    sizes = content.rindex(b"PK\x05\x06") - len(b"empty")
+    length = int.from_bytes(content[sizes + 17 : sizes + 21], "little") - len(b"empty")
+    changed[sizes + 12 : sizes + 16] = length.to_bytes(4, "little")
+    archive.write_bytes(changed)
+    with pytest.raises(VesselrlError):
+        files.read_files(archive)
+
+
 def test_where_nothing_is_that_is_said(tmp_path):
     with pytest.raises(VesselrlError, match="There is no bundle at .*nothing"):
         files.read_files(tmp_path / "nothing")

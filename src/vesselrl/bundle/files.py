@@ -166,7 +166,8 @@ class _Archive:
         self._archive = archive
 
     def names(self) -> list[str]:
-        names = [entry.filename for entry in self._archive.infolist() if not entry.is_dir()]
+        entries = [entry.filename for entry in self._archive.infolist()]
+        names = [name for name in entries if not name.endswith("/")]  # the rest are folders
         twice = [name for name, times in Counter(names).items() if times > 1]
         if twice:
             raise VesselrlError(

@@ -8,8 +8,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from vesselrl.bundle.content import SEGMENTER, recipe_of
 from vesselrl.bundle.files import read_files
 from vesselrl.errors import VesselrlError
@@ -33,8 +31,11 @@ def load(path: str | PathLike[str], segmenter: Mapping[str, Any] | None = None) 
         # What is checked now is used, whatever becomes of the folder; models of users load late.
         own = build_segmenter(recipe.segmenter) if SEGMENTER in files else None
         predictor = Predictor(recipe, own)
-    # The files are as they were written: who wrote them wrote something else than a recipe.
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except VesselrlError:
+        raise
+    # The files are as they were written: who wrote them wrote something else than a recipe, and
+    # errors of many kinds come of that.
+    except Exception as error:
         raise VesselrlError(
             f"{place} does not hold what a bundle holds ({error!r:.200}): make it again with this "
             "version of vesselrl."
