@@ -237,7 +237,7 @@ def train_adapters(
         infos[seed] = {
             "seed": seed,
             **learned.result,
-            "trained_parameters": learner.parameters,
+            "trained_parameters": learner.trained,
             "fingerprint": fingerprint,
             "packages": packages,
             "unlabelled_images": len(unlabelled_pool(samples)),
