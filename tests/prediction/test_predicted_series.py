@@ -13,6 +13,7 @@ from PIL import Image
 from finished_world import World, draw
 from vesselrl.annotations.parameters import AnnotationsParameters, IngestParameters
 from vesselrl.annotations.pictures import count_frames
+from vesselrl.distributed.parameters import RayParameters
 from vesselrl.pipelines.predict import create_pipeline
 from vesselrl.prediction.parameters import PredictParameters
 from vesselrl.prediction.recipe import write_recipe
@@ -61,6 +62,7 @@ def predict(world, images, tmp_path):
             "params:segmenter": World.segmenter,
             "params:predict": PredictParameters(**settings),
             "params:report": ReportParameters(language=language),
+            "params:ray": RayParameters(num_workers=0, gpus_per_worker=0, address=None),
         }.items():
             catalog[name] = value
         SequentialRunner().run(create_pipeline(), catalog)

@@ -44,6 +44,7 @@ def costs_of(
     kind: str,
     network_training: float = 90.0,
     infos: dict[int, dict[str, Any]] | None = None,
+    name: str = "e",
     **columns: object,
 ) -> pd.Series:
     choices = pd.DataFrame(
@@ -52,11 +53,14 @@ def costs_of(
     )
     timing = pd.DataFrame({"id": ["a"], "seconds": [1.1], "calls": [11]})
     network = pd.DataFrame({"id": ["a"], "opinion_seconds": [0.1], "judging_seconds": [0.2]})
-    settings = {"segmenter": {"kind": "ridge"}, "actions": {"thresholds": [0.5]}, "reward": {}}
-    trained = {"network" if kind == "network" else "experiment": "e"}
+    settings = {
+        "segmenter": {"kind": "ridge"}, "actions": {"thresholds": [0.5]}, "reward": {},
+        "sa2va_rl": {"seeds": [1]}, "supervised": {"folds": 3, "max_side": 320},
+    }  # fmt: skip
+    trained = {"network" if kind == "network" else "experiment": name}
     table = method_costs(
         choices, timing, network, {"m": {"kind": kind, **trained}}, {},
-        {"e": infos} if infos else {}, network_parameters=7,
+        {name: infos} if infos else {}, network_parameters=7,
         network_training=network_training, settings=settings,
     )  # fmt: skip
     return table.iloc[0]
@@ -98,6 +102,14 @@ def test_a_network_has_the_parameters_and_files_that_its_facts_tell() -> None:
     assert (costs["encoder_passes"], costs["network_seconds"]) == (0, 0)
     assert costs["other_seconds"] == pytest.approx(costs["seconds"])
     assert costs["reward_network"] == "no"
+
+
+def test_the_segmenter_with_adapters_costs_its_call_and_is_configured_as_the_segmenter() -> None:
+    infos = {1: {"seconds": 60.0, "parameters": 500, "files": ["adapters"]}}
+    costs = costs_of("network", infos=infos, name="sa2va_rl", segmenter_calls=1.0)
+    assert (costs["segmenter_calls"], costs["encoder_passes"]) == (1, 1)
+    assert (costs["parameters"], costs["files"]) == (500, "adapters")
+    assert costs["configuration_lines"] == 9  # segmenter 2, reward 1, sa2va_rl 3, method 3
 
 
 def test_of_a_network_without_facts_nothing_is_claimed_but_its_time() -> None:

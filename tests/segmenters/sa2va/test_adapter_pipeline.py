@@ -258,6 +258,16 @@ def test_an_image_in_which_the_model_sees_nothing_is_told_and_left_out(
         train(tmp_path, encodings=encodings | {"g": blank["g"]})
 
 
+def test_an_image_on_which_the_model_fails_does_not_stop_the_others(inputs, caplog):
+    broken = inputs["params:segmenter"].model_copy(update={"default_prompt": "broken"})
+    encodings = encode_images(inputs["images"], SAMPLES, broken)
+    tensors = encodings["a"]()
+    assert len(tensors["hidden"]) == 0
+    assert tensors["sizes"].tolist()[1:] == list(SHAPES["a"])
+    assert "The model failed on 'a'" in caplog.text
+    assert "RuntimeError: the model broke" in caplog.text
+
+
 def test_another_segmenter_or_one_with_adapters_is_refused(train, inputs, folder, tmp_path):
     prompt = {"scales": [2.0], "fraction": 0.1, "min_size": 0}
     ridge = FilterParameters(

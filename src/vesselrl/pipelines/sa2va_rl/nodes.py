@@ -80,6 +80,8 @@ def make_reward_maps(
 def encode_images(images: Partitions, samples: Any, segmenter: SegmenterParameters) -> Partitions:
     """What the model's mask decoder is given of each image, asked the default prompt.
 
+    An image on which the model fails counts as one in which it finds nothing.
+
     Args:
         images: sample id → loader of uint8 (H, W) or (H, W, 3).
         samples: the table of samples.
@@ -91,12 +93,19 @@ def encode_images(images: Partitions, samples: Any, segmenter: SegmenterParamete
     Raises:
         VesselrlError: see `vesselrl.segmenters.sa2va.decoding.Encoder`.
     """
-    from vesselrl.segmenters.sa2va.decoding import Encoder
+    from vesselrl.segmenters.sa2va.decoding import Encoded, Encoder
 
     encode = Encoder(_sa2va(segmenter), segmenter.default_prompt)
 
     def make(sample: str) -> dict[str, Any]:
-        return encode(images[sample]()).tensors()
+        image = images[sample]()
+        try:
+            return encode(image).tensors()
+        except VesselrlError:
+            raise
+        except Exception:
+            logger.exception("The model failed on '%s': it counts as seeing nothing there.", sample)
+            return Encoded.nothing(image.shape[:2], 0.0).tensors()
 
     ids = [*pool_of(samples), *ids_of(samples, "train", "val", "test")]
     return with_progress({s: partial(make, s) for s in dict.fromkeys(ids)}, "Encoding images")
@@ -233,7 +242,7 @@ def train_adapters(
         infos[seed] = {
             "seed": seed,
             **found.result,
-            "trained_parameters": learner.parameters,
+            "trained_parameters": learner.trained,
             "fingerprint": fingerprint,
             "packages": packages,
             "unlabelled_images": len(unlabelled_pool(samples)),

@@ -100,7 +100,7 @@ class AdapterLearner:
         self._optimiser = torch.optim.AdamW(self._weights, parameters.learning_rate)
 
     @property
-    def parameters(self) -> int:
+    def trained(self) -> int:
         """How many numbers are trained."""
         return sum(one.numel() for one in self._weights)
 

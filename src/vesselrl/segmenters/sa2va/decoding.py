@@ -70,6 +70,11 @@ class Encoded(NamedTuple):
         }
 
     @classmethod
+    def nothing(cls, shape: tuple[int, int], seconds: float) -> "Encoded":
+        """An image in which the model found no object."""
+        return cls((), torch.zeros(0, 1), torch.zeros(0, 1, 1), 1, shape, seconds)
+
+    @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> "Encoded":
         """What `tensors` gave."""
         count = sum(name.startswith("features.") for name in tensors)
@@ -196,8 +201,7 @@ class Encoder:
             seconds = time.perf_counter() - started
             maps = maps_of(answer, logits, shape)
             if not logits:
-                nothing = torch.zeros(0, 1)
-                return Encoded((), nothing, nothing[None][:0], 1, shape, seconds)
+                return Encoded.nothing(shape, seconds)
             start = self._decoder(tuple(features[-1]), hidden[-1])
         encoded = Encoded(
             tuple(one.detach().cpu().clone() for one in features[-1]),
