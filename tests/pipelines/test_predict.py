@@ -138,7 +138,7 @@ def test_the_recommended_method_is_calibrated_by_validation_and_checked_on_test_
     world, finished
 ):
     check, catalog = finished
-    made = Recipe.from_state(catalog.load("recipe"))
+    made = Recipe.from_state(catalog.load("recipe"), world.segmenter)
     assert made.name == check["method"] == "static"
     assert made.calibration.groups == check["validation_groups"] == 4
     assert check["images"] == 3
@@ -186,7 +186,7 @@ def test_every_image_gets_a_mask_and_a_row_or_a_reason(world, finished, new_imag
         "larger" in refused.at["large.png", "reason"]
         or "too large" in refused.at["large.png", "reason"]
     )
-    predictor = Predictor(Recipe.from_state(finished[1].load("recipe")))
+    predictor = Predictor(Recipe.from_state(finished[1].load("recipe"), world.segmenter))
     for sample in world.of_split("test"):
         expected = predictor.predict(world.drawn[sample][0])
         row = quality.set_index("file").loc[f"Doe {sample}.png"]

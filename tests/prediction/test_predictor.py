@@ -141,12 +141,21 @@ def test_a_recipe_survives_being_written_down(world, method, tmp_path):
 
     recipe = write_recipe(method, METHODS, world.stock)
     torch.save(recipe.state(), tmp_path / "recipe.pth")
-    again = Recipe.from_state(torch.load(tmp_path / "recipe.pth", weights_only=True))
+    again = Recipe.from_state(
+        torch.load(tmp_path / "recipe.pth", weights_only=True), world.segmenter
+    )
     image = world.drawn["test11"][0]
     before, after = Predictor(recipe).predict(image), Predictor(again).predict(image)
     assert np.array_equal(before.mask, after.mask)
     assert np.array_equal(before.error, after.error)
     assert (before.dice, before.prompt) == (after.dice, after.prompt)
+
+
+def test_a_recipe_is_not_mixed_with_another_segmenter(world):
+    state = write_recipe("static", METHODS, world.stock).state()
+    other = world.segmenter.model_copy(update={"max_side": 32})
+    with pytest.raises(VesselrlError, match="‘static’ asks another segmenter"):
+        Recipe.from_state(state, other)
 
 
 @pytest.mark.parametrize("method", ["random", "oracle", "imported"])

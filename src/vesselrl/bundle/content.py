@@ -80,8 +80,9 @@ def recipe_of(files: Mapping[str, bytes], weights: Path, given: Mapping[str, Any
     state = joined(json.dumps(told["recipe"]), load(files[WEIGHTS]))
     is_asked = state["method"]["kind"] != NETWORK or state["rating"] == "all"
     model = told[MODEL] and Model(**told[MODEL])
-    segmenter = _segmenter_of(state["segmenter"], model, is_asked, weights, given)
-    return Recipe.from_state(state, segmenter)
+    segmenter = _segmenter_of(dict(state["segmenter"]), model, is_asked, weights, given)
+    # Of a model that is not asked nobody knows here what its weights are.
+    return Recipe.from_state({**state, "segmenter": segmenter.model_dump(mode="json")}, segmenter)
 
 
 def _segmenter_of(

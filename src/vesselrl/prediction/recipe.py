@@ -95,14 +95,22 @@ class Recipe:
         }
 
     @classmethod
-    def from_state(cls, state: State, segmenter: SegmenterParameters | None = None) -> "Recipe":
+    def from_state(cls, state: State, segmenter: SegmenterParameters) -> "Recipe":
         """The recipe that `state` describes.
 
         Args:
             state: see `state`.
-            segmenter: the segmenter's parameters with the paths of its files; without, it must be
-                one that needs no files but those of this package.
+            segmenter: its segmenter's parameters, with the paths of its files.
+
+        Raises:
+            VesselrlError: these are of another segmenter.
         """
+        if segmenter.model_dump(mode="json") != state["segmenter"]:
+            raise VesselrlError(
+                f"The recipe of ‘{state['name']}’ asks another segmenter than this one "
+                f"(‘{segmenter.kind}’), or other prompts: write it again with kedro run --pipeline "
+                "recipe."
+            )
         policy = state["policy"] and Policy.from_parts(
             state["policy"]["settings"],
             {name: w.numpy() for name, w in state["policy"]["weights"].items()},
@@ -110,7 +118,7 @@ class Recipe:
         return cls(
             name=state["name"],
             method=Method.model_construct(**state["method"]),  # a finished policy has no path here
-            segmenter=segmenter or SegmenterParameters.model_validate(state["segmenter"]),
+            segmenter=segmenter,
             actions=ActionParameters.model_validate(state["actions"]),
             objective=state["objective"],
             static=state["static"],
