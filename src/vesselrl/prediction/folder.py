@@ -41,12 +41,14 @@ class PendingPredictions:
         images: id → loader of uint8 (H, W) or (H, W, 3).
         keys: id → a text that differs if anything does that its prediction depends on.
         predict: see `vesselrl.prediction.predictor.Predictor.predict`.
+        prepare: is called before the first image, if there is any to predict.
         probability_maps: whether the maps that masks were cut from are kept too.
     """
 
     images: Mapping[str, Callable[[], Image]]
     keys: Mapping[str, str]
     predict: Callable[[Image], Prediction]
+    prepare: Callable[[], None]
     probability_maps: bool
 
 
@@ -95,7 +97,7 @@ class PredictionFolder:
         An image that fails is noted with its error; it stops nothing.
 
         Raises:
-            VesselrlError: every image failed.
+            VesselrlError: every image failed. What `prepare` raises comes as it is.
         """
         with Journal(self._folder / JOURNAL) as journal:
             done = {sample for sample in pending.images if self._is_done(sample, pending, journal)}
@@ -104,6 +106,8 @@ class PredictionFolder:
             if not pending.probability_maps:
                 self._remove_probabilities(journal)
             missing = [sample for sample in pending.images if sample not in done]
+            if missing:
+                pending.prepare()
             made = (self._note(sample, pending, journal) for sample in missing)
             errors = [error for error in tracked(made, "Predicting", len(missing)) if error]
             journal.keep(pending.images)

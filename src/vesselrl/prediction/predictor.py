@@ -100,6 +100,11 @@ class Predictor:
             list(recipe.segmenter.prompts), recipe.segmenter.default_prompt, recipe.actions
         )
 
+    def prepare(self) -> None:
+        """Load what will be asked: what cannot be loaded is no failure of one image."""
+        if self.recipe.method.kind != "network" or self.recipe.rating == "all":
+            self._segmenter  # noqa: B018 - a cached property
+
     def predict(self, image: Image) -> Prediction:
         """The mask of an image, and how far it may be trusted.
 

@@ -106,6 +106,7 @@ def predict_images(
         images=image_loaders(new_images, new_entries, new_file_names, ingest.max_pixels),
         keys={row.id: f"{made_by} {row.sha256} {row.frame}" for row in new_entries.itertuples()},
         predict=predictor.predict,
+        prepare=predictor.prepare,
         probability_maps=predict.probability_maps,
     )
 
