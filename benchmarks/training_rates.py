@@ -170,11 +170,11 @@ class Together:
         """A step that returns its loss."""
         from vesselrl.networks.architecture import Architecture
         from vesselrl.networks.augmentation import Augmentation
-        from vesselrl.networks.parameters import NetworkParameters
         from vesselrl.rl.pixel.parameters import PolicyParameters
         from vesselrl.rl.pixel.training import PixelLearner
         from vesselrl.segmenters.unet.fitting import Learner
         from vesselrl.segmenters.unet.network import SegmentationNetwork
+        from vesselrl.segmenters.unet.parameters import UnetTrainingParameters
 
         size, device = self.size, best_device()
         architecture = Architecture(1, size.features, size.downscale, size.norm)
@@ -184,9 +184,10 @@ class Together:
         pool = [torch.from_numpy(stack).to(device) for stack in noise]
         if not self.by_reward:
             pairs = [stack[:2].contiguous() for stack in pool]
-            parameters = NetworkParameters(
-                features=list(size.features), downscale=size.downscale, patch=size.patch,
-                batch=size.batch, iterations=10**6, learning_rate=1e-3, ema_decay=0.99,
+            parameters = UnetTrainingParameters(
+                features=list(size.features), downscale=size.downscale, norm=size.norm,
+                patch=size.patch, batch=size.batch, iterations=10**6, learning_rate=1e-3,
+                ema_decay=0.99, cldice=0,
             )  # fmt: skip
             supervised = Learner(architecture, parameters, strength, 0, device)
             return lambda: supervised.step([pairs])

@@ -168,7 +168,8 @@ def test_the_quick_run_goes_from_raw_data_to_report_in_a_folder_of_its_own(quick
         "prompt_rl", "postprocess_rl", "reward_rl", "training_scores", "regressor",
         "regressor_true",
     }  # fmt: skip
-    assert stages(done)[-3:] == ["evaluation", "recipe", "report"]
+    assert stages(done)[-3] == "evaluation"
+    assert set(stages(done)[-2:]) == {"recipe", "report"}  # what is said of it is in the report
     assert f"Report: {folder}/08_reporting/final_report.html" in done.stdout
     assert re.search(r"^Result: .+", done.stdout, re.MULTILINE)
     for name in (

@@ -44,9 +44,10 @@ class Asked:
         return predicted(image)
 
 
-def pending(predict, names=NAMES, key="k", maps=False):
+def pending(predict, names=NAMES, key="k", maps=False, prepare=lambda: None):
     images = {name: (lambda n=name: image_of(n)) for name in names}
-    return PendingPredictions(images, {name: f"{key} {name}" for name in names}, predict, maps)
+    keys = {name: f"{key} {name}" for name in names}
+    return PendingPredictions(images, keys, predict, prepare, maps)
 
 
 def content(folder):
@@ -171,3 +172,14 @@ def test_one_image_is_in_memory_at_a_time(tmp_path):
 
     PredictionFolder(tmp_path).make(pending(predict))
     assert len(alive) == len(NAMES)
+
+
+def test_what_cannot_be_loaded_stops_the_run_before_the_first_image_if_there_is_one(made):
+    def prepare():
+        raise VesselrlError("There are no weights.")
+
+    asked = Asked()
+    PredictionFolder(made).make(pending(asked, maps=True, prepare=prepare))
+    with pytest.raises(VesselrlError, match="no weights"):
+        PredictionFolder(made).make(pending(asked, key="anew", maps=True, prepare=prepare))
+    assert asked.images == []

@@ -48,6 +48,7 @@ class PendingPredictions:
         keys: id → a text that differs if anything does that its prediction depends on.
         predict: of an image, or of a `vesselrl.prediction.series.Ballot`; with devices or Ray it is
             picklable, as are the loaders.
+        prepare: is called before the first image of each process.
         probability_maps: whether the maps that masks were cut from are kept too.
         devices: of the worker processes that make them; see `map_on_workers`.
         ray: the workers on Ray instead.
@@ -56,6 +57,7 @@ class PendingPredictions:
     images: Mapping[str, Callable[[], Any]]
     keys: Mapping[str, str]
     predict: Callable[[Any], Prediction]
+    prepare: Callable[[], None]
     probability_maps: bool
     devices: Sequence[Device] | None = None
     ray: RayParameters | None = None
@@ -106,7 +108,7 @@ class PredictionFolder:
         An image that fails is noted with its error; it stops nothing.
 
         Raises:
-            VesselrlError: every image failed.
+            VesselrlError: every image failed. What `prepare` raises comes as it is.
         """
         with Journal(self._folder / JOURNAL) as journal:
             done = {sample for sample in pending.images if self._is_done(sample, pending, journal)}
@@ -115,7 +117,9 @@ class PredictionFolder:
             if not pending.probability_maps:
                 self._remove_probabilities(journal)
             missing = [item for item in pending.images.items() if item[0] not in done]
-            write = _Writer(self._folder, pending.predict, pending.probability_maps)
+            write = _Writer(
+                self._folder, pending.predict, pending.prepare, pending.probability_maps
+            )
             errors = []
             spread = map_on_workers(write, missing, pending.devices, pending.ray)
             with closing(spread) as written:
@@ -181,11 +185,13 @@ class _Writer:
     Attributes:
         folder: below which the files are.
         predict: see `PendingPredictions`.
+        prepare: likewise.
         probability_maps: likewise.
     """
 
     folder: Path
     predict: Callable[[Any], Prediction]
+    prepare: Callable[[], None]
     probability_maps: bool
 
     def __call__(self, item: Item[Callable[[], Any]]) -> tuple[str, dict[str, Any]]:
@@ -195,6 +201,7 @@ class _Writer:
             DeviceLostError: the prediction failed, and so would all that follows in this process.
         """
         sample, load = item
+        self.prepare()
         error = ""
         scores: dict[str, Any] = {}
         sizes: dict[str, int] = {}

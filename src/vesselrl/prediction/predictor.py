@@ -117,6 +117,11 @@ class Predictor:
         # a copy in another process makes its networks anew, on the device that it finds there
         return Predictor, (self.recipe, self._given)
 
+    def prepare(self) -> None:
+        """Load what will be asked: what cannot be loaded is no failure of one image."""
+        if self.recipe.method.kind != "network" or self.recipe.rating == "all":
+            self._segmenter  # noqa: B018 - a cached property
+
     def predict(self, image: Image, chosen: Chosen | None = None) -> Prediction:
         """The mask of an image, and how far it may be trusted.
 

@@ -158,6 +158,7 @@ def predict_images(
             for sample, voters in around.items()
         },
         predict=SeriesPredictor(predictor, predict.series.window).predict,
+        prepare=predictor.prepare,
         probability_maps=predict.probability_maps,
         devices=segmenter.devices,
         ray=ray,
