@@ -13,7 +13,7 @@ each in a process of its own:
 
 The method is the default prompt of the segmenter that `--env` names; the reward network that rates
 its masks has random weights, which take as long as others. The rate is that of the middle three
-fifths of the masks, so that start-up does not count; the seconds are of everything, but for the
+fifths of the images, so that start-up does not count; the seconds are of everything, but for the
 start of Python. Peak memory is that of the process itself and of the largest worker.
 
 Then, each compared with the run in one process, file by file, times apart: a run on Ray one of
@@ -84,17 +84,19 @@ def recipe_of(parameters: dict[str, Any]) -> Any:
     )  # fmt: skip
 
 
-def run_bare_loop(images: Path, parameters: dict[str, Any]) -> float:
-    """Seconds that predictions alone take, the files read and decoded."""
+def run_bare_loop(images: Path, parameters: dict[str, Any]) -> list[float]:
+    """When each prediction was ready, the files read and decoded; seconds from the start."""
     from vesselrl.annotations.pictures import decode
     from vesselrl.prediction.predictor import Predictor
 
     predictor = Predictor(recipe_of(parameters))
     limit = parameters["ingest"]["max_pixels"]
     started = time.perf_counter()
+    ready = []
     for file in sorted(images.iterdir()):
         predictor.predict(decode(file.read_bytes(), limit))
-    return time.perf_counter() - started
+        ready.append(time.perf_counter() - started)
+    return ready
 
 
 def run_predict(images: Path, out_dir: Path, parameters: dict[str, Any], workers: int) -> float:
@@ -161,11 +163,12 @@ class Run:
             time.sleep(0.2)
 
     def finished(self) -> "Run":
-        """The same when it has ended, with its `seconds`."""
+        """The same when it has ended, with its `seconds`, and `ready` as it told them."""
         said = self.process.communicate()[0]
         if self.process.returncode:
             raise SystemExit(f"A run failed:\n{said[-3000:]}")
-        self.seconds = float(said.split()[-1])
+        self.ready = json.loads(said.splitlines()[-1])
+        self.seconds = self.ready[-1]
         return self
 
     def wait_until_half(self) -> None:
@@ -176,12 +179,12 @@ class Run:
             time.sleep(0.05)
 
     def rate(self) -> float:
-        """Images a second: of the bare loop all, else those of the middle three fifths."""
-        if not self.masks.is_dir():
-            return self.images / self.seconds
-        written = sorted(file.stat().st_mtime for file in self.masks.iterdir())
-        first, last = len(written) // 5, len(written) * 4 // 5
-        return (last - first) / (written[last] - written[first])
+        """Images a second, of the middle three fifths."""
+        ready = self.ready
+        if self.masks.is_dir():
+            ready = sorted(file.stat().st_mtime for file in self.masks.iterdir())
+        first, last = len(ready) // 5, len(ready) * 4 // 5
+        return (last - first) / (ready[last] - ready[first])
 
 
 def contents(out_dir: Path) -> dict[str, str]:
@@ -276,7 +279,7 @@ def main() -> None:
         if options.workers < 0:
             print(run_bare_loop(images, parameters))
         else:
-            print(run_predict(images, out_dir, parameters, options.workers))
+            print([run_predict(images, out_dir, parameters, options.workers)])
         return
     print(
         f"{device_name()}; {options.images:,} images of {options.side} × {options.side}, "
