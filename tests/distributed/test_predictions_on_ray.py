@@ -43,7 +43,7 @@ def draw(seed):
 def pending(predictor, count, **workers):
     images = {f"{seed:02}": partial(draw, seed) for seed in range(count)}
     return PendingPredictions(
-        images, dict.fromkeys(images, "k"), predictor.predict, True, **workers
+        images, dict.fromkeys(images, "k"), predictor.predict, predictor.prepare, True, **workers
     )
 
 
