@@ -503,7 +503,8 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
         f"Masks of new images: {tmp_path}/07_model_output/predict/masks",
         "How far each may be trusted, the least first: "
         f"{tmp_path}/07_model_output/predict/quality.csv",
-        f"To check them: {tmp_path}/07_model_output/predict/review.html",
+        "To check them, the least trustworthy first: "
+        f"{tmp_path}/07_model_output/predict/review.html",
         "Result: Use ‘static’.",
     ]
     assert list(summary.lines(tmp_path, {"masks"})) == []

@@ -16,12 +16,12 @@ from vesselrl.errors import VesselrlError
 from vesselrl.networks.architecture import Architecture
 from vesselrl.networks.augmentation import Augmentation, random_places, relit
 from vesselrl.networks.data_parallel import Share, synchronised
-from vesselrl.networks.parameters import NetworkParameters
 from vesselrl.networks.trainings import SideBySide, spread
 from vesselrl.rl.pixel.parameters import PolicyParameters
 from vesselrl.rl.pixel.training import PixelLearner
 from vesselrl.segmenters.unet.fitting import Learner
 from vesselrl.segmenters.unet.network import SegmentationNetwork
+from vesselrl.segmenters.unet.parameters import UnetTrainingParameters
 from vesselrl.workers import map_on_devices
 
 pytestmark = pytest.mark.usefixtures("quick_workers")
@@ -52,9 +52,9 @@ class Segmenting:
     """A training of the segmenter's network on noise, checked at every second step."""
 
     def __init__(self, norm, batch, name):
-        parameters = NetworkParameters(
-            features=[4, 4, 8, 8, 8, 4], downscale=1, patch=64, batch=batch, iterations=6,
-            learning_rate=0.002, ema_decay=0.8,
+        parameters = UnetTrainingParameters(
+            features=[4, 4, 8, 8, 8, 4], downscale=1, norm=norm, patch=64, batch=batch,
+            iterations=6, learning_rate=0.002, ema_decay=0.8,
         )  # fmt: skip
         size = parameters.features, parameters.downscale
         self.learner = Learner(

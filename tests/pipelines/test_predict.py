@@ -35,13 +35,15 @@ from vesselrl.pipelines.predict.nodes import QUALITY_COLUMNS
 from vesselrl.prediction.parameters import PredictParameters
 from vesselrl.prediction.predictor import Predictor
 from vesselrl.prediction.recipe import Recipe
+from vesselrl.report.parameters import ReportParameters
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 INGEST = IngestParameters(strict=True, max_pixels=10_000, unannotated="ignore", workers=1)
 ANNOTATIONS = AnnotationsParameters(format="auto", max_json_mb=1)
 SETTINGS = {
     "method": "recommended", "coverage": 0.8, "rating": "needed", "probability_maps": True,
-    "formats": ["labelme", "coco"],
+    "formats": ["labelme", "coco"], "review": {"share": 0.05},
+    "series": {"folders": False, "window": 1, "animation": None, "frames_per_second": 5},
 }  # fmt: skip
 
 
@@ -110,6 +112,7 @@ def run(world, finished, new_images, pseudonymise=False, **changes):
         "recipe": before.load("recipe"), "params:pseudonymise": pseudonymise,
         "params:annotations": ANNOTATIONS, "params:ingest": INGEST,
         "params:segmenter": world.segmenter, "params:predict": model,
+        "params:report": ReportParameters(),
         "params:ray": RayParameters(num_workers=0, gpus_per_worker=0, address=None),
     }  # fmt: skip
     table = {"save_args": {"index": False}, "load_args": {"dtype": {"id": str, "file": str}}}

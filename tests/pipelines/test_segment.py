@@ -33,6 +33,9 @@ PARAMETERS = FilterParameters(
     },
 )
 
+HERE = RayParameters(num_workers=0, gpus_per_worker=0, address=None)
+"""No workers on Ray."""
+
 
 class FailsOnBlack:
     """Answers with the prompt's number; raises for an image of zeros."""
@@ -65,7 +68,7 @@ def run(folder, images, segmenter=None, monkeypatch=None):
     catalog["masks"] = {sample: lambda i=image: i > 100 for sample, image in images.items()}
     catalog["samples"] = samples
     catalog["params:segmenter"] = PARAMETERS
-    catalog["params:ray"] = RayParameters(num_workers=0, gpus_per_worker=0, address=None)
+    catalog["params:ray"] = HERE
     outputs = SequentialRunner().run(create_pipeline(), catalog)
     return catalog, outputs
 
@@ -202,5 +205,5 @@ def test_weights_that_learned_from_test_patients_are_told(tmp_path, caplog, know
         default_prompt="tree",
         prompts={"tree": {"operating_point": 0.5, "zoom": 1}},
     )
-    segment_images({"a": np.zeros, "b": np.zeros}, samples, segmenter)
+    segment_images({"a": np.zeros, "b": np.zeros}, samples, segmenter, HERE)
     assert ("learned from 1 of the groups that are in validation or test" in caplog.text) is told

@@ -9,6 +9,7 @@ import pytest
 from finished_world import World
 from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.networks import network_map, networks_behind
+from vesselrl.evaluation.parameters import Method
 from vesselrl.pipelines.evaluation.nodes import decide, draw_predictions
 from vesselrl.pipelines.reward_net.nodes import score_actions
 from vesselrl.prediction.predictor import Predictor
@@ -163,6 +164,12 @@ def test_what_cannot_be_applied_to_new_images_says_why_and_what_can(world, metho
     with pytest.raises(VesselrlError, match=f"‘{method}’, which cannot.*static.*refine") as raised:
         write_recipe(method, METHODS, world.stock)
     assert UNPREDICTABLE[METHODS[method].kind] in str(raised.value)
+
+
+def test_adapters_of_sa2va_are_used_as_part_of_the_segmenter(world):
+    methods = METHODS | {"sa2va_rl": Method(kind="network", network="sa2va_rl")}
+    with pytest.raises(VesselrlError, match=r"‘sa2va_rl’, which cannot.*segmenter\.adapters"):
+        write_recipe("sa2va_rl", methods, world.stock)
 
 
 def test_an_unknown_method_is_answered_with_those_there_are(world):

@@ -14,6 +14,7 @@ from vesselrl.prediction.calibration import Calibration
 from vesselrl.prediction.parameters import Rating
 from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.parameters import ActionParameters
+from vesselrl.rl.pixel.parameters import SA2VA_RL
 from vesselrl.rl.policy import Policy
 from vesselrl.segmenters.keys import code_of
 from vesselrl.segmenters.parameters import SegmenterParameters
@@ -243,11 +244,21 @@ def _refuse_untrained(name: str, method: Method, trained: Mapping[Any, Any]) -> 
 
 
 def _refuse_unpredictable(name: str, methods: Mapping[str, Method]) -> None:
-    can = [one for one, method in methods.items() if method.kind not in UNPREDICTABLE]
+    can = [one for one, method in methods.items() if not _why_not(method)]
     hint = f"expected recommended, or one of {', '.join(can)}."
     if name not in methods:
         raise VesselrlError(f"predict.method is ‘{name}’, which is no method; {hint}")
-    if reason := UNPREDICTABLE.get(methods[name].kind):
+    if reason := _why_not(methods[name]):
         raise VesselrlError(
             f"predict.method is ‘{name}’, which cannot be applied to new images: {reason}; {hint}"
         )
+
+
+def _why_not(method: Method) -> str | None:
+    """Why a method cannot be applied to new images; None if it can."""
+    if method.network == SA2VA_RL:
+        return (
+            "its adapters belong into the segmenter (segmenter.adapters), whose default prompt "
+            "then answers as it does"
+        )
+    return UNPREDICTABLE.get(method.kind)

@@ -5,6 +5,7 @@ from kedro.pipeline import Pipeline, node
 from vesselrl.evaluation.parameters import NETWORKS
 from vesselrl.pipelines.recipe import nodes
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
+from vesselrl.rl.pixel.parameters import SA2VA_RL
 
 
 def create_pipeline() -> Pipeline:
@@ -29,6 +30,7 @@ def create_pipeline() -> Pipeline:
                     **{
                         f"{pipeline}{nodes.NETWORKS}": f"{pipeline}.networks_in_use"
                         for pipeline in NETWORKS
+                        if pipeline != SA2VA_RL  # its networks are the segmenter's own
                     },
                 },
                 "uncalibrated_recipe",
