@@ -215,6 +215,7 @@ class ProvenanceHooks:
     def _bring_up_to_date(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
     ) -> None:
+        _refuse_what_is_given(pipeline, catalog)
         for name in pipeline.inputs():
             if require := getattr(catalog.get(name), "require", None):
                 require()  # what only the user can give is missed before hours of work, not after
@@ -313,6 +314,20 @@ def _but_for_what_is_given(whole: Pipeline, catalog: Any) -> Pipeline:
     """Without the nodes whose output is another's this time (``is_given`` of its dataset)."""
     given = {name for name in whole.all_outputs() if getattr(catalog.get(name), "is_given", False)}
     return Pipeline([node for node in whole.nodes if given.isdisjoint(node.outputs)])
+
+
+def _refuse_what_is_given(pipeline: Pipeline, catalog: Any) -> None:
+    """With a bundle, stop whatever would make its recipe, or something else than predictions.
+
+    ``kedro run`` asks for the right nodes; who runs pipelines in another way has to.
+    """
+    is_given = getattr(catalog.get("recipe"), "is_given", False)
+    if is_given and any(node.namespace != "predict" for node in pipeline.nodes):
+        raise VesselrlError(
+            "A bundle was given, which stands for all that predict needs, and other nodes than "
+            "predict's own were asked for: name the pipeline predict and the namespace predict "
+            '(over HTTP: "namespaces": ["predict"]).'
+        )
 
 
 def _at(tree: Any, path: str) -> Any:
