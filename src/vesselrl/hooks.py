@@ -45,6 +45,7 @@ class ParameterHooks:
             key: value if is_remote(value) else str(self._anchored(value))
             for key, value in paths.items()
         }
+        _refuse_results_among_images(paths)
         if model := paths.get("model_path"):
             merged["evaluation"]["methods"][GIVEN_POLICY] = {"kind": "policy", "path": model}
         loader.runtime_params = self._paths = paths
@@ -314,6 +315,27 @@ def _but_for_what_is_given(whole: Pipeline, catalog: Any) -> Pipeline:
     """Without the nodes whose output is another's this time (``is_given`` of its dataset)."""
     given = {name for name in whole.all_outputs() if getattr(catalog.get(name), "is_given", False)}
     return Pipeline([node for node in whole.nodes if given.isdisjoint(node.outputs)])
+
+
+def _refuse_results_among_images(paths: Mapping[str, str]) -> None:
+    """Stop before the masks of a run are the images of the next."""
+    images = paths.get("input_dir")
+    results = {
+        "out_dir": str(Path(paths["out_dir"]) / PREDICTIONS),
+        "publish_to": paths.get("publish_to"),
+    }
+    for name, folder in results.items():
+        if images and folder and _is_within(folder, images):
+            raise VesselrlError(
+                f"Masks of new images would be in {folder}, which is in input_dir, {images}: the "
+                f"next run would take them for images. Give another {name}."
+            )
+
+
+def _is_within(folder: str, other: str) -> bool:
+    if is_remote(folder) or is_remote(other):
+        return f"{folder.rstrip('/')}/".startswith(f"{other.rstrip('/')}/")
+    return Path(folder).resolve().is_relative_to(Path(other).resolve())
 
 
 def _refuse_what_is_given(pipeline: Pipeline, catalog: Any) -> None:
