@@ -69,6 +69,8 @@ def test_a_bundle_stands_for_all_stages_before(predict, make_recipe, raw_dir, tm
     assert not (tmp_path / "out/06_models").exists()
     quality = pd.read_csv(ran.out / "quality.csv")
     assert len(quality) == 12
+    page = (ran.out / "review.html").read_text()
+    assert "Predicted Dice (60 % interval)" in page  # the bundle's, not predict.coverage
     predictor = Predictor(recipe)
     for name in quality["file"]:
         expected = predictor.predict(decode((raw_dir / "images" / name).read_bytes(), 10**6))
