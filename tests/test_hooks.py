@@ -601,6 +601,28 @@ def test_unknown_costs_survive_on_disk(run, tmp_path):
         pd.testing.assert_frame_equal(catalog.load(name), table)
 
 
+@pytest.mark.parametrize(
+    ("images", "where", "named"),
+    [
+        ("new", {"out_dir": "new/results"}, "out_dir"),
+        ("new", {"publish_to": "new"}, "publish_to"),
+        ("s3://b/new/", {"publish_to": "s3://b/new/masks"}, "publish_to"),
+        ("new", {"publish_to": "new_masks"}, None),
+        ("s3://b/new", {"publish_to": "s3://b/new_masks"}, None),
+    ],
+)
+def test_masks_do_not_become_the_images_of_the_next_run(run, tmp_path, images, where, named):
+    def place(path):
+        return path if "://" in path else str(tmp_path / path)
+
+    params = {"input_dir": place(images)} | {key: place(path) for key, path in where.items()}
+    if named is None:
+        assert run.catalog(tmp_path / "out", params)
+        return
+    with pytest.raises(VesselrlError, match=f"Give another {named}"):
+        run.catalog(tmp_path / "out", params)
+
+
 @pytest.mark.parametrize("asked", [True, False])
 def test_what_predict_made_is_published_if_a_place_is_named(tmp_path, asked):
     made = tmp_path / "out/07_model_output/predict/masks/a.png"

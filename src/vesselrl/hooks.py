@@ -45,6 +45,7 @@ class ParameterHooks:
             key: value if is_remote(value) else str(self._anchored(value))
             for key, value in paths.items()
         }
+        _refuse_results_among_images(paths)
         if model := paths.get("model_path"):
             merged["evaluation"]["methods"][GIVEN_POLICY] = {"kind": "policy", "path": model}
         loader.runtime_params = self._paths = paths
@@ -215,6 +216,7 @@ class ProvenanceHooks:
     def _bring_up_to_date(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
     ) -> None:
+        _refuse_what_is_given(pipeline, catalog)
         for name in pipeline.inputs():
             if require := getattr(catalog.get(name), "require", None):
                 require()  # what only the user can give is missed before hours of work, not after
@@ -313,6 +315,41 @@ def _but_for_what_is_given(whole: Pipeline, catalog: Any) -> Pipeline:
     """Without the nodes whose output is another's this time (``is_given`` of its dataset)."""
     given = {name for name in whole.all_outputs() if getattr(catalog.get(name), "is_given", False)}
     return Pipeline([node for node in whole.nodes if given.isdisjoint(node.outputs)])
+
+
+def _refuse_results_among_images(paths: Mapping[str, str]) -> None:
+    """Stop before the masks of a run are the images of the next."""
+    images = paths.get("input_dir")
+    results = {
+        "out_dir": str(Path(paths["out_dir"]) / PREDICTIONS),
+        "publish_to": paths.get("publish_to"),
+    }
+    for name, folder in results.items():
+        if images and folder and _is_within(folder, images):
+            raise VesselrlError(
+                f"Masks of new images would be in {folder}, which is in input_dir, {images}: the "
+                f"next run would take them for images. Give another {name}."
+            )
+
+
+def _is_within(folder: str, other: str) -> bool:
+    if is_remote(folder) or is_remote(other):
+        return f"{folder.rstrip('/')}/".startswith(f"{other.rstrip('/')}/")
+    return Path(folder).resolve().is_relative_to(Path(other).resolve())
+
+
+def _refuse_what_is_given(pipeline: Pipeline, catalog: Any) -> None:
+    """With a bundle, stop whatever would make its recipe, or something else than predictions.
+
+    ``kedro run`` asks for the right nodes; who runs pipelines in another way has to.
+    """
+    is_given = getattr(catalog.get("recipe"), "is_given", False)
+    if is_given and any(node.namespace != "predict" for node in pipeline.nodes):
+        raise VesselrlError(
+            "A bundle was given, which stands for all that predict needs, and other nodes than "
+            "predict's own were asked for: name the pipeline predict and the namespace predict "
+            '(over HTTP: "namespaces": ["predict"]).'
+        )
 
 
 def _at(tree: Any, path: str) -> Any:

@@ -108,12 +108,15 @@ class _Loader:
         """The bytes of the file.
 
         Raises:
-            OSError: whatever the store's own library raised.
+            OSError: whatever the store's own library raised, but for its message, which may hold
+                the name of the file where only pseudonyms must be told.
         """
         try:
             data: bytes = self.filesystem.cat_file(self.path)
         except Exception as error:  # each store has errors of its own
-            raise OSError(errno.EIO, f"{type(error).__name__}: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else None
+            told = ": ".join(filter(None, [type(error).__name__, reason]))
+            raise OSError(errno.EIO, told) from error
         return data
 
 

@@ -17,6 +17,7 @@ from vesselrl.annotations.pictures import decode
 from vesselrl.bundle import files
 from vesselrl.bundle.content import recipe_files
 from vesselrl.errors import VesselrlError
+from vesselrl.prediction import folder
 from vesselrl.prediction.predictor import Predictor
 from vesselrl.runner import SparingRunner
 
@@ -37,7 +38,7 @@ def predict(project, raw_dir, tmp_path):
     """Predicts the raw images with a bundle, as ``kedro run`` does; what ran, and where."""
     bootstrap_project(project)
 
-    def run(bundle, **more):
+    def run(bundle, namespaces=None, **more):
         given = {
             "bundle": str(bundle), "input_dir": str(raw_dir / "images"),
             "out_dir": str(tmp_path / "out"), **more,
@@ -51,7 +52,7 @@ def predict(project, raw_dir, tmp_path):
             session._hook_manager.register(ran)
             session.run(
                 pipeline_names=["predict"],
-                namespaces=cli._with_a_bundle(options),
+                namespaces=cli._with_a_bundle(options) if namespaces is None else namespaces,
                 runner=SparingRunner(),
             )
         return SimpleNamespace(nodes=ran.nodes, out=tmp_path / "out/07_model_output/predict")
@@ -68,6 +69,8 @@ def test_a_bundle_stands_for_all_stages_before(predict, make_recipe, raw_dir, tm
     assert not (tmp_path / "out/06_models").exists()
     quality = pd.read_csv(ran.out / "quality.csv")
     assert len(quality) == 12
+    page = (ran.out / "review.html").read_text()
+    assert "Predicted Dice (60 % interval)" in page  # the bundle's, not predict.coverage
     predictor = Predictor(recipe)
     for name in quality["file"]:
         expected = predictor.predict(decode((raw_dir / "images" / name).read_bytes(), 10**6))
@@ -83,6 +86,30 @@ def test_another_bundle_predicts_anew(predict, make_recipe, tmp_path):
         masks.append({f.name: f.stat().st_mtime_ns for f in (ran.out / "masks").iterdir()})
     assert not {*masks[0].items()} & {*masks[1].items()}
     assert masks[1] == masks[2]  # what the same recipe made elsewhere stays
+
+
+def test_the_parameters_of_a_run_say_where_a_bundle_works(
+    predict, make_recipe, tmp_path, monkeypatch
+):
+    seen = []
+    spread = folder.map_on_workers
+
+    def seeing(function, items, devices, ray):
+        seen.append(devices)
+        return spread(function, items, devices, ray)
+
+    monkeypatch.setattr(folder, "map_on_workers", seeing)
+    content = files.with_manifest(recipe_files(make_recipe("static")))
+    predict(put(tmp_path / "bundle", content), segmenter={"devices": ["cpu"]})
+    assert seen == [["cpu"]]
+
+
+@pytest.mark.parametrize("namespaces", [[], ["recipe"]])
+def test_nothing_that_a_bundle_stands_for_is_made(namespaces, predict, make_recipe, tmp_path):
+    content = files.with_manifest(recipe_files(make_recipe("static")))
+    with pytest.raises(VesselrlError, match="namespace predict"):
+        predict(put(tmp_path / "bundle", content), namespaces)
+    assert not (tmp_path / "out/03_primary").exists()
 
 
 def test_a_damaged_bundle_stops_the_run_in_a_sentence(predict, make_recipe, tmp_path):

@@ -5,6 +5,7 @@ import json
 import pytest
 from kedro.io import DatasetError
 
+from vesselrl.datasets import predictions
 from vesselrl.datasets.predictions import (
     CocoDataset,
     JsonListDataset,
@@ -74,6 +75,28 @@ def test_what_somebody_corrected_is_never_replaced_or_removed(tmp_path):
     assert (tmp_path / "a.json").read_text() == "corrected"
     assert (tmp_path / "a.jpg").exists()
     assert not (tmp_path / "b.json").exists()
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_labelme_files_that_were_being_written_are_not_taken_for_corrected_ones(
+    at, tmp_path, monkeypatch
+):
+    dataset = LabelMeFolderDataset(path=str(tmp_path))
+    dataset.save(makers(a=labelme("a")))
+    write, left = predictions.write_atomically, iter(range(at - 1, -1, -1))
+
+    def dies(path, writer):
+        """As a process that is killed when it has written that file."""
+        write(path, writer)
+        if not next(left):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(predictions, "write_atomically", dies)
+        with pytest.raises(KeyboardInterrupt):
+            dataset.save(makers(a=labelme("a", ["new"])))
+    dataset.save(makers(a=labelme("a", ["newest"])))
+    assert json.loads((tmp_path / "a.json").read_text())["shapes"] == ["newest"]
 
 
 def test_a_folder_that_is_not_given_or_missing_is_asked_for(tmp_path):

@@ -1,14 +1,12 @@
 """Moving pictures of series."""
 
 import io
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
 from vesselrl.annotations.pictures import count_frames, decode
-from vesselrl.errors import VesselrlError
 from vesselrl.prediction.animation import SIDE, animated
 from vesselrl.report.style import SKY
 
@@ -65,9 +63,3 @@ def test_an_mp4_has_every_frame_with_the_contour_of_its_mask():
     blue = frame[:40, :, 2].astype(int) - frame[:40, :, 0]
     assert set(blue.mean(0).argsort()[-2:] // 2) <= {19 // 2, 26 // 2}
     np.testing.assert_allclose(frame[20, 45:], 100, atol=6)
-
-
-def test_without_the_extra_an_mp4_is_refused_with_the_command(monkeypatch):
-    monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(VesselrlError, match=r"vesselrl\[video\]"):
-        animated(series(), "mp4", 10)

@@ -1,5 +1,6 @@
 """From a folder with series to masks, moving pictures and the page on which they are checked."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from finished_world import World, draw
 from vesselrl.annotations.parameters import AnnotationsParameters, IngestParameters
 from vesselrl.annotations.pictures import count_frames
 from vesselrl.distributed.parameters import RayParameters
+from vesselrl.errors import VesselrlError
 from vesselrl.pipelines.predict import create_pipeline
 from vesselrl.prediction.parameters import PredictParameters
 from vesselrl.prediction.recipe import write_recipe
@@ -97,6 +99,17 @@ def test_each_series_becomes_a_moving_picture(predict):
     made = predict(folders=True)
     shown = {file.name: count_frames(file.read_bytes(), 10_000) for file in made.glob("series/*")}
     assert shown == {"Oduya.gif": FRAMES, "run 7.gif": FRAMES}
+
+
+def test_what_cannot_be_animated_is_told_before_anything_is_predicted(
+    predict, images, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(VesselrlError, match=r"vesselrl\[video\]"):
+        predict(animation="mp4")
+    assert not (tmp_path / "out/07_model_output").exists()
+    (images / "Oduya.tif").unlink()  # without a series there is nothing to animate
+    assert len(list((predict(animation="mp4") / "masks").iterdir())) == 2 + FRAMES
 
 
 def test_frames_are_predicted_again_only_if_what_they_choose_by_changes(predict):

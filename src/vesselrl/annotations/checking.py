@@ -2,7 +2,8 @@
 
 What a check finds depends on the entry, on the bytes of its image and mask files, on the size limit
 and on the code that reads them. A hash over all of these is the key under which a journal keeps the
-finding for the next run.
+finding for the next run, if it is to accept the entry. What is refused is looked at again: it may
+have been for want of a connection, a permission or a package.
 """
 
 import hashlib
@@ -166,7 +167,7 @@ def check_all(
                 yield underway.popleft()
             entry = underway.popleft()
             entry.finding = finding
-            if entry.key:
+            if entry.key and "accepted" in finding:
                 journal.add(entry.key, finding)
             yield entry
         yield from underway

@@ -99,11 +99,12 @@ class GivenRecipeDataset(AbstractDataset[NoReturn, dict[str, Any]]):
 def use_bundle(catalog: Any, path: Path) -> None:
     """Let the recipe and the segmenter of a catalog be those of a bundle.
 
-    Where the model of a Sa2VA is, and whether its code may run, the parameters of this run say.
+    On which devices it runs, where the model of a Sa2VA is, and whether its code may run, the
+    parameters of this run say.
     """
     own = catalog.load("params:segmenter")
     fields = type(own).model_fields.items()
     settings = {name: getattr(own, name) for name, field in fields if field.exclude}
-    recipe = GivenRecipeDataset(path, settings if own.kind == "sa2va" else {})
+    recipe = GivenRecipeDataset(path, settings if own.kind == "sa2va" else {"devices": own.devices})
     catalog["recipe"] = recipe
     catalog["params:segmenter"] = recipe.segmenter

@@ -223,10 +223,12 @@ class LabelMeFolderDataset(_WrittenDataset):
         self, name: str, document: Mapping[str, Any], picture: bytes, journal: Journal
     ) -> None:
         content = json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8", "replace")
+        noted = {"image": document["imagePath"], "sha256": hashlib.sha256(content).hexdigest()}
+        # Whenever this breaks off, what is there is as it was noted, or is not there.
+        self._file(name).unlink(missing_ok=True)
+        journal.add(name, noted)
         write_atomically(self._folder / document["imagePath"], writer_of(picture))
         write_atomically(self._file(name), writer_of(content))
-        noted = {"image": document["imagePath"], "sha256": hashlib.sha256(content).hexdigest()}
-        journal.add(name, noted)
 
     def _is_changed(self, name: str, journal: Journal) -> bool:
         file = self._file(name)

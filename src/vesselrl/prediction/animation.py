@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from importlib.util import find_spec
 from itertools import chain
 from typing import Literal
 
@@ -27,6 +28,15 @@ PALETTE = bytes(
     for colour in [(level,) * 3 for level in range(CONTOUR)] + [bytes.fromhex(SKY[1:])]
     for channel in colour
 )
+
+
+def require_writer(form: Literal["gif", "mp4"] | None) -> None:
+    """Raise a VesselrlError if what writes this form is not installed."""
+    if form == "mp4" and find_spec("av") is None:
+        raise VesselrlError(
+            "predict.series.animation is mp4, and PyAV is not installed: pip install "
+            "'vesselrl[video]', or set it to gif."
+        )
 
 
 def animated(frames: Frames, form: Literal["gif", "mp4"], per_second: float) -> bytes:
@@ -74,13 +84,8 @@ def _gif(pictures: Iterator[Image.Image], per_second: float) -> bytes:
 
 
 def _mp4(pictures: Iterator[Image.Image], per_second: float) -> bytes:
-    try:
-        import av
-    except ImportError:
-        raise VesselrlError(
-            "predict.series.animation is mp4, and PyAV is not installed: pip install "
-            "'vesselrl[video]', or set it to gif."
-        ) from None
+    import av
+
     stream = io.BytesIO()
     first = next(pictures)
     with av.open(stream, "w", format="mp4") as container:

@@ -39,10 +39,16 @@ def list_new_frames(
 
     Returns:
         See `vesselrl.prediction.frames.list_frames`.
+
+    Raises:
+        VesselrlError: see there; or there are series, and what shall animate them is not installed.
     """
+    from vesselrl.prediction.animation import require_writer
     from vesselrl.prediction.frames import list_frames
 
     frames = list_frames(new_images, predict.series.folders, ingest.max_pixels)
+    if frames:
+        require_writer(predict.series.animation)  # not after hours of work
     return {name: dict(frame) for name, frame in frames.items()}
 
 

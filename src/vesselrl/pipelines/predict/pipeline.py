@@ -88,7 +88,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 review_nodes.write_review_page,
-                ["quality", "params:predict", "params:report"],
+                ["quality", "recipe", "params:predict", "params:report"],
                 "review_page",
                 name="write_review_page",
             ),

@@ -39,12 +39,18 @@ def show_review_pictures(
     )
 
 
-def write_review_page(quality: Any, predict: PredictParameters, report: ReportParameters) -> str:
-    """The page on which masks are checked, as HTML; see `vesselrl.prediction.review`."""
+def write_review_page(
+    quality: Any, recipe: Mapping[str, Any], predict: PredictParameters, report: ReportParameters
+) -> str:
+    """The page on which masks are checked, as HTML; see `vesselrl.prediction.review`.
+
+    What the intervals are made to hold, the recipe tells: that of a bundle has its own coverage.
+    """
     from vesselrl.prediction.review import render_review
 
+    coverage = recipe["calibration"]["coverage"]
     folder = "labelme" if "labelme" in predict.formats else None
-    return render_review(quality, predict.review.share, predict.coverage, folder, report.language)
+    return render_review(quality, predict.review.share, coverage, folder, report.language)
 
 
 def animate_series(
