@@ -402,6 +402,7 @@ JUDGED = {"evaluation", "recipe", "report", "predict", "bundle"}
         ({"supervised": {"folds": 3}}, {"segmenter", "pixel_rl"} | JUDGED),
         ({"pixel_rl": {"policy": {"kl": 0.2}}}, {"pixel_rl"} | JUDGED),
         ({"sa2va_rl": {"lora": {"rank": 4}}}, {"sa2va_rl"} | JUDGED),
+        ({group: {"resume": "never"} for group in ("rl", "pixel_rl", "sa2va_rl")}, set()),
         ({"predict": {"method": "static"}}, {"recipe", "report", "predict", "bundle"}),
         ({"predict": {"formats": ["coco"]}}, {"report", "predict", "bundle"}),
         ({"bundling": {"zip": True}}, {"report", "bundle"}),

@@ -203,7 +203,7 @@ def train_adapters(
         objective=objective,
     )
     config = {
-        "sa2va_rl": sa2va_rl.model_dump(exclude={"resume"}),  # it changes nothing in the result
+        "sa2va_rl": sa2va_rl.model_dump(),
         "segmenter": segmenter.model_dump(mode="json"),
         "objective": list(objective),
     }

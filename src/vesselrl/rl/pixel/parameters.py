@@ -89,6 +89,7 @@ class PixelRLParameters(ParameterModel):
         description="which of the segmenter's networks training starts from"
     )
     resume: Literal["auto", "never"] = Field(
+        exclude=True,  # it changes nothing in the result
         description="auto: an interrupted training goes on; never: it starts again"
     )
     devices: Teams = None
@@ -101,6 +102,7 @@ class Sa2vaRLParameters(ParameterModel):
 
     seeds: Seeds
     resume: Literal["auto", "never"] = Field(
+        exclude=True,  # it changes nothing in the result
         description="auto: an interrupted training goes on; never: it starts again"
     )
     max_side: int = Field(ge=32, description="masks are drawn and judged at this side, in pixels")
