@@ -75,7 +75,7 @@ class RLParameters(ParameterModel):
     save_freq: PositiveInt = Field(description="steps between checkpoints")
     resume: Literal["auto", "never"] = Field(
         exclude=True,  # it changes nothing in the result
-        description="auto: an interrupted training goes on; never: it starts again"
+        description="auto: an interrupted training goes on; never: it starts again",
     )
     validate_every: PositiveInt = Field(description="updates between looks at validation images")
     patience: PositiveInt = Field(

@@ -90,7 +90,7 @@ class PixelRLParameters(ParameterModel):
     )
     resume: Literal["auto", "never"] = Field(
         exclude=True,  # it changes nothing in the result
-        description="auto: an interrupted training goes on; never: it starts again"
+        description="auto: an interrupted training goes on; never: it starts again",
     )
     devices: Teams = None
     reward: PixelRewardParameters
@@ -103,7 +103,7 @@ class Sa2vaRLParameters(ParameterModel):
     seeds: Seeds
     resume: Literal["auto", "never"] = Field(
         exclude=True,  # it changes nothing in the result
-        description="auto: an interrupted training goes on; never: it starts again"
+        description="auto: an interrupted training goes on; never: it starts again",
     )
     max_side: int = Field(ge=32, description="masks are drawn and judged at this side, in pixels")
     lora: LoraParameters
