@@ -305,6 +305,26 @@ def test_a_stage_that_only_its_own_name_asks_for_is_not_run_for_the_report(run, 
     assert not {"pixel_rl", "sa2va_rl", "sa2va_data", "pretrain"} & set(asked)
 
 
+def test_of_a_stage_that_was_run_all_is_made_again_and_nothing_left_out(run, fresh, monkeypatch):
+    made = []
+
+    class Asked(SequentialRunner):
+        def run(self, pipeline, *_):
+            made.extend(pipeline.all_outputs())
+            raise InterruptedError
+
+    monkeypatch.setattr(hooks, "SequentialRunner", Asked)
+    # as another training leaves them that was broken off: it has put the models' folder away
+    maps = fresh / "04_feature/network_maps/pixel_rl/pixel_rl"
+    maps.mkdir(parents=True)
+    np.savez(maps / "a.npz", levels=np.zeros((2, 2), np.uint8))
+    with pytest.raises(InterruptedError):
+        run(fresh, "report")
+    assert {f"pixel_rl.network_{what}" for what in ("maps", "facts")} <= set(made)
+    assert {"pixel_rl.networks_in_use", "pixel_rl_gallery_figure"} <= set(made)
+    assert "sa2va_rl.network_maps" not in made
+
+
 def test_what_is_made_first_is_noted_as_made_with_all_that_is_made_before_it(
     run, fresh, monkeypatch
 ):

@@ -235,11 +235,7 @@ class ProvenanceHooks:
         def is_fresh(name: str) -> bool:
             return self.is_fresh(name, catalog)
 
-        missing = {
-            name
-            for name in whole.datasets() - coming
-            if is_optional(catalog, name) and not catalog.exists(name)
-        }
+        missing = _not_asked_for(whole, catalog) - coming
         # a stage that only its own name asks for is not run for what others could do without
         left_out = missing - pipelines["__default__"].all_outputs()
         wanted, absent = pipeline.inputs() - missing, missing
@@ -319,6 +315,19 @@ def _but_for_what_is_given(whole: Pipeline, catalog: Any) -> Pipeline:
     """Without the nodes whose output is another's this time (``is_given`` of its dataset)."""
     given = {name for name in whole.all_outputs() if getattr(catalog.get(name), "is_given", False)}
     return Pipeline([node for node in whole.nodes if given.isdisjoint(node.outputs)])
+
+
+def _not_asked_for(whole: Pipeline, catalog: Any) -> set[str]:
+    """Optional datasets that are not there, but for those of stages of which others are.
+
+    What a stage was run for is whole or made so: a training that begins puts away what an earlier
+    one left beside it, and may be broken off.
+    """
+    stage_of = {name: node.namespace for node in whole.nodes for name in node.outputs}
+    optional = {name for name in whole.datasets() if is_optional(catalog, name)}
+    there = {name for name in optional if catalog.exists(name)}
+    begun = {stage_of[name] for name in there if name in stage_of}
+    return {n for n in optional - there if n not in stage_of or stage_of[n] not in begun}
 
 
 def _at(tree: Any, path: str) -> Any:
