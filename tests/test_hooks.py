@@ -305,6 +305,60 @@ def test_a_stage_that_only_its_own_name_asks_for_is_not_run_for_the_report(run, 
     assert not {"pixel_rl", "sa2va_rl", "sa2va_data", "pretrain"} & set(asked)
 
 
+def test_of_a_stage_that_was_run_all_is_made_again_and_nothing_left_out(run, fresh, monkeypatch):
+    made = []
+
+    class Asked(SequentialRunner):
+        def run(self, pipeline, *_):
+            made.extend(pipeline.all_outputs())
+            raise InterruptedError
+
+    monkeypatch.setattr(hooks, "SequentialRunner", Asked)
+    # as another training leaves them that was broken off: it has put the models' folder away
+    maps = fresh / "04_feature/network_maps/pixel_rl/pixel_rl"
+    maps.mkdir(parents=True)
+    np.savez(maps / "a.npz", levels=np.zeros((2, 2), np.uint8))
+    with pytest.raises(InterruptedError):
+        run(fresh, "report")
+    assert {f"pixel_rl.network_{what}" for what in ("maps", "facts")} <= set(made)
+    assert {"pixel_rl.networks_in_use", "pixel_rl_gallery_figure"} <= set(made)
+    assert "sa2va_rl.network_maps" not in made
+
+
+def test_what_is_made_first_is_noted_as_made_with_all_that_is_made_before_it(
+    run, fresh, monkeypatch
+):
+    made = []
+
+    class Asked(SequentialRunner):
+        def run(self, pipeline, *_):
+            made.extend(pipeline.all_outputs())
+            raise InterruptedError
+
+    monkeypatch.setattr(hooks, "SequentialRunner", Asked)
+    with run.session(fresh, None) as session:
+        (own,) = [
+            plugin
+            for plugin in session._hook_manager.get_plugins()
+            if isinstance(plugin, hooks.ProvenanceHooks)
+        ]
+        with pytest.raises(InterruptedError):
+            session.run(pipeline_names=["report"])
+    assert {"segmenter.network_maps", "metrics_per_image"} <= set(made)
+    catalog, whole = run.catalog(fresh), hooks._everything()
+    absent = {
+        name
+        for name in whole.datasets() - set(made)
+        if hooks.is_optional(catalog, name) and not catalog.exists(name)
+    }
+    assert "pixel_rl.network_maps" in absent
+    hashes = ContentHashes(fresh / hooks.HASHES)
+    next_time = provenance.expected_fingerprints(
+        whole, catalog.load, lambda n: hooks.fingerprint_of_source(catalog, n, hashes), absent
+    )
+    assert {name for name in made if own._expected[name] != next_time[name]} == set()
+
+
 def test_squares_that_do_not_fit_the_segmenter_stop_the_run_before_anything_is_made(run, tmp_path):
     params = {"pixel_rl": {"policy": {"patch": 96}}}  # the network's stride is 64
     with pytest.raises(VesselrlError, match=r"patch is 96.*multiple of 64 \(supervised"):
@@ -368,6 +422,7 @@ JUDGED = {"evaluation", "recipe", "report", "predict", "bundle"}
         ({"supervised": {"folds": 3}}, {"segmenter", "pixel_rl"} | JUDGED),
         ({"pixel_rl": {"policy": {"kl": 0.2}}}, {"pixel_rl"} | JUDGED),
         ({"sa2va_rl": {"lora": {"rank": 4}}}, {"sa2va_rl"} | JUDGED),
+        ({group: {"resume": "never"} for group in ("rl", "pixel_rl", "sa2va_rl")}, set()),
         ({"predict": {"method": "static"}}, {"recipe", "report", "predict", "bundle"}),
         ({"predict": {"formats": ["coco"]}}, {"report", "predict", "bundle"}),
         ({"bundling": {"zip": True}}, {"report", "bundle"}),

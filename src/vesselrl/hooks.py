@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -228,22 +229,29 @@ class ProvenanceHooks:
             catalog.load("params:pixel_rl").policy.check_stride(stride)
         self._refuse_other_source(run_params, pipeline, catalog)
         coming = pipeline.all_outputs()
-        absent = {
-            name
-            for name in whole.datasets() - coming
-            if is_optional(catalog, name) and not catalog.exists(name)
-        }
         if catalog.load("params:pseudonymise"):
             catalog.load("pseudonym_key")()  # drawn before it is fingerprinted with the sources
         hashes = ContentHashes(out_dir_of(catalog) / HASHES)
-        self._expected = provenance.expected_fingerprints(
-            whole, catalog.load, lambda name: fingerprint_of_source(catalog, name, hashes), absent
-        )
-        hashes.forget_unasked()
+        source = cache(lambda name: fingerprint_of_source(catalog, name, hashes))
 
         def is_fresh(name: str) -> bool:
             return self.is_fresh(name, catalog)
 
+        missing = _not_asked_for(whole, catalog) - coming
+        # a stage that only its own name asks for is not run for what others could do without
+        left_out = missing - pipelines["__default__"].all_outputs()
+        wanted, absent = pipeline.inputs() - missing, missing
+        first: list[Node] = []
+        while True:  # what is made first is not absent when it is asked for: in most runs, nothing
+            self._expected = provenance.expected_fingerprints(whole, catalog.load, source, absent)
+            first = provenance.nodes_to_refresh(
+                whole, wanted, lambda name: name in left_out or is_fresh(name)
+            )
+            still = absent.difference(*(node.outputs for node in first))
+            if still == absent:
+                break
+            absent = still
+        hashes.forget_unasked()
         if run_params["only_missing_outputs"]:
             stale = [name for name in sorted(coming) if catalog.exists(name) and not is_fresh(name)]
             if stale:
@@ -251,12 +259,6 @@ class ProvenanceHooks:
                     f"{', '.join(stale)}: made from other data or parameters than the present ones;"
                     " run the same command without --only-missing-outputs to make them again."
                 )
-        wanted = pipeline.inputs() - absent
-        # a stage that only its own name asks for is not run for what others could do without
-        left_out = absent - pipelines["__default__"].all_outputs()
-        first = provenance.nodes_to_refresh(
-            whole, wanted, lambda name: name in left_out or is_fresh(name)
-        )
         if first:
             upstream = Pipeline(first)
             logger.info(
@@ -350,6 +352,19 @@ def _refuse_what_is_given(pipeline: Pipeline, catalog: Any) -> None:
             "predict's own were asked for: name the pipeline predict and the namespace predict "
             '(over HTTP: "namespaces": ["predict"]).'
         )
+
+
+def _not_asked_for(whole: Pipeline, catalog: Any) -> set[str]:
+    """Optional datasets that are not there, but for those of stages of which others are.
+
+    What a stage was run for is whole or made so: a training that begins puts away what an earlier
+    one left beside it, and may be broken off.
+    """
+    stage_of = {name: node.namespace for node in whole.nodes for name in node.outputs}
+    optional = {name for name in whole.datasets() if is_optional(catalog, name)}
+    there = {name for name in optional if catalog.exists(name)}
+    begun = {stage_of[name] for name in there if name in stage_of}
+    return {n for n in optional - there if n not in stage_of or stage_of[n] not in begun}
 
 
 def _at(tree: Any, path: str) -> Any:

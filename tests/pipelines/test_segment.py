@@ -190,6 +190,16 @@ def test_arrays_come_back_as_they_were_saved(tmp_path):
         np.testing.assert_array_equal(loaded[name], array, strict=True)
 
 
+@pytest.mark.parametrize(("known", "told"), [("p1", True), ("p2", False)])
+def test_weights_that_learned_from_training_patients_are_told(monkeypatch, caplog, known, told):
+    samples = pd.DataFrame({"id": ["a", "b"], "group": ["p1", "p2"], "split": ["train", "test"]})
+    learned = group_hashes(samples[samples["group"] == known], ["a", "b"])
+    monkeypatch.setattr(FilterParameters, "learned_from", lambda _: learned)
+    ray = RayParameters(num_workers=0, gpus_per_worker=0, address=None)
+    segment_images({"a": np.zeros, "b": np.zeros}, samples, PARAMETERS, ray)
+    assert ("learned from 1 of the training groups" in caplog.text) is told
+
+
 @pytest.mark.parametrize(("known", "told"), [("p2", True), ("p9", False)])
 def test_weights_that_learned_from_test_patients_are_told(tmp_path, caplog, known, told):
     samples = pd.DataFrame({"id": ["a", "b"], "group": ["p1", "p2"], "split": ["train", "test"]})

@@ -314,8 +314,17 @@ def test_weights_that_learned_from_validation_or_test_patients_are_no_start(tmp_
         start_with(group_hashes(SAMPLES, ["a", "e", "g"]), tmp_path)
 
 
-def test_what_the_start_learned_from_is_not_forgotten(tmp_path):
+def test_what_the_start_learned_from_is_not_forgotten(tmp_path, caplog):
     elsewhere = ["0123456789abcdef"]
     teachers, _ = start_with(elsewhere, tmp_path)
     expected = sorted([*elsewhere, *group_hashes(SAMPLES, list("abcd"))])
     assert teachers["networks"]["fold_1"]["groups"] == expected
+    assert "honest" not in caplog.text
+
+
+def test_a_start_that_learned_from_training_patients_makes_no_honest_maps_and_that_is_said(
+    tmp_path, caplog
+):
+    start_with(group_hashes(SAMPLES, ["a"]), tmp_path)
+    training = len(group_hashes(SAMPLES, list("abcd")))
+    assert f"learned from 1 of the {training} training groups" in caplog.text

@@ -74,7 +74,8 @@ class RLParameters(ParameterModel):
     seeds: Seeds
     save_freq: PositiveInt = Field(description="steps between checkpoints")
     resume: Literal["auto", "never"] = Field(
-        description="auto: an interrupted training goes on; never: it starts again"
+        exclude=True,  # it changes nothing in the result
+        description="auto: an interrupted training goes on; never: it starts again",
     )
     validate_every: PositiveInt = Field(description="updates between looks at validation images")
     patience: PositiveInt = Field(

@@ -239,6 +239,14 @@ def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_adapters(
         pd.testing.assert_frame_equal(histories[seed], catalog.load("sa2va_rl.histories")[seed])
 
 
+def test_a_training_with_another_training_image_is_another_training(
+    train, catalog, inputs, tmp_path
+):
+    changed = inputs["images"] | {"a": lambda: 255 - inputs["images"]["a"]()}
+    _, _, infos = train(tmp_path, images=changed)
+    assert infos[7]["fingerprint"] != catalog.load("sa2va_rl.training_infos")[7]["fingerprint"]
+
+
 def test_a_reward_network_that_is_not_fit_does_not_pay(train, tmp_path):
     unfit = {"fit": False, "reason": "It is deceived."}
     with pytest.raises(VesselrlError, match="not fit.*It is deceived.*allow_unfit_reward"):

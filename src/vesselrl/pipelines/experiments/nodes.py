@@ -85,7 +85,7 @@ def train_policies(
     validation = Outcomes(ids_of(samples, "val"), load, rules, objective, see)
     config = {
         "experiment": experiment.model_dump(),
-        "rl": rl.model_dump(exclude={"resume"}),  # it changes nothing in the result
+        "rl": rl.model_dump(),
         "actions": actions.model_dump(),
         "segmenter": segmenter.model_dump(),
         "objective": list(objective),

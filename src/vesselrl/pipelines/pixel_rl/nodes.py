@@ -71,7 +71,7 @@ def train_policies(
         objective=objective,
     )
     config = {
-        "pixel_rl": pixel_rl.model_dump(exclude={"resume"}),  # it changes nothing in the result
+        "pixel_rl": pixel_rl.model_dump(),
         "augmentation": supervised.augmentation.model_dump(),
         "objective": list(objective),
     }

@@ -203,15 +203,16 @@ def train_adapters(
         objective=objective,
     )
     config = {
-        "sa2va_rl": sa2va_rl.model_dump(exclude={"resume"}),  # it changes nothing in the result
+        "sa2va_rl": sa2va_rl.model_dump(),
         "segmenter": segmenter.model_dump(mode="json"),
         "objective": list(objective),
     }
     packages = {package: version(package) for package in PACKAGES}
-    truths: Partitions = {
-        sample: partial(_named, masks[sample]) for sample in [*training, *validation]
+    labels: Partitions = {
+        sample: partial(_labelled, images[sample], masks[sample])
+        for sample in [*training, *validation]
     }
-    data: dict[str, Partitions] = {"maps": reward_maps, "labelled": truths}
+    data: dict[str, Partitions] = {"maps": reward_maps, "labelled": labels}
     fingerprint = digest([fingerprint_of(data, config), packages])
     run_folder.begin(fingerprint, sa2va_rl.resume == "auto")
     decoder = load_decoder(model)
@@ -369,5 +370,5 @@ def _sa2va(segmenter: SegmenterParameters) -> "Sa2vaParameters":
     return segmenter
 
 
-def _named(load: Callable[[], Any]) -> dict[str, Any]:
-    return {"truth": load()}
+def _labelled(image: Callable[[], Any], mask: Callable[[], Any]) -> dict[str, Any]:
+    return {"image": image(), "truth": mask()}

@@ -6,7 +6,7 @@ from typing import Any
 
 from vesselrl.distributed.parameters import RayParameters
 from vesselrl.errors import VesselrlError
-from vesselrl.samples import held_out_of, ids_of
+from vesselrl.samples import group_hashes, held_out_of, ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 logger = logging.getLogger(__name__)
@@ -33,11 +33,19 @@ def segment_images(
     """
     from vesselrl.segmenters.candidate_folder import PendingCandidates
 
-    if leaking := held_out_of(samples, segmenter.learned_from()):
+    learned = segmenter.learned_from()
+    if leaking := held_out_of(samples, learned):
         logger.warning(
             "segmenter.weights learned from %d of the groups that are in validation or test here: "
             "scores on them flatter every method that uses the segmenter.",
             leaking,
+        )
+    if known := set(learned).intersection(group_hashes(samples, ids_of(samples, "train"))):
+        logger.warning(
+            "segmenter.weights learned from %d of the training groups: its maps of these are not "
+            "honest, and a reward network that learns from them believes masks to be better than "
+            "they are.",
+            len(known),
         )
     chosen = {sample: images[sample] for sample in ids_of(samples)}
     return PendingCandidates(chosen, segmenter, ray)

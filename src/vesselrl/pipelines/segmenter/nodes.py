@@ -90,10 +90,21 @@ def train_teachers(
             f"supervised.pretrained, '{supervised.pretrained}', learned from {leaking} of the "
             "groups that are in validation or test here, so nothing measured on them would be "
             "true: give it weights that were trained on other patients, or the splits they were "
-            "trained with."
+            "trained with. (If these are other patients of the same names, give the groups other "
+            "names, in groups.json.)"
         )
     splits = {s: _of(segmenter_examples, ids_of(samples, s)) for s in ("train", "val")}
     training = splits["train"]
+    here = group_hashes(samples, training)
+    if known := set(learned).intersection(here):
+        logger.warning(
+            "supervised.pretrained, '%s', learned from %d of the %d training groups: what the fold "
+            "networks show of these is not honest, and a reward network that learns from it (as in "
+            "pixel_rl) believes masks to be better than they are.",
+            supervised.pretrained,
+            len(known),
+            len(here),
+        )
     of_training = samples[samples["split"] == "train"]
     groups = dict(zip(of_training["id"].astype(str), of_training["group"].astype(str), strict=True))
     folds = deal_folds(groups, supervised.folds, seed)
@@ -115,7 +126,7 @@ def train_teachers(
     # The checkpoints stay until the students have learned too: a run that is killed in between
     # would else train the teachers again.
     size = supervised.max_side
-    learned = sorted({*learned, *group_hashes(samples, training)})
+    learned = sorted({*learned, *here})
     teachers = {
         "networks": {
             name: {**one.network(size), "groups": learned} for name, one in trained.items()

@@ -89,7 +89,8 @@ class PixelRLParameters(ParameterModel):
         description="which of the segmenter's networks training starts from"
     )
     resume: Literal["auto", "never"] = Field(
-        description="auto: an interrupted training goes on; never: it starts again"
+        exclude=True,  # it changes nothing in the result
+        description="auto: an interrupted training goes on; never: it starts again",
     )
     devices: Teams = None
     reward: PixelRewardParameters
@@ -101,7 +102,8 @@ class Sa2vaRLParameters(ParameterModel):
 
     seeds: Seeds
     resume: Literal["auto", "never"] = Field(
-        description="auto: an interrupted training goes on; never: it starts again"
+        exclude=True,  # it changes nothing in the result
+        description="auto: an interrupted training goes on; never: it starts again",
     )
     max_side: int = Field(ge=32, description="masks are drawn and judged at this side, in pixels")
     lora: LoraParameters
