@@ -8,6 +8,7 @@ import uuid
 import fsspec
 import pytest
 
+from vesselrl import storage
 from vesselrl.annotations.entries import Refusal
 from vesselrl.annotations.folder import read
 from vesselrl.errors import VesselrlError
@@ -90,6 +91,21 @@ def test_a_file_that_is_missing_or_goes_is_refused_as_one_on_this_machine(url):
     with pytest.raises(Refusal, match="cannot be read: FileNotFoundError") as told:
         read(folder, "a.png")
     assert "a.png" not in told.value.reason  # it may be a patient's
+
+
+def test_the_marks_of_folders_are_no_files(monkeypatch):
+    class Store:
+        """Lists what was made on a web page, as s3fs does."""
+
+        def isdir(self, path):
+            return True
+
+        def find(self, path, detail):
+            assert detail
+            return {name: {"size": 0} for name in ("b/new/", "b/new/a.png", "b/new/sub/")}
+
+    monkeypatch.setattr(storage, "_open", lambda url: (Store(), "b/new"))
+    assert list(RemoteFolder("s3://b/new")) == ["a.png"]
 
 
 def test_the_stamp_of_a_file_changes_when_it_is_written_to(url):

@@ -211,10 +211,13 @@ def _told(url: str, done: str) -> Iterator[None]:
 
 
 def _list(filesystem: Any, root: str) -> dict[str, dict[str, Any]]:
-    """Name of each file below a folder, in order → what the store tells of it."""
+    """Name of each file below a folder, in order → what the store tells of it.
+
+    The empty objects by which web pages of stores mark folders are none.
+    """
     start = len(root.strip("/")) + 1
     found = filesystem.find(root, detail=True)
-    return {path.strip("/")[start:]: found[path] for path in sorted(found)}
+    return {path.strip("/")[start:]: found[path] for path in sorted(found) if path[-1] != "/"}
 
 
 def _make_folders(filesystem: Any, paths: Iterable[str]) -> None:

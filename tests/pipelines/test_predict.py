@@ -56,7 +56,7 @@ def recipe_of(world, folder, **changes):
     """Run the pipeline ``recipe``; its catalog."""
     settings = SETTINGS | changes
     inputs = {
-        "verdict": {"recommended": "static"},
+        "verdict": {"recommended": "static", "best": "static", "compared_with_best": []},
         "static_setting": world.static_setting,
         "operating_points": {n: {"threshold": t} for n, t in world.thresholds.items()},
         "reward_network": world.reward_network,
@@ -154,6 +154,40 @@ def test_the_recommended_method_is_calibrated_by_validation_and_checked_on_test_
         assert of_image.dice_low <= of_image.dice_high
         assert 0 <= of_image.out_of_distribution <= 1
     assert check["covered"] == pytest.approx(np.mean(held))
+
+
+@pytest.mark.parametrize("method", ["recommended", "imported"])
+def test_where_masks_made_elsewhere_are_recommended_new_images_get_the_best_that_can_be_made(
+    world, caplog, method
+):
+    verdict = {
+        "recommended": "imported", "best": "imported",
+        "compared_with_best": [{"method": "supervised"}, {"method": "static"}],
+    }  # fmt: skip
+
+    def made():
+        return recipe.nodes.write_recipe(
+            verdict,
+            world.static_setting,
+            {name: {"threshold": cut} for name, cut in world.thresholds.items()},
+            world.reward_network,
+            world.finished,
+            method,
+            "needed",
+            world.evaluation,
+            world.segmenter,
+            world.actions,
+            list(world.objective),
+            **world.policies,
+            **{f"{name}_networks": kept for name, kept in world.trained.items()},
+        )
+
+    if method == "imported":  # who asks for it by its name is told
+        with pytest.raises(VesselrlError, match="its masks were made elsewhere"):
+            made()
+        return
+    assert made()["name"] == "supervised"
+    assert "‘imported’, which cannot be applied to new images; ‘supervised’" in caplog.text
 
 
 def test_a_named_method_goes_before_the_recommended_one(world, tmp_path):

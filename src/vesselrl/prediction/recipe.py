@@ -236,6 +236,17 @@ def write_recipe(name: str, methods: Mapping[str, Method], stock: Stock) -> Reci
     return recipe
 
 
+def first_predictable(names: Sequence[str], methods: Mapping[str, Method]) -> str:
+    """The first of these methods that can be applied to new images, else the first."""
+    for name in names:
+        try:
+            _refuse_unpredictable(name, methods)
+        except VesselrlError:
+            continue
+        return name
+    return names[0]
+
+
 def _refuse_untrained(name: str, method: Method, trained: Mapping[Any, Any]) -> None:
     if not trained:
         raise VesselrlError(

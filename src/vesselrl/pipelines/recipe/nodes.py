@@ -35,7 +35,7 @@ def write_recipe(
     """Put together what the chosen method needs on a new image.
 
     Args:
-        verdict: of which ``recommended`` is read.
+        verdict: of which ``recommended`` and the order of the methods are read.
         static_setting: of which ``index`` is read.
         operating_points: run → where the map of its network is cut.
         reward_network: state of the `RewardNetwork`.
@@ -74,8 +74,25 @@ def write_recipe(
         reward_network=reward_network,
         rating=rating,
     )
-    name = str(verdict["recommended"]) if method == RECOMMENDED else method
+    name = _recommended(verdict, evaluation) if method == RECOMMENDED else method
     return recipe.write_recipe(name, evaluation.methods, stock).state()
+
+
+def _recommended(verdict: Mapping[str, Any], evaluation: EvaluationParameters) -> str:
+    """The recommended method or, if it is of no use for new images, the best that is of use."""
+    from vesselrl.prediction.recipe import first_predictable
+
+    recommended = str(verdict["recommended"])
+    ranking = [verdict["best"], *(row["method"] for row in verdict["compared_with_best"])]
+    name = first_predictable([recommended, *ranking], evaluation.methods)
+    if name != recommended:
+        logger.warning(
+            "The report recommends ‘%s’, which cannot be applied to new images; ‘%s’ is taken for "
+            "them, the best that can. (predict.method=<name> takes another.)",
+            recommended,
+            name,
+        )
+    return name
 
 
 def try_recipe(
