@@ -21,10 +21,11 @@ from kedro.runner import SequentialRunner
 from kedro.validation.exceptions import ParameterValidationError
 from pydantic_core import to_jsonable_python
 
-from vesselrl import hooks, provenance, summary
+from vesselrl import provenance, summary
 from vesselrl.annotations.writing import MaskMaker
 from vesselrl.errors import VesselrlError
 from vesselrl.hashes import ContentHashes
+from vesselrl.hooks import contents, publishing, stages
 from vesselrl.pipelines import predict, segment
 from vesselrl.runner import SparingRunner
 from vesselrl.segmenters.ridge import RidgeSegmenter
@@ -101,7 +102,7 @@ def told(caplog):
 
     def text(module="hooks"):
         name = f"vesselrl.{module}"
-        return "\n".join(r.getMessage() for r in caplog.records if r.name == name)
+        return "\n".join(r.getMessage() for r in caplog.records if r.name.startswith(name))
 
     return text
 
@@ -298,7 +299,7 @@ def test_a_stage_that_only_its_own_name_asks_for_is_not_run_for_the_report(run, 
             asked.extend(node.namespace for node in pipeline.nodes)
             raise InterruptedError
 
-    monkeypatch.setattr(hooks, "SequentialRunner", Asked)
+    monkeypatch.setattr(stages, "SequentialRunner", Asked)
     with pytest.raises(InterruptedError):
         run(fresh, "report")
     assert {"reward_net", "reward_rl", "evaluation"} <= set(asked)
@@ -313,7 +314,7 @@ def test_of_a_stage_that_was_run_all_is_made_again_and_nothing_left_out(run, fre
             made.extend(pipeline.all_outputs())
             raise InterruptedError
 
-    monkeypatch.setattr(hooks, "SequentialRunner", Asked)
+    monkeypatch.setattr(stages, "SequentialRunner", Asked)
     # as another training leaves them that was broken off: it has put the models' folder away
     maps = fresh / "04_feature/network_maps/pixel_rl/pixel_rl"
     maps.mkdir(parents=True)
@@ -335,26 +336,26 @@ def test_what_is_made_first_is_noted_as_made_with_all_that_is_made_before_it(
             made.extend(pipeline.all_outputs())
             raise InterruptedError
 
-    monkeypatch.setattr(hooks, "SequentialRunner", Asked)
+    monkeypatch.setattr(stages, "SequentialRunner", Asked)
     with run.session(fresh, None) as session:
         (own,) = [
             plugin
             for plugin in session._hook_manager.get_plugins()
-            if isinstance(plugin, hooks.ProvenanceHooks)
+            if isinstance(plugin, stages.ProvenanceHooks)
         ]
         with pytest.raises(InterruptedError):
             session.run(pipeline_names=["report"])
     assert {"segmenter.network_maps", "metrics_per_image"} <= set(made)
-    catalog, whole = run.catalog(fresh), hooks._everything()
+    catalog, whole = run.catalog(fresh), contents.everything()
     absent = {
         name
         for name in whole.datasets() - set(made)
-        if hooks.is_optional(catalog, name) and not catalog.exists(name)
+        if contents.is_optional(catalog, name) and not catalog.exists(name)
     }
     assert "pixel_rl.network_maps" in absent
-    hashes = ContentHashes(fresh / hooks.HASHES)
+    hashes = ContentHashes(fresh / contents.HASHES)
     next_time = provenance.expected_fingerprints(
-        whole, catalog.load, lambda n: hooks.fingerprint_of_source(catalog, n, hashes), absent
+        whole, catalog.load, lambda n: contents.fingerprint_of_source(catalog, n, hashes), absent
     )
     assert {name for name in made if own._expected[name] != next_time[name]} == set()
 
@@ -441,7 +442,7 @@ def test_weights_that_training_starts_from_are_known_by_their_content(run, tmp_p
 
     def fingerprint(pretrained):
         catalog = run.catalog(tmp_path / "out", {"supervised": {"pretrained": pretrained}})
-        return hooks.fingerprint_of_source(catalog, "starting_weights", hashes)
+        return contents.fingerprint_of_source(catalog, "starting_weights", hashes)
 
     found = {fingerprint("none")}
     for content in (b"one", b"other"):
@@ -597,7 +598,9 @@ def given(run, tmp_path):
 
 
 def fingerprint_of(catalog, dataset):
-    return hooks.fingerprint_of_source(catalog, dataset, ContentHashes(Path("/nowhere/hashes.tsv")))
+    return contents.fingerprint_of_source(
+        catalog, dataset, ContentHashes(Path("/nowhere/hashes.tsv"))
+    )
 
 
 def test_a_policy_given_by_its_path_is_one_more_method_and_makes_another_run(run, given, tmp_path):
@@ -686,7 +689,7 @@ def test_what_predict_made_is_published_if_a_place_is_named(tmp_path, asked):
     catalog = DataCatalog({"params:out_dir": MemoryDataset(str(tmp_path / "out"))})
     if asked:
         catalog["params:publish_to"] = str(tmp_path / "there")
-    publish = hooks.PublishHooks().after_pipeline_run
+    publish = publishing.PublishHooks().after_pipeline_run
     publish(segment.create_pipeline(), catalog)  # it has nothing to publish
     assert not (tmp_path / "there").exists()
     publish(predict.create_pipeline(), catalog)

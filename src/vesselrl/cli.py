@@ -106,7 +106,7 @@ def explain(error: BaseException) -> str:
         kind, words = "", f"{error.filename}: {error.strerror}."
     elif isinstance(error, DatasetError | ValueError):
         kind = ""
-    # where the traceback is, if a log file was open (see hooks.py)
+    # where the traceback is, if a log file was open (see hooks/run_log.py)
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
     return f"{kind}{words}{notes}"
 

@@ -6,7 +6,7 @@ from typing import Any
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
-from vesselrl.hooks import ProvenanceHooks
+from vesselrl.hooks.stages import ProvenanceHooks
 
 logger = logging.getLogger(__name__)
 

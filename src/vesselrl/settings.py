@@ -1,7 +1,10 @@
 """Project settings that Kedro reads; see https://docs.kedro.org/en/stable/configure/."""
 
 from vesselrl.config_loader import ConfigLoader
-from vesselrl.hooks import ParameterHooks, ProvenanceHooks, PublishHooks, RunLogHooks
+from vesselrl.hooks.publishing import PublishHooks
+from vesselrl.hooks.resolving import ParameterHooks
+from vesselrl.hooks.run_log import RunLogHooks
+from vesselrl.hooks.stages import ProvenanceHooks
 
 # The log file opens first, so that what the provenance hook runs beforehand is logged too
 # (pluggy calls the hook registered last first).

@@ -26,7 +26,7 @@ class CandidatesDataset(AbstractDataset["PendingCandidates", Loaders]):
         self._path = Path(path)
         self.metadata = metadata
         self.replaced = False
-        """Whether saving replaced maps of the same images; see `vesselrl.hooks.ProvenanceHooks`."""
+        """Whether saving replaced maps of the same images; see `vesselrl.hooks.stages`."""
 
     def load(self) -> Loaders:
         """Sample id → loader of what `make_candidates` describes, in the order of the ids.

@@ -37,7 +37,7 @@ class SharedFolderDataset(PartitionedDataset):
         super().__init__(
             path=path, dataset=dataset, filename_suffix=filename_suffix, metadata=metadata
         )
-        self._filepath = Path(journal)  # what tells in `vesselrl.hooks` whether this has changed
+        self._filepath = Path(journal)  # tells `vesselrl.hooks.stages` whether this has changed
 
     def save(self, data: dict[str, Callable[[], Any]]) -> None:
         """Save each partition and remove those that are gone.
