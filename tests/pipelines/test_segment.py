@@ -54,7 +54,11 @@ def run(folder, images, segmenter=None, monkeypatch=None):
         monkeypatch.setattr(candidate_folder, "build_segmenter", lambda parameters: segmenter)
     splits = ["train", "val", "test"]
     samples = pd.DataFrame(
-        {"id": list(images), "split": [splits[i % 3] for i in range(len(images))]}
+        {
+            "id": list(images),
+            "group": list(images),
+            "split": [splits[i % 3] for i in range(len(images))],
+        }
     )
     entries = yaml.safe_load(CATALOG.read_text())
     catalog = DataCatalog.from_config(
