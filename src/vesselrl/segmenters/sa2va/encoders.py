@@ -46,38 +46,51 @@ class EncoderMemory:
         """Let the model's encoders be asked here first; afterwards they are as they were."""
         with ExitStack() as stack:
             for number, (owner, name) in enumerate(self._places):
-                remembering = partial(self._remembering, number)
-                stack.enter_context(replaced(owner, name, remembering))
+                stack.enter_context(replaced(owner, name, partial(self._encoding, number)))
             for owner, name in self._prepares:
-                stack.enter_context(replaced(owner, name, partial(self._prepared, name)))
+                stack.enter_context(replaced(owner, name, partial(self._preparing, name)))
             yield
 
-    def _remembering(self, number: int, encode: Callable[..., Any]) -> Callable[..., Any]:
-        def encode_once(*args: Any, **kwargs: Any) -> Any:
-            given = (args, kwargs)
-            kept = self._kept.setdefault(f"encoder {number}", [])
-            for earlier, result in kept:
-                if _equal(earlier, given):
-                    return unshared(result)
-            copy = _mapped(given, lambda tensor: tensor.clone())  # the model may write into it
+    def _encoding(self, number: int, encode: Callable[..., Any]) -> Callable[..., Any]:
+        def encode_and_count(*args: Any, **kwargs: Any) -> Any:
             result = encode(*args, **kwargs)
             self._runs[number] += 1
-            kept.append((copy, result))
-            return unshared(result)
+            return result
 
-        return encode_once
+        return self._once(f"encoder {number}", encode_and_count, _cloned, unshared)
 
-    def _prepared(self, name: str, prepare: Callable[..., Any]) -> Callable[..., Any]:
-        def prepare_once(*args: Any, **kwargs: Any) -> Any:
+    def _preparing(self, name: str, prepare: Callable[..., Any]) -> Callable[..., Any]:
+        # arrays and pictures are small enough to be copied each time: the model may write into them
+        return self._once(name, prepare, deepcopy, deepcopy)
+
+    def _once(
+        self,
+        key: str,
+        work: Callable[..., Any],
+        keep: Callable[[Any], Any],
+        give: Callable[[Any], Any],
+    ) -> Callable[..., Any]:
+        """Work that is done once for equal inputs.
+
+        Args:
+            key: under which its results are kept.
+            work: what is done.
+            keep: makes the copy of an input that later ones are compared with.
+            give: makes what is given of a result that is kept.
+        """
+
+        def once(*args: Any, **kwargs: Any) -> Any:
             given = (args, kwargs)
-            kept = self._kept.setdefault(name, [])
+            kept = self._kept.setdefault(key, [])
             for earlier, result in kept:
                 if _equal(earlier, given):
-                    return deepcopy(result)
-            kept.append((deepcopy(given), prepare(*args, **kwargs)))
-            return deepcopy(kept[-1][1])
+                    return give(result)
+            copy = keep(given)  # before the work, which may write into it
+            result = work(*args, **kwargs)
+            kept.append((copy, result))
+            return give(result)
 
-        return prepare_once
+        return once
 
 
 def preparation_places(model: Any, processor: Any) -> list[tuple[Any, str]]:
@@ -144,6 +157,11 @@ def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     if type(value) is dict:
         return {key: _mapped(item, change) for key, item in value.items()}
     return value
+
+
+def _cloned(value: Any) -> Any:
+    """Tensors of their own in lists and dicts of their own."""
+    return _mapped(value, lambda tensor: tensor.clone())
 
 
 def unshared(result: Any) -> Any:
