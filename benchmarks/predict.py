@@ -27,7 +27,7 @@ from scipy import ndimage
 from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.parameters import NETWORKS
 from vesselrl.pipelines.recipe import nodes
-from vesselrl.prediction.recipe import UNPREDICTABLE, Recipe
+from vesselrl.prediction.recipe import Recipe, why_not
 from vesselrl.prediction.trials import calibration_of, check
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
@@ -96,7 +96,7 @@ def _odd(calibration: Any, images: Any, samples: Any) -> dict[str, float]:
 def rows(catalog: Any, arguments: argparse.Namespace) -> Iterator[tuple[str, ...]]:
     """The rows of the table, those of methods that were not trained left out."""
     methods = catalog.load("params:evaluation").methods
-    names = arguments.methods or [n for n, m in methods.items() if m.kind not in UNPREDICTABLE]
+    names = arguments.methods or [n for n, m in methods.items() if not why_not(m)]
     coverage = catalog.load("params:predict.coverage")
     for name in names:
         for rating in arguments.ratings:

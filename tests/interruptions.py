@@ -1,6 +1,7 @@
 """How tests break a training off."""
 
 from vesselrl.checkpoints import Checkpoints
+from vesselrl.rl.pixel.logbook import Logbook
 
 
 class Stops(Checkpoints):
@@ -16,3 +17,16 @@ class Stops(Checkpoints):
             super().save(name, fingerprint, state)
         if self._left <= 0:
             raise KeyboardInterrupt
+
+
+def logbook_that_stops(at, told):
+    """A logbook during whose n-th line the process dies; it notes how many looks each line told."""
+
+    class Dies(Logbook):
+        def tell(self, history):
+            super().tell(history)
+            told.append(len(history))
+            if len(told) == at:
+                raise KeyboardInterrupt
+
+    return Dies

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from interruptions import logbook_that_stops
 from vesselrl.datasets.checkpoints import CheckpointsDataset
 from vesselrl.datasets.npz import NpzDataset
 from vesselrl.datasets.run_folder import RunFolderDataset
@@ -26,7 +27,6 @@ from vesselrl.pipelines.pixel_rl import create_pipeline
 from vesselrl.pipelines.pixel_rl.nodes import train_policies
 from vesselrl.pipelines.pixel_rl.reward_nodes import make_reward_maps
 from vesselrl.reward.network import RewardNetwork
-from vesselrl.rl.pixel.logbook import Logbook
 from vesselrl.rl.pixel.parameters import PixelRLParameters
 from vesselrl.samples import group_hashes
 from vesselrl.segmenters.levels import from_levels, to_levels
@@ -333,15 +333,10 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_networks_and_logs(
 ):
     told = []
 
-    class Dies(Logbook):
-        def tell(self, history):
-            super().tell(history)
-            told.append(len(history))
-            if len(told) == 5:  # the second seed's second look, before it is in a checkpoint
-                raise KeyboardInterrupt
-
+    # in the second seed's second look, before it is in a checkpoint
+    dies = logbook_that_stops(5, told)
     with monkeypatch.context() as patch:
-        patch.setattr("vesselrl.rl.pixel.seeds.Logbook", Dies)
+        patch.setattr("vesselrl.rl.pixel.seeds.Logbook", dies)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path)
     models, histories, _ = train(tmp_path)

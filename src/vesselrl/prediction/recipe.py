@@ -255,17 +255,17 @@ def _refuse_untrained(name: str, method: Method, trained: Mapping[Any, Any]) -> 
 
 
 def _refuse_unpredictable(name: str, methods: Mapping[str, Method]) -> None:
-    can = [one for one, method in methods.items() if not _why_not(method)]
+    can = [one for one, method in methods.items() if not why_not(method)]
     hint = f"expected recommended, or one of {', '.join(can)}."
     if name not in methods:
         raise VesselrlError(f"predict.method is ‘{name}’, which is no method; {hint}")
-    if reason := _why_not(methods[name]):
+    if reason := why_not(methods[name]):
         raise VesselrlError(
             f"predict.method is ‘{name}’, which cannot be applied to new images: {reason}; {hint}"
         )
 
 
-def _why_not(method: Method) -> str | None:
+def why_not(method: Method) -> str | None:
     """Why a method cannot be applied to new images; None if it can."""
     if method.network == SA2VA_RL:
         return (

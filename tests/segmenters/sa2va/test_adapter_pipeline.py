@@ -13,6 +13,7 @@ from kedro_datasets.partitions import PartitionedDataset
 from matplotlib.figure import Figure
 from stand_in import build, parameters_of
 
+from interruptions import logbook_that_stops
 from vesselrl.datasets.npz import NpzDataset
 from vesselrl.datasets.run_folder import RunFolderDataset
 from vesselrl.datasets.seeds import SeedsDataset
@@ -24,7 +25,6 @@ from vesselrl.networks.architecture import Architecture
 from vesselrl.pipelines.sa2va_rl import create_pipeline
 from vesselrl.pipelines.sa2va_rl.nodes import encode_images, train_adapters
 from vesselrl.reward.network import RewardNetwork
-from vesselrl.rl.pixel.logbook import Logbook
 from vesselrl.rl.pixel.parameters import Sa2vaRLParameters
 from vesselrl.segmenters.base import build_segmenter
 from vesselrl.segmenters.levels import to_levels
@@ -220,15 +220,10 @@ def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_adapters(
 ):
     told = []
 
-    class Dies(Logbook):
-        def tell(self, history):
-            super().tell(history)
-            told.append(len(history))
-            if len(told) == 5:  # the second seed's second look, before it is in a checkpoint
-                raise KeyboardInterrupt
-
+    # in the second seed's second look, before it is in a checkpoint
+    dies = logbook_that_stops(5, told)
     with monkeypatch.context() as patch:
-        patch.setattr("vesselrl.rl.pixel.logbook.Logbook", Dies)
+        patch.setattr("vesselrl.rl.pixel.logbook.Logbook", dies)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path)
     adapters, histories, _ = train(tmp_path)

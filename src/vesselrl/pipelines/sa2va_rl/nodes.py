@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.errors import VesselrlError
 from vesselrl.pipelines.pixel_rl.reward_nodes import pool_of
-from vesselrl.progress import with_progress
+from vesselrl.progress import SharedProgress, with_progress
 from vesselrl.reward.fitness import check_fit
 from vesselrl.rl.pixel.parameters import SA2VA_RL, Sa2vaRLParameters
 from vesselrl.rl.run_folder import LOG, RESUME, RunFolder
@@ -153,7 +153,6 @@ def train_adapters(
     import numpy as np
     import pandas as pd
     import torch
-    from tqdm import tqdm
 
     from vesselrl.networks.residents import Residents
     from vesselrl.provenance import digest
@@ -222,9 +221,10 @@ def train_adapters(
         learner = AdapterLearner(
             decoder, model.merge, sa2va_rl.lora, sa2va_rl.policy, objective, seed
         )
+        progress = SharedProgress([str(seed)])
         with (
             closing(Logbook(folder / LOG)) as logbook,
-            tqdm(total=sa2va_rl.policy.iterations, desc=f"RL on the decoder, seed {seed}") as bar,
+            progress.shown(f"RL on the decoder, seed {seed}", sa2va_rl.policy.iterations),
         ):
             state = learn(
                 learner,
@@ -235,7 +235,7 @@ def train_adapters(
                 Checkpoints(folder / RESUME),
                 fingerprint,
                 logbook.tell,
-                partial(_show, bar),
+                partial(progress.tell, str(seed)),
             )
         found = learned(sa2va_rl.policy, state)
         adapters[seed] = learner.release(found.weights, model.base)
@@ -253,10 +253,6 @@ def train_adapters(
             "config": config,
         }
     return adapters, histories, infos
-
-
-def _show(bar: Any, iteration: int) -> None:
-    bar.update(iteration - bar.n)
 
 
 def _seen(pools: list[list[str]], encodings: Partitions, prompt: str) -> set[str]:
