@@ -4,8 +4,8 @@
                                [--stages ingest segment …] [--params rl.seeds=[42,43]]
 
 Draws labelled images of many patients, and as many without labels for `predict`, into a temporary
-folder, then runs each stage by ``kedro run --pipeline`` in a process of its own, first on a tenth of
-the images, then on all. Trainings are those of the quick run, so that what grows is the data; no
+folder, then runs each stage by ``kedro run --pipeline`` in a process of its own, first on a tenth
+of the images, then on all. Trainings are those of the quick run, so that what grows is the data; no
 split is cut short.
 
 *Seconds* are from command to prompt, *CPU s* those of all processes together: they tell more where
@@ -51,7 +51,7 @@ def drawing(number: int, side: int) -> npt.NDArray[np.uint8]:
 
 
 def vary(number: int, side: int) -> npt.NDArray[np.uint8]:
-    """Image and mask number so and so: a drawing, turned and shifted as its patient's, with noise."""
+    """An image and its mask: a drawing, turned and shifted as its patient's, with noise."""
     patient, frame = divmod(number, FRAMES)
     random = np.random.default_rng([patient, 0])
     both = drawing(patient % DRAWINGS, side)
@@ -163,9 +163,7 @@ def steps_of(watch: Watch, out_dir: Path) -> dict[str, Usage]:
             name = said.removeprefix(STEP).split(":")[0]
             begun.append((name, datetime.strptime(moment, "%Y-%m-%d %H:%M:%S,%f").timestamp()))
     ends = [start for _, start in begun[1:]] + [watch.looks[-1][0]]
-    return {
-        name: watch.usage(start, end) for (name, start), end in zip(begun, ends, strict=True)
-    }
+    return {name: watch.usage(start, end) for (name, start), end in zip(begun, ends, strict=True)}
 
 
 def row(name: str, few: Usage, many: Usage) -> tuple[str, ...]:
@@ -217,9 +215,7 @@ def main() -> None:
             rows.append(row(stage, *usages))
             print(table(rows).splitlines()[-1], flush=True)
             few, many = details
-            steps += [
-                (f"{stage}: {name}", few[name], many[name]) for name in many if name in few
-            ]
+            steps += [(f"{stage}: {name}", few[name], many[name]) for name in many if name in few]
         steps.sort(key=lambda step: -step[2].seconds)
         print()
         print(table([head("step", *counts), *(row(*s) for s in steps[: options.steps])]))
