@@ -11,7 +11,8 @@ split is cut short.
 *Seconds* are from command to prompt, *CPU s* those of all processes together: they tell more where
 other programs are at work. *Main* and *workers* are the largest resident memory of the command's
 process and the largest sum of its child processes. The second table is of the steps that took
-longest: from one line of the log to the next, what a step saves included.
+longest: from one line of the log to the next, what a step saves included; several of one name,
+as the trainings of the experiments, count together.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from bisect import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -95,10 +97,19 @@ class Usage:
         workers: largest sum of its child processes', in MB.
     """
 
-    seconds: float = 0.0
-    cpu: float = 0.0
-    main: float = 0.0
-    workers: float = 0.0
+    seconds: float
+    cpu: float
+    main: float
+    workers: float
+
+    def after(self, earlier: "Usage") -> "Usage":
+        """This and something else before."""
+        return Usage(
+            self.seconds + earlier.seconds,
+            self.cpu + earlier.cpu,
+            max(self.main, earlier.main),
+            max(self.workers, earlier.workers),
+        )
 
 
 @dataclass
@@ -125,7 +136,9 @@ class Watch:
 
     def usage(self, start: float, end: float) -> Usage:
         """From one moment to another."""
-        within = [look for look in self.looks if start <= look[0] <= end] or [(start, 0, 0, 0)]
+        times = [look[0] for look in self.looks]
+        first, last = bisect(times, start), bisect(times, end)
+        within = self.looks[max(0, first - 1) : last]
         return Usage(
             end - start,
             within[-1][1] - within[0][1],
@@ -163,7 +176,11 @@ def steps_of(watch: Watch, out_dir: Path) -> dict[str, Usage]:
             name = said.removeprefix(STEP).split(":")[0]
             begun.append((name, datetime.strptime(moment, "%Y-%m-%d %H:%M:%S,%f").timestamp()))
     ends = [start for _, start in begun[1:]] + [watch.looks[-1][0]]
-    return {name: watch.usage(start, end) for (name, start), end in zip(begun, ends, strict=True)}
+    steps: dict[str, Usage] = {}
+    for (name, start), end in zip(begun, ends, strict=True):
+        usage = watch.usage(start, end)
+        steps[name] = usage.after(steps[name]) if name in steps else usage
+    return steps
 
 
 def row(name: str, few: Usage, many: Usage) -> tuple[str, ...]:

@@ -1,7 +1,9 @@
 """Experiments and evaluation on drawn images, from candidates to scores per image."""
 
+import gc
 import json
 import shutil
+import weakref
 from dataclasses import replace
 from functools import cache
 
@@ -35,6 +37,7 @@ from vesselrl.rl.parameters import (
     RLParameters,
 )
 from vesselrl.rl.run_folder import RunFolder
+from vesselrl.rl.scenes import Scene
 from vesselrl.segmenters.levels import from_levels, to_levels
 from vesselrl.segmenters.parameters import FilterParameters
 
@@ -469,6 +472,26 @@ def test_where_the_truth_pays_the_network_need_not_be_fit(train, caplog):
     models, *_ = train("prompt_rl")
     assert list(models) == [1]
     assert "not fit" not in caplog.text
+
+
+def test_a_finished_training_keeps_no_image_in_memory(train, monkeypatch):
+    seen = []
+
+    def of(*parts, **named):
+        scene = make(*parts, **named)
+        seen.append(weakref.ref(scene))
+        return scene
+
+    make = Scene.of
+    monkeypatch.setattr(Scene, "of", of)
+    gc.disable()  # cycles may last
+    try:
+        trained = train("prompt_rl")
+        assert [scene for scene in seen if scene() is not None] == []
+    finally:
+        gc.enable()
+    assert seen
+    assert trained
 
 
 def test_an_interrupted_experiment_goes_on_and_trains_no_finished_seed_again(

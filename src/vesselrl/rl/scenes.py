@@ -99,6 +99,11 @@ class SceneLoader:
             self._bytes -= oldest.nbytes
         return scene
 
+    def forget(self) -> None:
+        """Let all scenes go: what was given this loader may be in memory for longer than needed."""
+        self._kept.clear()
+        self._bytes = 0
+
 
 def score_settings(
     load: SceneLoader, sample: str, actions: ActionSet, judges: Mapping[str, ScalarJudge]

@@ -114,6 +114,7 @@ def train_policies(
         )
         for seed in rl.seeds
     }
+    load.forget()  # the models hold it, in cycles that outlive them
     facts = {
         "fingerprint": fingerprint,
         "packages": packages,
