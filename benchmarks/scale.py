@@ -77,11 +77,13 @@ def write(number: int, side: int, folder: Path) -> dict[str, object]:
     return {"image": name, "mask": polygonise(mask > 0)}
 
 
-def draw_all(numbers: Iterable[int], side: int, folder: Path) -> None:
-    """Draw a data set."""
+def prepare(folder: Path, numbers: Iterable[int], side: int) -> None:
+    """Draw a data set, unless it is there."""
     from vesselrl.parallel import ordered_map
 
-    (folder / "images").mkdir(parents=True)
+    if (folder / "annotations.json").exists():
+        return
+    (folder / "images").mkdir(parents=True, exist_ok=True)
     entries = ordered_map(partial(write, side=side, folder=folder / "images"), numbers)
     (folder / "annotations.json").write_text(json.dumps(list(entries)))
 
@@ -217,9 +219,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         for count in counts:
-            if not (folder / f"raw{count}" / "annotations.json").exists():
-                draw_all(range(count), options.side, folder / f"raw{count}")
-                draw_all(range(count, 2 * count), options.side, folder / f"new{count}")
+            prepare(folder / f"raw{count}", range(count), options.side)
+            if "predict" in options.stages:
+                prepare(folder / f"new{count}", range(count, 2 * count), options.side)
         rows, steps = [head("stage", *counts)], []
         print(table(rows), flush=True)
         for stage in options.stages:
