@@ -494,6 +494,19 @@ def test_a_finished_training_keeps_no_image_in_memory(train, monkeypatch):
     assert trained
 
 
+def test_images_are_seen_before_anything_is_made_of_the_segmenters_answers(train, monkeypatch):
+    class BegunError(Exception):
+        pass
+
+    def begin(*_):
+        raise BegunError
+
+    monkeypatch.setattr("vesselrl.rl.training.CandidateVecEnv", begin)
+    monkeypatch.setattr(Scene, "of", None)
+    with pytest.raises(BegunError):
+        train("prompt_rl")
+
+
 def test_an_interrupted_experiment_goes_on_and_trains_no_finished_seed_again(
     train, tmp_path, monkeypatch, caplog
 ):

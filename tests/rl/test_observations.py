@@ -103,22 +103,13 @@ def test_either_set_of_features_needs_the_image_alone():
 
 @pytest.mark.parametrize("observations", ["handmade", "reward_network"])
 def test_neither_the_truth_nor_the_segmenters_answers_are_looked_at(outcomes_of, observations):
-    class Closed:
-        """A scene of which only the image is to be seen."""
+    def load(_):
+        raise AssertionError("a scene was made, of which truth and answers are parts")
 
-        image = np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8)
-
-        @property
-        def truth(self):
-            raise AssertionError("the truth was looked at")
-
-        @property
-        def probabilities(self):
-            raise AssertionError("the segmenter was asked")
-
-    outcomes = outcomes_of("setting", 1)
+    image = np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8)
     see = feature_function(observations, Network())
-    closed = type(outcomes)(["x"], lambda sample: Closed(), outcomes.rules, ["dice"], see)
+    outcomes = outcomes_of("setting", 1)
+    closed = type(outcomes)(["x"], load, outcomes.rules, ["dice"], lambda _: see(image))
     features = closed.image_features("x")
     observer = Observer.fit(features[None], 1, observations)
     assert observer(features, lambda: closed.mask_features("x", ()), 0).shape == features.shape

@@ -8,7 +8,7 @@ import numpy as np
 
 from vesselrl.metrics.masks import objective_of
 from vesselrl.rl.actions import Rules, State
-from vesselrl.rl.observations import FeatureFunction, Features, image_features, mask_features
+from vesselrl.rl.observations import Features, image_features, mask_features
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.rl.scenes import Scene
 
@@ -46,7 +46,8 @@ class Outcomes:
         load: gives the scene of an image.
         rules: how choices become masks.
         objective: names of the scores whose mean a mask is worth.
-        see: image → its features, see `vesselrl.rl.observations.feature_function`.
+        see: id → the features of the image, see `vesselrl.rl.observations.feature_function`, for
+            which no scene need be made; None: the handmade ones, of the scene's image.
 
     Attributes:
         of: (sample, state) → `Outcome`.
@@ -59,13 +60,13 @@ class Outcomes:
         load: Callable[[str], Scene],
         rules: Rules,
         objective: Sequence[str],
-        see: FeatureFunction = image_features,
+        see: Callable[[str], Features] | None = None,
     ) -> None:
         self.samples = tuple(samples)
         self.rules = rules
         self.objective = tuple(objective)
         self._load = load
-        self.image_features = cache(lambda sample: see(load(sample).image))
+        self.image_features = cache(see or (lambda sample: image_features(load(sample).image)))
         self.of = cache(self._of)
         self._operated = lru_cache(MASKS)(self._operate)
 

@@ -80,7 +80,11 @@ def train_policies(
     rules = Rules.of(action_set, experiment)
     network = RewardNetwork.from_state(reward_network)
     load = SceneLoader(images, masks, candidates, network)
-    see = feature_function(rl.observations, network)
+    features = feature_function(rl.observations, network)
+
+    def see(sample: str) -> Any:
+        return features(images[sample]())
+
     training = Outcomes(ids_of(samples, "train"), load, rules, objective, see)
     validation = Outcomes(ids_of(samples, "val"), load, rules, objective, see)
     config = {
