@@ -14,6 +14,7 @@ same images with reversed grey values, and averaged over 9 × 9 pixels.
 import argparse
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from vesselrl.evaluation.parameters import NETWORKS
 from vesselrl.pipelines.recipe import nodes
 from vesselrl.prediction.recipe import Recipe, why_not
 from vesselrl.prediction.trials import calibration_of, check
+from vesselrl.rl.observations import image_features
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 COLUMNS = (
@@ -88,7 +90,14 @@ def _odd(calibration: Any, images: Any, samples: Any) -> dict[str, float]:
         "odd_blurred": [ndimage.uniform_filter(image, 9) for image in shown],
     }
     return {
-        name: float(np.mean([calibration.out_of_distribution(image) > ODD for image in of]))
+        name: float(
+            np.mean(
+                [
+                    calibration.out_of_distribution(partial(image_features, image)) > ODD
+                    for image in of
+                ]
+            )
+        )
         for name, of in changed.items()
     }
 

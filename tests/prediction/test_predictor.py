@@ -12,9 +12,12 @@ from vesselrl.evaluation.networks import network_map, networks_behind
 from vesselrl.evaluation.parameters import Method
 from vesselrl.pipelines.evaluation.nodes import decide, draw_predictions
 from vesselrl.pipelines.reward_net.nodes import score_actions
+from vesselrl.prediction.calibration import Calibration
+from vesselrl.prediction.out_of_distribution import Reference
 from vesselrl.prediction.predictor import Predictor
 from vesselrl.prediction.recipe import UNPREDICTABLE, Recipe, write_recipe
 from vesselrl.reward.network import RewardNetwork
+from vesselrl.rl.observations import image_features
 from vesselrl.segmenters.base import PromptsFailed, build_segmenter
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 
@@ -109,6 +112,22 @@ def test_only_the_prompts_that_a_method_needs_are_asked(world, method, asked):
         world.drawn["test10"][0]
     )
     assert segmenter.asked == asked
+
+
+@pytest.mark.parametrize("method", ["reward_rl", "prompt_rl", "regressor", "static"])
+def test_hand_made_features_are_made_once_an_image(world, method, monkeypatch):
+    made = []
+
+    def counted(image):
+        made.append(image)
+        return image_features(image)
+
+    monkeypatch.setattr("vesselrl.prediction.predictor.image_features", counted)
+    reference = Reference.fit(*np.random.default_rng(0).random((2, 4, 16)))
+    calibration = replace(Calibration.unknown(), reference=reference)
+    recipe = write_recipe(method, METHODS, world.stock).calibrated(calibration)
+    Predictor(recipe).predict(world.drawn["test10"][0])
+    assert len(made) == 1
 
 
 def test_a_prompt_that_fails_is_no_empty_mask(world):
