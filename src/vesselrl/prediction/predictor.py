@@ -82,6 +82,7 @@ class Prediction:
         operations: what was done to the mask, in words.
         segmenter_calls: how many prompts were asked.
         seconds: from the image to all of this.
+        absent: ids of the frames that should have voted on what was chosen, and failed.
     """
 
     mask: Mask
@@ -98,6 +99,7 @@ class Prediction:
     operations: str
     segmenter_calls: int
     seconds: float
+    absent: tuple[str, ...] = ()
 
 
 class Predictor:
@@ -215,6 +217,7 @@ class Predictor:
     def _by_network(self, image: Image, decision: Decision) -> tuple[Mask, Probability]:
         name = str(self.recipe.method.network)
         map_ = from_levels(network_map(name, self._networks, self._refiner, image))
+        assert decision.threshold is not None  # a network's recipe has one
         return map_ > decision.threshold, map_
 
     def _ask(self, image: Image, prompts: Sequence[int]) -> npt.NDArray[np.uint8]:
