@@ -173,9 +173,13 @@ def test_a_recipe_survives_being_written_down(world, method, tmp_path):
 
 def test_a_recipe_is_not_mixed_with_another_segmenter(world):
     state = write_recipe("static", METHODS, world.stock).state()
-    other = world.segmenter.model_copy(update={"max_side": 32})
-    with pytest.raises(VesselrlError, match="‘static’ asks another segmenter"):
-        Recipe.from_state(state, other)
+    others = {
+        "‘static’ was made with other prompts or settings": {"max_side": 32},
+        "‘static’ asks the segmenter ‘ridge’, and this run's is ‘tophat’": {"kind": "tophat"},
+    }
+    for told, changes in others.items():
+        with pytest.raises(VesselrlError, match=told):
+            Recipe.from_state(state, world.segmenter.model_copy(update=changes))
 
 
 @pytest.mark.parametrize("method", ["random", "oracle", "imported"])

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError
 
 from vesselrl.bundle.files import MANIFEST, read_files, with_manifest, zipped
+from vesselrl.errors import VesselrlError
 from vesselrl.files import write_atomically, writer_of
 
 logger = logging.getLogger(__name__)
@@ -121,6 +122,30 @@ class GivenRecipeDataset(AbstractDataset[NoReturn, dict[str, Any]]):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._path)}
+
+
+def refuse_needless_model(path: Path, kind: str) -> None:
+    """Refuse a Sa2VA model for a bundle whose method asks another segmenter.
+
+    Before its parameters are validated, which would ask where the model is.
+
+    Args:
+        path: of the bundle.
+        kind: of the segmenter that the parameters are of.
+
+    Raises:
+        VesselrlError: that is so, or the bundle cannot be read.
+    """
+    if kind != "sa2va":
+        return
+    from vesselrl.bundle.content import segmenter_kind
+
+    own = segmenter_kind(read_files(path))
+    if own != kind:
+        raise VesselrlError(
+            f"The bundle {path} asks the segmenter ‘{own}’, no Sa2VA model: leave out --env sa2va "
+            "and every segmenter.… of --params."
+        )
 
 
 def use_bundle(catalog: Any, path: Path) -> None:

@@ -41,6 +41,10 @@ class ParameterHooks:
             for key, value in paths.items()
         }
         _refuse_results_among_images(paths)
+        if bundle := paths.get("bundle"):
+            from vesselrl.datasets.bundle import refuse_needless_model
+
+            refuse_needless_model(Path(bundle), merged["segmenter"]["kind"])
         if model := paths.get("model_path"):
             merged["evaluation"]["methods"][GIVEN_POLICY] = {"kind": "policy", "path": model}
         loader.runtime_params = self._paths = paths
