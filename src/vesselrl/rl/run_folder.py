@@ -67,7 +67,7 @@ class RunFolder:
         return self._path if seed == first else self._path / SEEDS / str(seed)
 
     def _go_on(self, fingerprint: str) -> bool:
-        """Leave the trainings, of whichever seeds, that can be gone on with; whether there are any."""
+        """Leave the seeds whose training can be gone on with; whether there are any."""
         states = {
             folder: Checkpoints(folder / RESUME).load(STATE, fingerprint)
             for folder in [self._path, *(self._path / SEEDS).glob("*")]
