@@ -1,7 +1,7 @@
 """How `segment` and trainings scale over devices, and whether `segment` survives being killed.
 
     python benchmarks/scaling.py [--parts segment ensemble data_parallel pixel_rl] [--quick]
-                                 [--devices 0 1 2 3] [--images 160] [--repeats 800]
+                                 [--devices 0 1 2 3] [--images 40] [--repeats 50]
                                  [--batch 64] [--norm batch] [--members 2] [--seconds 8]
 
 Without devices: all GPUs, or, where there are none, two processes on the CPU at a small size.
@@ -288,7 +288,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="that a rate of training is measured for")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    sizes = {"images": 160, "side": 512, "width": 64, "repeats": 800, "batch": 64, "seconds": 8.0}
+    sizes = {"images": 40, "side": 512, "width": 64, "repeats": 50, "batch": 64, "seconds": 8.0}
     small = {"images": 40, "side": 64, "width": 8, "repeats": 120, "batch": 8, "seconds": 2.0}
     for name, size in (small if options.quick else sizes).items():
         setattr(options, name, getattr(options, name) or size)
