@@ -20,9 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from kedro.framework.session import KedroSession
-from kedro.framework.startup import bootstrap_project
-from measuring import PROJECT, table
+from measuring import finished_run, table
 from scipy import ndimage
 
 from vesselrl.errors import VesselrlError
@@ -127,10 +125,8 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", help="all that can be applied to new images")
     parser.add_argument("--ratings", nargs="+", default=["needed", "all"])
     arguments = parser.parse_args()
-    paths = {"raw_dir": str(arguments.raw_dir), "out_dir": str(arguments.out_dir)}
-    bootstrap_project(PROJECT)
-    with KedroSession.create(PROJECT, runtime_params=paths) as session:
-        print(table([COLUMNS, *rows(session.load_context().catalog, arguments)]))
+    catalog = finished_run(arguments.raw_dir, arguments.out_dir).catalog
+    print(table([COLUMNS, *rows(catalog, arguments)]))
 
 
 if __name__ == "__main__":
