@@ -2,9 +2,9 @@
 
     python benchmarks/startup.py [--rounds 9]
 
-Makes an empty project in a temporary folder (`kedro new`, no tools, no example) and runs each command
-in both projects in turn. The quickest of all rounds counts: others at work on the machine only
-ever add to it. A first round, not counted, lets Python compile what it imports.
+Makes an empty project in a temporary folder (`kedro new`, no tools, no example) and runs each
+command in both projects in turn. The quickest of all rounds counts: others at work on the machine
+only ever add to it. A first round, not counted, lets Python compile what it imports.
 """
 
 import argparse
