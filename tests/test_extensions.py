@@ -110,7 +110,7 @@ def test_a_metric_is_one_module_and_an_entry_in_conf_and_reaches_the_report(writ
 @pytest.mark.parametrize("name", ["opning", "os", "..errors"])
 def test_what_is_neither_built_in_nor_a_module_there_is_refused_by_name(wrong, name, monkeypatch):
     monkeypatch.setattr(extensions, "extensions", lambda: ["mine"])
-    with pytest.raises(ValidationError, match=r"'opning' is not known; expected one of .*mine"):
+    with pytest.raises(ValidationError, match=r"(kind|metric) is 'opning'; expected one of .*mine"):
         wrong()
     with pytest.raises(VesselrlError, match="has no module of that name"):
         extensions.extension(name, "operation")

@@ -1,5 +1,6 @@
 """Parameters of the comparison (``conf/base/parameters_evaluation.yml``)."""
 
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt, model_validator
@@ -88,6 +89,6 @@ class EvaluationParameters(ParameterModel):
     """The group ``evaluation``."""
 
     methods: dict[str, Method] = Field(min_length=1, description="by name, as the report shows it")
-    metrics: list[Annotated[str, AfterValidator(known_or_extension)]] = Field(
+    metrics: list[Annotated[str, AfterValidator(partial(known_or_extension, "metric"))]] = Field(
         default_factory=list, description="beside those built in: modules of vesselrl.extensions"
     )

@@ -26,17 +26,17 @@ def extensions() -> list[str]:
     return [module.name for module in iter_modules(__path__)]
 
 
-def known_or_extension(name: str, known: tuple[str, ...] = ()) -> str:
+def known_or_extension(what: str, name: str, known: tuple[str, ...] = ()) -> str:
     """The name, if it is built in or a module of this package.
 
     Raises:
-        ValueError: it is neither; for validators of parameters.
+        ValueError: it is neither, and ``what`` it should name; for validators of parameters.
     """
     names = [*known, *extensions()]
     if name not in names:
         expected = f"one of {', '.join(names)}, or" if names else "the name of"
         raise ValueError(
-            f"'{name}' is not known; expected {expected} a module in src/vesselrl/extensions"
+            f"{what} is '{name}'; expected {expected} a module in src/vesselrl/extensions"
         )
     return name
 
