@@ -207,6 +207,7 @@ class LabelMeFolderDataset(_WrittenDataset):
                 ``imagePath`` names.
         """
         with Journal(self._folder / ".written.tsv") as journal:
+            journal.keep([name for name in journal if _is_note(name, journal.get(name))])
             changed = {name for name in journal if self._is_changed(name, journal)}
             for name in set(journal) - set(data) - changed:
                 self._file(name).unlink(missing_ok=True)
@@ -243,6 +244,15 @@ class LabelMeFolderDataset(_WrittenDataset):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._folder)}
+
+
+def _is_note(name: str, noted: Any) -> bool:
+    """Whether a line of the journal is as `LabelMeFolderDataset` writes it, for files beside it."""
+    return (
+        isinstance(noted, dict)
+        and noted.keys() == {"image", "sha256"}
+        and all("/" not in one and one not in ("", "..") for one in (name, str(noted["image"])))
+    )
 
 
 def _as_json(value: Any) -> bytes:

@@ -143,7 +143,7 @@ class PredictionFolder:
 
     def _is_done(self, sample: str, pending: PendingPredictions, journal: Journal) -> bool:
         noted = journal.get(sample)
-        if noted is None or noted["scores"]["error"] or noted["key"] != pending.keys[sample]:
+        if not _is_note(noted) or noted["scores"]["error"] or noted["key"] != pending.keys[sample]:
             return False
         wanted = {MASKS, ERRORS} | ({PROBABILITIES} if pending.probability_maps else set())
         return wanted <= set(noted["sizes"]) and all(
@@ -169,9 +169,12 @@ class PredictionFolder:
         """Whether there are predictions, and all their files as they were written."""
         journal = Journal(self._folder / JOURNAL)
         return len(journal) > 0 and all(
-            _size(self._file(kind, sample)) == size
+            _is_note(noted)
+            and all(
+                _size(self._file(kind, sample)) == size for kind, size in noted["sizes"].items()
+            )
             for sample in journal
-            for kind, size in journal.get(sample)["sizes"].items()
+            for noted in [journal.get(sample)]
         )
 
     def _file(self, kind: str, sample: str) -> Path:
@@ -230,6 +233,17 @@ class _Writer:
             write_atomically(_file(self.folder, kind, sample), writer_of(data))
         scores = {name: _plain(getattr(made, name)) for name in SCORE_COLUMNS}
         return scores, {kind: len(data) for kind, data in files.items()}
+
+
+def _is_note(noted: Any) -> bool:
+    """Whether a line of the journal is whole: a disk may lose or change some of it."""
+    return (
+        isinstance(noted, dict)
+        and noted.keys() == {"key", "sizes", "scores"}
+        and isinstance(noted["sizes"], dict)
+        and isinstance(noted["scores"], dict)
+        and "error" in noted["scores"]
+    )
 
 
 def _file(folder: Path, kind: str, sample: str) -> Path:
