@@ -13,7 +13,8 @@ class Journal:
     """A mapping of names to JSON values, kept in a file of one line for each.
 
     Lines are appended as they come. One that was being written when a run was killed is ignored, as
-    is any other that was not written so; of several lines of one name the last holds. Use it as a context manager to add to it.
+    is any other that was not written so; of several lines of one name the last holds. Use it as a
+    context manager to add to it.
 
     A line is the name, a tab and the value; names that hold what is not printable are quoted.
     """

@@ -14,9 +14,9 @@ from vesselrl.torch_files import read_torch
 class TorchStateDataset(AbstractDataset[State, State]):
     """A dict of tensors and plain values (numbers, texts, lists, dicts of them) ↔ a ``.pth`` file.
 
-    Nothing of what such a file holds is run (`vesselrl.torch_files.read_torch`). Beside it a ``.safetensors`` file with the same content is
-    written, for readers that are not torch: tensors under dotted names, the plain values as JSON in
-    its metadata, under ``state``.
+    Nothing of what such a file holds is run (`vesselrl.torch_files.read_torch`). Beside it a
+    ``.safetensors`` file with the same content is written, for readers that are not torch: tensors
+    under dotted names, the plain values as JSON in its metadata, under ``state``.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
