@@ -24,7 +24,7 @@ test images whose Dice lies in their interval, which the report gives.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,9 +210,13 @@ class Calibration:
         """The interval of the Dice of an image whose raw Dice is given, within [0, 1]."""
         return self.votes.interval(raw, self.coverage)
 
-    def out_of_distribution(self, image: npt.NDArray[np.uint8]) -> float:
-        """How unlike the training images an image is, see `Reference.of_image`."""
-        return self.reference.of_image(image) if self.reference else math.nan
+    def out_of_distribution(self, features: Callable[[], npt.NDArray[np.float32]]) -> float:
+        """How unlike the training images an image is, see `Reference.share_nearer`.
+
+        Args:
+            features: gives its `vesselrl.rl.observations.image_features`.
+        """
+        return self.reference.share_nearer(features()) if self.reference else math.nan
 
     def state(self) -> dict[str, Any]:
         """All there is to know of it, as tensors and plain values."""
