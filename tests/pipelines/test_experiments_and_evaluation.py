@@ -146,7 +146,8 @@ def run(folder, names=EXPERIMENTS, without=(), observations="handmade"):
         "params:rl": RL.model_copy(update={"observations": observations}),
         "params:rl.observations": observations, "params:rl.allow_unfit_reward": False,
         "params:actions": ACTIONS, "params:report.objective": OBJECTIVE, "params:seed": 5,
-        "params:evaluation": METHODS, "params:ingest.max_pixels": 10**6, "file_names": {},
+        "params:evaluation": METHODS, "params:evaluation.metrics": METHODS.metrics,
+        "params:ingest.max_pixels": 10**6, "file_names": {},
         "imported_results": {}, "finished_policies": {}, "segmenter.network_maps": MAPS,
         "pixel_rl.network_maps": {}, "sa2va_rl.network_maps": {},
     }  # fmt: skip
