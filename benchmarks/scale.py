@@ -217,7 +217,7 @@ def main() -> None:
     counts = (options.images // 10, options.images)
     print(f"{in_a_process(device_name)}; {options.side} × {options.side} pixels.", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.folder or Path(temporary)
+        folder = (options.folder or Path(temporary)).resolve()  # runs start in the project
         for count in counts:
             prepare(folder / f"raw{count}", range(count), options.side)
             if "predict" in options.stages:
