@@ -127,6 +127,7 @@ def run_predict(images: Path, out_dir: Path, parameters: dict[str, Any], workers
     from vesselrl.distributed.parameters import RayParameters
     from vesselrl.pipelines.predict import create_pipeline
     from vesselrl.prediction.parameters import PredictParameters
+    from vesselrl.report.parameters import ReportParameters
     from vesselrl.segmenters.parameters import SegmenterParameters
     from vesselrl.settings import CONFIG_LOADER_ARGS
 
@@ -138,6 +139,7 @@ def run_predict(images: Path, out_dir: Path, parameters: dict[str, Any], workers
     models = {
         "annotations": AnnotationsParameters, "ingest": IngestParameters,
         "predict": PredictParameters, "segmenter": SegmenterParameters, "ray": RayParameters,
+        "report": ReportParameters,
     }  # fmt: skip
     parameters["ray"] |= {"num_workers": workers}
     for name, model in models.items():
