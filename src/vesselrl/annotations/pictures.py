@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vesselrl.annotations.dicom import count_dicom_frames, decode_dicom, is_dicom
 from vesselrl.annotations.entries import Refusal, printable
+from vesselrl.annotations.jpeg import refuse_many_scans
 from vesselrl.annotations.video import VideoFrames, count_video_frames, decode_video, is_video
 
 Pixels = npt.NDArray[np.uint8]
@@ -103,6 +104,8 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         raise Refusal("image", "the file is empty", "copy the file again")
     source = Image.open(io.BytesIO(data), formats=_FORMATS)
     _check_size(source.size, max_pixels)
+    if source.format in ("JPEG", "MPO"):
+        refuse_many_scans(data)
     return source
 
 
@@ -161,7 +164,7 @@ def _pixels(source: Image.Image) -> Pixels:
     if source.mode in _GREY:
         return np.array(source.convert("L"))
     if source.mode in _GREY_16:
-        return _eight_bits(np.asarray(source).astype(np.int64))
+        return _eight_bits(np.asarray(source))
     if source.mode == "F":
         raise Refusal("image", "pixels are floating-point numbers", "expected 8 or 16 bits a pixel")
     colours = np.array(source.convert("RGB"))
@@ -170,10 +173,11 @@ def _pixels(source: Image.Image) -> Pixels:
     return colours
 
 
-def _eight_bits(values: npt.NDArray[np.int64]) -> Pixels:
-    bits = max(8, int(values.max()).bit_length())
+def _eight_bits(values: npt.NDArray[Any]) -> Pixels:
+    brightest = int(values.max())
+    bits = max(8, brightest.bit_length())
     if values.min() < 0 or bits > 16:
         raise Refusal("image", "pixels need more than 16 bits", "expected 8 or 16 bits a pixel")
     white = 2 ** (bits + bits % 2) - 1
-    scaled: Pixels = np.rint(values * (255 / white)).astype(np.uint8)
-    return scaled
+    scaled = np.rint(np.arange(brightest + 1) * (255 / white)).astype(np.uint8)
+    return scaled[values]

@@ -207,6 +207,7 @@ class LabelMeFolderDataset(_WrittenDataset):
                 ``imagePath`` names.
         """
         with Journal(self._folder / ".written.tsv") as journal:
+            journal.keep([name for name in journal if _is_note(name, journal.get(name))])
             gone = [name for name in journal if name not in data]
             left = [name for name in gone if not self._remove(name, journal.get(name))]
             left += [name for name, make in data.items() if not self._replace(name, make, journal)]
@@ -217,7 +218,7 @@ class LabelMeFolderDataset(_WrittenDataset):
     def _remove(self, name: str, noted: Mapping[str, str]) -> bool:
         """Remove a file and its image; False where they are not as they are noted."""
         image = self._folder / noted["image"]
-        files = {self._file(name): noted["sha256"], image: noted.get("picture", "")}
+        files = {self._file(name): noted["sha256"], image: noted["picture"]}
         if any(_is_foreign(file, sha256) for file, sha256 in files.items()):
             return False
         for file in files:
@@ -258,6 +259,15 @@ def _sha256(content: bytes) -> str:
 def _is_foreign(file: Path, sha256: str) -> bool:
     """Whether there is a file of another content."""
     return file.is_file() and _sha256(file.read_bytes()) != sha256
+
+
+def _is_note(name: str, noted: Any) -> bool:
+    """Whether a line of the journal is as `LabelMeFolderDataset` writes it, for files beside it."""
+    return (
+        isinstance(noted, dict)
+        and noted.keys() == {"image", "sha256", "picture"}
+        and all("/" not in one and one not in ("", "..") for one in (name, str(noted["image"])))
+    )
 
 
 def _as_json(value: Any) -> bytes:

@@ -160,7 +160,7 @@ class PredictionFolder:
 
     def _is_done(self, sample: str, pending: PendingPredictions, journal: Journal) -> bool:
         noted = journal.get(sample)
-        if noted is None or noted["scores"]["error"] or noted["key"] != pending.keys[sample]:
+        if not _is_note(noted) or noted["scores"]["error"] or noted["key"] != pending.keys[sample]:
             return False
         wanted = {MASKS, ERRORS} | ({PROBABILITIES} if pending.probability_maps else set())
         return wanted <= set(noted["sizes"]) and all(
@@ -186,9 +186,12 @@ class PredictionFolder:
         """Whether there are predictions, and all their files as they were written."""
         journal = Journal(self._folder / JOURNAL)
         return len(journal) > 0 and all(
-            _size(self._file(kind, sample)) == size
+            _is_note(noted)
+            and all(
+                _size(self._file(kind, sample)) == size for kind, size in noted["sizes"].items()
+            )
             for sample in journal
-            for kind, size in journal.get(sample)["sizes"].items()
+            for noted in [journal.get(sample)]
         )
 
     def _file(self, kind: str, sample: str) -> Path:
@@ -259,6 +262,17 @@ def _has_new_voters(sample: str, journal: Journal) -> bool:
     noted = journal.get(sample) or {}
     absent = (journal.get(voter) for voter in noted.get("absent", ()))
     return any(voter is not None and not voter["scores"]["error"] for voter in absent)
+
+
+def _is_note(noted: Any) -> bool:
+    """Whether a line of the journal is whole: a disk may lose or change some of it."""
+    return (
+        isinstance(noted, dict)
+        and noted.keys() == {"key", "sizes", "scores"}
+        and isinstance(noted["sizes"], dict)
+        and isinstance(noted["scores"], dict)
+        and "error" in noted["scores"]
+    )
 
 
 def _file(folder: Path, kind: str, sample: str) -> Path:

@@ -67,7 +67,7 @@ def list_frames(
     """
     members: dict[str, list[tuple[str, int]]] = {}
     for file in sorted(files, key=_natural):
-        count, folder = _count(files[file], file, max_pixels), PurePosixPath(file).parent.as_posix()
+        count, folder = _count(files, file, max_pixels), PurePosixPath(file).parent.as_posix()
         if count > 1:
             members[file] = [(file, number) for number in range(1, count + 1)]
         elif folders and folder != ".":
@@ -129,11 +129,11 @@ def _natural(file: str) -> list[Any]:
     return [int(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
-def _count(load: Callable[[], bytes], file: str, max_pixels: int) -> int:
+def _count(files: Files, file: str, max_pixels: int) -> int:
     if PurePosixPath(file).suffix.lower() in _SINGLE:
         return 1
     try:
-        count = count_frames(load(), max_pixels)
+        count = count_frames(files[file](), max_pixels)
     except (Refusal, OSError):
         return 1  # it is refused with its reason when it is checked
     return count if count <= MOST_FRAMES else 1
