@@ -203,10 +203,11 @@ class Run:
 
 
 def contents(out_dir: Path) -> dict[str, str]:
-    """Path → hash of every file for the user, the column of seconds left out."""
+    """Path → hash of every file for the user; the seconds in tables and page are left out."""
     folder = out_dir / PREDICTIONS
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    for_users = (f for f in files if not f.name.startswith(".") and f.name != "quality.csv")
+    timed = ("quality.csv", "review.html")
+    for_users = (f for f in files if not f.name.startswith(".") and f.name not in timed)
     hashes = hashes_of(for_users, folder)
     with (folder / "quality.csv").open(newline="") as stream:
         rows = [{**row, "seconds": ""} for row in csv.DictReader(stream)]
@@ -215,8 +216,7 @@ def contents(out_dir: Path) -> dict[str, str]:
 
 def lines_of_journal(out_dir: Path) -> int:
     """How many times a prediction was put down."""
-    [journal] = (out_dir / PREDICTIONS).glob(".*.tsv")
-    return len(journal.read_text().splitlines())
+    return len((out_dir / PREDICTIONS / ".predictions.tsv").read_text().splitlines())
 
 
 def equal(out_dir: Path, other: Path) -> str:
