@@ -259,8 +259,9 @@ class _Writer:
 
 def _has_new_voters(sample: str, journal: Journal) -> bool:
     """Whether neighbours failed when an image was predicted, and do so no more."""
-    voters = (journal.get(voter) for voter in journal.get(sample)["absent"])
-    return any(voter is not None and not voter["scores"]["error"] for voter in voters)
+    noted = journal.get(sample)
+    absent = (journal.get(voter) for voter in noted["absent"]) if noted else ()
+    return any(voter is not None and not voter["scores"]["error"] for voter in absent)
 
 
 def _is_note(noted: Any) -> bool:
