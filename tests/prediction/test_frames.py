@@ -108,9 +108,15 @@ def test_pictures_of_known_kinds_are_not_read_to_find_series():
     assert list_frames({"a.png": load, "b.JPG": load}, folders=False, max_pixels=LIMIT) == {}
 
 
-def test_a_file_in_the_way_of_a_frame_is_told():
-    with pytest.raises(VesselrlError, match=r"run\.tif.*run_0001\.png.*rename"):
-        list_frames(folder(run_tif=2) | {"run_0001.png": bytes}, folders=False, max_pixels=LIMIT)
+def test_a_file_in_the_way_of_a_frame_is_told_only_where_ids_come_from_names():
+    files = folder(run_tif=2) | {"run_0001.png": bytes}
+    frames = list_frames(files, folders=False, max_pixels=LIMIT)
+    images = FrameFolder(files, frames, LIMIT)
+    assert list(images) == ["run.tif/0001.png", "run_0002.png", "run_0001.png"]
+    assert decode(images["run.tif/0001.png"](), LIMIT)[0, 0] == 10
+    ids = {name: name.removesuffix(".png") for name in images}
+    with pytest.raises(VesselrlError, match=r"run_0001\.png and run\.tif.*both be called.*rename"):
+        ids_with_frames(dict(reversed(ids.items())), frames)
     frames = list_frames(folder(p1__a_png=1), folders=True, max_pixels=LIMIT)
     with pytest.raises(VesselrlError, match=r"both be called p1_0001"):
         ids_with_frames({"p1/a.png": "a", "p1_0001.png": "p1_0001"}, frames)
