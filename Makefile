@@ -16,11 +16,11 @@ ifneq ($(shell .venv/bin/python -c "" 2>/dev/null && cat $(STAMP) 2>/dev/null),$
 $(STAMP): remake
 endif
 
-.PHONY: help run test lint audit sbom licences lock clean remake
+.PHONY: help run test test-docs docs coverage lint audit sbom licences lock clean remake
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
-	@awk -F ":.*## " '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 run: $(STAMP)  ## Quick run on the embedded sample; RUN_ARGS= for the full one.
 	@$(BIN) kedro run $(RUN_ARGS)
@@ -28,6 +28,17 @@ run: $(STAMP)  ## Quick run on the embedded sample; RUN_ARGS= for the full one.
 # One thread in each worker: more only compete for the same cores.
 test: $(STAMP)  ## Tests; PYTEST_ARGS="tests/metrics -k dice" for some of them.
 	@OMP_NUM_THREADS=1 $(BIN) pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+
+test-docs: docs  ## Run the commands of the documentation, and build its site.
+	@OMP_NUM_THREADS=1 $(BIN) pytest -m docs tests/test_docs.py $(PYTEST_ARGS)
+
+coverage: $(STAMP)  ## All tests, and which lines no test runs: build/coverage/index.html.
+	@OMP_NUM_THREADS=1 $(BIN) pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered \
+		--cov-report=html:build/coverage $(PYTEST_ARGS)
+
+docs: $(STAMP)  ## The documentation as a site: build/site/index.html.
+	@NO_MKDOCS_2_WARNING=1 $(BIN) mkdocs build --quiet
+	@echo "Documentation: build/site/index.html"
 
 lint: $(STAMP)  ## ruff and mypy.
 	@$(BIN) ruff check .
@@ -73,7 +84,8 @@ $(STAMP): pyproject.toml requirements.hashes requirements-cuda.hashes
 # The CPU build of torch is not among the files that uv finds: the hash of the one installed is added.
 lock:  ## Newest versions that pyproject.toml allows, into requirements.lock and *.hashes.
 	@$(call make_venv,build/lock)
-	@build/lock/bin/python $(PIP_INSTALL) --report build/lock/report "torch==$(TORCH)" -e ".[dev]"
+	@build/lock/bin/python $(PIP_INSTALL) --report build/lock/report "torch==$(TORCH)" \
+		-e ".[dev,docs]"
 	@build/lock/bin/python -m pip check
 	@build/lock/bin/python -m pip freeze --all --exclude-editable > build/lock/freeze
 	@if grep -iE "^(nvidia|cuda|triton)" build/lock/freeze; then \
@@ -82,8 +94,8 @@ lock:  ## Newest versions that pyproject.toml allows, into requirements.lock and
 		sed -e '/^pip==/d' -e 's/^\(torch==[^+]*\)+.*/\1/' build/lock/freeze; } > build/lock/new
 	@mv build/lock/new requirements.lock
 	@build/lock/bin/python $(PIP_INSTALL) uv
-	@build/lock/bin/uv pip compile -q pyproject.toml --extra dev -c requirements.lock --universal \
-		--python-version 3.11 --generate-hashes --no-annotate --no-header -o build/lock/hashes
+	@build/lock/bin/uv pip compile -q pyproject.toml --extra dev --extra docs -c requirements.lock \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --no-header -o build/lock/hashes
 	@build/lock/bin/python -c "import json; print(*(p['download_info']['archive_info']['hashes'] \
 		['sha256'] for p in json.load(open('build/lock/report'))['install'] \
 		if p['metadata']['name'] == 'torch'))" > build/lock/torch
