@@ -37,6 +37,7 @@ coverage: $(STAMP)  ## All tests, and which lines no test runs: build/coverage/i
 		--cov-report=html:build/coverage $(PYTEST_ARGS)
 
 docs: $(STAMP)  ## The documentation as a site: build/site/index.html.
+	@.venv/bin/python $(PIP_INSTALL) -c requirements.lock --no-build-isolation -e ".[docs]"
 	@NO_MKDOCS_2_WARNING=1 $(BIN) mkdocs build --quiet
 	@echo "Documentation: build/site/index.html"
 
@@ -94,8 +95,8 @@ lock:  ## Newest versions that pyproject.toml allows, into requirements.lock and
 		sed -e '/^pip==/d' -e 's/^\(torch==[^+]*\)+.*/\1/' build/lock/freeze; } > build/lock/new
 	@mv build/lock/new requirements.lock
 	@build/lock/bin/python $(PIP_INSTALL) uv
-	@build/lock/bin/uv pip compile -q pyproject.toml --extra dev --extra docs -c requirements.lock \
-		--universal --python-version 3.11 --generate-hashes --no-annotate --no-header -o build/lock/hashes
+	@build/lock/bin/uv pip compile -q pyproject.toml --extra dev -c requirements.lock --universal \
+		--python-version 3.11 --generate-hashes --no-annotate --no-header -o build/lock/hashes
 	@build/lock/bin/python -c "import json; print(*(p['download_info']['archive_info']['hashes'] \
 		['sha256'] for p in json.load(open('build/lock/report'))['install'] \
 		if p['metadata']['name'] == 'torch'))" > build/lock/torch
