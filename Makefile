@@ -4,6 +4,7 @@ PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo python
 RUN_ARGS ?= --params quick:true
 PYTEST_ARGS ?=
 TORCH := 2.13.0
+HASHES := requirements.hashes requirements-cpu.hashes requirements-cuda.hashes
 TOOLS := cyclonedx-bom==7.5.0 pip-audit==2.10.1 pip-licenses==5.5.5
 
 # The stamp appears in .venv once everything is installed, and holds the folder it was made for: a
@@ -47,9 +48,10 @@ lint: $(STAMP)  ## ruff and mypy.
 	@$(BIN) mypy
 
 audit: build/tools/ready  ## Known vulnerabilities of the locked packages; needs the network.
-	@build/tools/bin/pip-audit --disable-pip --require-hashes --progress-spinner off \
-		-r requirements.hashes > build/audit.txt 2>&1; code=$$?; cat build/audit.txt; \
-	if [ $$code != 0 ] && ! grep -q "^Found [0-9]" build/audit.txt; then \
+	@build/tools/bin/pip-audit --disable-pip --require-hashes --strict --progress-spinner off \
+		-r requirements.hashes > build/audit.txt 2>&1; code=$$?; \
+	if [ $$code = 0 ] || grep -q "^Found [0-9]" build/audit.txt; then cat build/audit.txt; \
+	else tail -n 1 build/audit.txt; \
 		echo "Nothing was audited: the vulnerability service could not be asked (see above)." \
 			"Run make audit again where it can be reached." >&2; fi; exit $$code
 
@@ -68,13 +70,14 @@ build/tools/ready: Makefile
 	@build/tools/bin/python $(PIP_INSTALL) $(TOOLS)
 	@touch $@
 
-# The hashes are those of every platform's files. What a CUDA build of torch needs stands apart: it is
-# several gigabytes, and a CPU build does without.
-$(STAMP): pyproject.toml requirements.hashes requirements-cuda.hashes
+# The hashes are those of every platform's files. What a CUDA build of torch needs is several gigabytes,
+# so a CPU build goes first, where there is one.
+$(STAMP): pyproject.toml $(HASHES)
 	@$(call make_venv,.venv)
 	@echo "Installing into .venv (once; a few minutes, 1.5 GB) ..."
 	@awk '/^[^ ]/ { is_it = /^setuptools==/ } is_it' requirements.hashes \
 		| .venv/bin/python $(PIP_INSTALL_HASHED) -r /dev/stdin
+	@.venv/bin/python $(PIP_INSTALL_HASHED) -r requirements-cpu.hashes 2> /dev/null || true
 	@.venv/bin/python $(PIP_INSTALL_HASHED) -r requirements.hashes
 	@.venv/bin/python -m pip check > /dev/null \
 		|| .venv/bin/python $(PIP_INSTALL_HASHED) -r requirements-cuda.hashes
@@ -82,7 +85,6 @@ $(STAMP): pyproject.toml requirements.hashes requirements-cuda.hashes
 	@.venv/bin/python -m pip check
 	@pwd -P > $(STAMP)
 
-# The CPU build of torch is not among the files that uv finds: the hash of the one installed is added.
 lock:  ## Newest versions that pyproject.toml allows, into requirements.lock and *.hashes.
 	@$(call make_venv,build/lock)
 	@build/lock/bin/python $(PIP_INSTALL) --report build/lock/report "torch==$(TORCH)" \
@@ -97,15 +99,15 @@ lock:  ## Newest versions that pyproject.toml allows, into requirements.lock and
 	@build/lock/bin/python $(PIP_INSTALL) uv
 	@build/lock/bin/uv pip compile -q pyproject.toml --extra dev -c requirements.lock --universal \
 		--python-version 3.11 --generate-hashes --no-annotate --no-header -o build/lock/hashes
-	@build/lock/bin/python -c "import json; print(*(p['download_info']['archive_info']['hashes'] \
-		['sha256'] for p in json.load(open('build/lock/report'))['install'] \
-		if p['metadata']['name'] == 'torch'))" > build/lock/torch
-	@for file in requirements.hashes requirements-cuda.hashes; do \
+	@for file in $(HASHES); do \
 		echo "# What .venv is made from (pip install --require-hashes); written by: make lock" \
 			> $$file; done
-	@sed "/^torch==/a\    --hash=sha256:$$(cat build/lock/torch) \\\\" build/lock/hashes \
-		| awk '/^[^ ]/ { is_cuda = /^(nvidia|cuda|triton)/ } \
-			{ print >> ("requirements" (is_cuda ? "-cuda" : "") ".hashes") }'
+	@awk '/^[^ ]/ { is_cuda = /^(nvidia|cuda|triton)/ } \
+		{ print >> ("requirements" (is_cuda ? "-cuda" : "") ".hashes") }' build/lock/hashes
+	@build/lock/bin/python -c "import json; print(*('torch=={} --hash=sha256:{}'.format( \
+		part['metadata']['version'], part['download_info']['archive_info']['hashes']['sha256']) \
+		for part in json.load(open('build/lock/report'))['install'] \
+		if part['metadata']['name'] == 'torch'))" >> requirements-cpu.hashes
 	@rm -rf build/lock
 	@echo "The locks are written; the next make re-makes .venv from them. Next: make licences"
 

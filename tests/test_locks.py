@@ -25,9 +25,11 @@ def test_the_environment_has_the_versions_of_the_lock():
     assert {name: locked.get(name) for name in hashed} == hashed
 
 
-@pytest.mark.parametrize("file", ["requirements.hashes", "requirements-cuda.hashes"])
+@pytest.mark.parametrize("file", ["requirements", "requirements-cpu", "requirements-cuda"])
 def test_every_file_that_is_installed_has_a_hash(file):
-    first, *packages = re.split(r"^(?=\S)", (ROOT / file).read_text(), flags=re.MULTILINE)[1:]
+    first, *packages = re.split(
+        r"^(?=\S)", (ROOT / f"{file}.hashes").read_text(), flags=re.MULTILINE
+    )[1:]
     assert first.startswith("#")
     for package in packages:
         assert PINNED.match(package), package
