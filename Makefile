@@ -62,7 +62,7 @@ sbom: $(STAMP) build/tools/ready  ## build/sbom.json: all of .venv, as CycloneDX
 licences: $(STAMP) build/tools/ready  ## docs/licences.md: the licence of every locked package.
 	@{ printf '%s\n\n%s\n\n' "# Licences of the locked packages" "As their metadata tell, UNKNOWN where they do not. Written by: make licences"; \
 		build/tools/bin/pip-licenses --python .venv/bin/python --from mixed --order name \
-			--format markdown --ignore-packages vesselrl; } > build/licences.md
+			--format markdown --with-system --ignore-packages vesselrl pip; } > build/licences.md
 	@mv build/licences.md docs/licences.md
 
 build/tools/ready: Makefile
