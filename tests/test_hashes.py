@@ -1,10 +1,12 @@
 import hashlib
 import os
 import time
+import traceback
 
 import pytest
 
 from vesselrl import hashes
+from vesselrl.errors import VesselrlError
 from vesselrl.hashes import ContentHashes
 
 
@@ -101,3 +103,16 @@ def test_links_to_folders_are_not_followed(folder, tmp_path):
 def test_a_file_that_cannot_be_read_has_no_hash(folder):
     (folder / "a.txt").chmod(0)
     assert of(folder)["a.txt"] == ""
+
+
+def test_of_a_folder_that_cannot_be_read_the_name_is_not_told(folder, monkeypatch):
+    def refuse(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(VesselrlError, match=r"raw, or a folder.*Permission denied") as caught:
+        of(folder)
+    assert "deep" not in "".join(traceback.format_exception(caught.value))

@@ -2,6 +2,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vesselrl.annotations.pseudonyms import Pseudonyms
 from vesselrl.samples import (
     HELD_OUT,
     UNLABELLED,
@@ -48,6 +49,23 @@ def test_groups_are_told_by_hashes_from_which_no_name_can_be_read():
     assert hashes == sorted(hashes)
     assert all(len(one) == 16 and int(one, 16) >= 0 for one in hashes)
     assert group_hashes(samples, ["c"]) == group_hashes(table(("x", "12", "val")), ["x"])
+
+
+def test_projects_with_one_key_know_each_other_s_patients_and_nobody_else_does():
+    patients = [f"patient {number}" for number in range(3)]
+
+    def known_as(groups):
+        return table(
+            *((number, group, "test") for number, group in zip("012", groups, strict=True))
+        )
+
+    def under(key):
+        return known_as(map(Pseudonyms(key).group, patients))
+
+    weights = group_hashes(under(b"k" * 32), ["0", "1", "2"])
+    assert held_out_of(under(b"k" * 32), weights) == 3
+    assert held_out_of(under(b"o" * 32), weights) == 0
+    assert held_out_of(known_as(patients), weights) == 0
 
 
 def test_groups_of_validation_and_test_that_were_learned_from_are_counted():

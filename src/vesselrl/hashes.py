@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from vesselrl.errors import VesselrlError
 from vesselrl.journal import Journal
 from vesselrl.parallel import FEW, cores
 
@@ -35,8 +36,17 @@ class ContentHashes:
         Returns:
             Path relative to the folder, with ``/`` → hash in hexadecimal digits, in the order of
             the paths; empty for a file that cannot be read.
+
+        Raises:
+            VesselrlError: a folder cannot be read.
         """
-        found = sorted(_walk(root, ""))
+        try:
+            found = sorted(_walk(root, ""))
+        except OSError as error:  # which names a folder within, and that may be a patient's name
+            raise VesselrlError(
+                f"{root}, or a folder within it, cannot be read: {error.strerror}. Everything in "
+                "it must be readable."
+            ) from None
         stamps = [_stamp(status) for _, _, status in found]
         self._asked.update(dict.fromkeys(stamps))
         hashes: list[str] = [self._journal.get(stamp) or "" for stamp in stamps]

@@ -41,8 +41,9 @@ def unlabelled_pool(samples: Any) -> list[str]:
 def group_hashes(samples: Any, ids: Collection[str]) -> list[str]:
     """What weights files tell of the groups (patients) of some images: SHA-256, 16 digits, sorted.
 
-    Whoever guesses a group's name can tell that it was learned from; with ``pseudonymise`` the
-    names are pseudonyms, which nobody can guess.
+    Whoever guesses a group's name can tell that it was learned from. With ``pseudonymise`` the
+    names are pseudonyms, which nobody can guess without their key, and of which two projects have
+    the same only if they have the same key.
 
     Args:
         samples: DataFrame with the columns ``id`` and ``group``.

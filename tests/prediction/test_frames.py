@@ -115,9 +115,15 @@ def test_pictures_of_known_kinds_are_not_read_to_find_series():
     assert list_frames({"a.png": load, "b.JPG": load}, {}, folders=False, max_pixels=LIMIT) == {}
 
 
-def test_a_file_in_the_way_of_a_frame_is_told():
-    with pytest.raises(VesselrlError, match=r"run\.tif.*run_0001\.png.*rename"):
-        listed(folder(run_tif=2) | {"run_0001.png": bytes})
+def test_a_file_in_the_way_of_a_frame_is_told_only_where_ids_come_from_names():
+    files = folder(run_tif=2) | {"run_0001.png": bytes}
+    frames = listed(files)
+    images = FrameFolder(files, frames, LIMIT)
+    assert list(images) == ["run.tif/0001.png", "run_0002.png", "run_0001.png"]
+    assert decode(images["run.tif/0001.png"](), LIMIT)[0, 0] == 10
+    ids = {name: name.removesuffix(".png") for name in images}
+    with pytest.raises(VesselrlError, match=r"run_0001\.png and run\.tif.*both be called.*rename"):
+        ids_with_frames(dict(reversed(ids.items())), frames)
     frames = listed(folder(p1__a_png=1), folders=True)
     with pytest.raises(VesselrlError, match=r"both be called p1_0001"):
         ids_with_frames({"p1/a.png": "a", "p1_0001.png": "p1_0001"}, frames)

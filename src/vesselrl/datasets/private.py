@@ -16,7 +16,7 @@ from vesselrl.files import write_atomically
 _KEY_BYTES = 32
 
 
-def _private_folder(folder: Path) -> None:
+def private_folder(folder: Path) -> None:
     """Make a folder that only its owner can enter and that git ignores, itself included."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -55,7 +55,7 @@ class PrivateJsonDataset(AbstractDataset[dict[str, Any], Any]):
         """Replace the file."""
         if not any(data.values()) and not self._filepath.parent.exists():
             return
-        _private_folder(self._filepath.parent)
+        private_folder(self._filepath.parent)
         text = json.dumps(data, indent=1)
         write_atomically(self._filepath, lambda stream: stream.write(text.encode()), mode=0o600)
 
@@ -97,7 +97,7 @@ class PrivateKeyDataset(AbstractDataset[NoReturn, Callable[[], bytes]]):
 
     def _draw(self) -> None:
         folder = self._filepath.parent
-        _private_folder(folder)
+        private_folder(folder)
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=".key.")  # made with mode 600
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:

@@ -12,6 +12,7 @@ from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
 from vesselrl import provenance
+from vesselrl.annotations.pseudonyms import Pseudonyms
 from vesselrl.errors import VesselrlError
 from vesselrl.hashes import ContentHashes
 from vesselrl.hooks.contents import (
@@ -85,8 +86,7 @@ class ProvenanceHooks:
             catalog.load("params:pixel_rl").policy.check_stride(stride)
         self._refuse_other_source(run_params, pipeline, catalog)
         coming = pipeline.all_outputs()
-        if catalog.load("params:pseudonymise"):
-            catalog.load("pseudonym_key")()  # drawn before it is fingerprinted with the sources
+        _pseudonym_key(catalog)  # drawn before it is fingerprinted with the sources
         hashes = ContentHashes(out_dir_of(catalog) / HASHES)
         source = cache(lambda name: fingerprint_of_source(catalog, name, hashes))
 
@@ -130,17 +130,19 @@ class ProvenanceHooks:
         self._source = None
         if self._ledger is None or "samples" not in pipeline.datasets():
             return
-        source = Path(catalog.load("params:raw_dir"))
-        if source.is_relative_to(self._project):
-            source = source.relative_to(self._project)  # a project may be moved
+        path = Path(catalog.load("params:raw_dir"))
+        if path.is_relative_to(self._project):
+            path = path.relative_to(self._project)  # a project may be moved
+        source = Pseudonyms(_pseudonym_key(catalog)).text(str(path))
         record, named = self._ledger.get(SOURCE), "raw_dir" in run_params["runtime_params"]
-        if record and record.fingerprint != str(source) and not named:
+        if record and record.fingerprint != source and not named:
+            earlier = record.fingerprint if source == str(path) else "<another folder>"
             raise VesselrlError(
-                f"{out_dir_of(catalog)} holds results made from {record.fingerprint}, and this run "
-                f"would replace them by those of {source}: add raw_dir={record.fingerprint} to "
-                "--params, or another out_dir. (To replace them, name the raw_dir.)"
+                f"{out_dir_of(catalog)} holds results made from {earlier}, and this run would "
+                f"replace them by those of {path}: add raw_dir={earlier} to --params, or another "
+                "out_dir. (To replace them, name the raw_dir.)"
             )
-        self._source = provenance.Record(str(source), "")
+        self._source = provenance.Record(source, "")
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str) -> None:
@@ -182,6 +184,11 @@ def _refuse_what_is_given(pipeline: Pipeline, catalog: Any) -> None:
             "predict's own were asked for: name the pipeline predict and the namespace predict "
             '(over HTTP: "namespaces": ["predict"]).'
         )
+
+
+def _pseudonym_key(catalog: Any) -> bytes | None:
+    """The key, drawn if there is none yet; None where names are not replaced."""
+    return catalog.load("pseudonym_key")() if catalog.load("params:pseudonymise") else None
 
 
 def _not_asked_for(whole: Pipeline, catalog: Any) -> set[str]:

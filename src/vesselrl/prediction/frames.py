@@ -43,7 +43,10 @@ class Frame(TypedDict):
 
 
 Frames = Mapping[str, Frame]
-"""Name → what it stands for. Frames of a file have names as if they were PNG files beside it."""
+"""Name → what it stands for. Frames of a file have names as if they were PNG files beside it.
+
+Or within it, as if it were a folder, if there is another file of that name.
+"""
 
 
 def list_frames(
@@ -61,9 +64,6 @@ def list_frames(
     Returns:
         Name → frame, those of a series one after the other. What stands alone is left out, and so
         is what cannot be read.
-
-    Raises:
-        VesselrlError: a frame would have the name of another file.
     """
     members: dict[str, list[tuple[str, int]]] = {}
     for file in sorted(files, key=_natural):
@@ -88,12 +88,8 @@ def list_frames(
                 place=place,
             )
             beside = PurePosixPath(file).with_name(f"{frame_id(frame)}.png").as_posix()
-            name = beside if number else file
-            if name in frames or (number and name in files):
-                raise VesselrlError(
-                    f"Frame {number} of {file} would be called {name}, as another file is: rename "
-                    "one of them."
-                )
+            within = f"{file}/{number:0{DIGITS}}.png"  # where no other file can be
+            name = file if not number else within if beside in files else beside
             frames[name] = frame
     return frames
 
