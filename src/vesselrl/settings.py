@@ -1,14 +1,15 @@
 """Project settings that Kedro reads; see https://docs.kedro.org/en/stable/configure/."""
 
 from vesselrl.config_loader import ConfigLoader
+from vesselrl.hooks.exclusion import ExclusionHooks
 from vesselrl.hooks.publishing import PublishHooks
 from vesselrl.hooks.resolving import ParameterHooks
 from vesselrl.hooks.run_log import RunLogHooks
 from vesselrl.hooks.stages import ProvenanceHooks
 
-# The log file opens first, so that what the provenance hook runs beforehand is logged too
-# (pluggy calls the hook registered last first).
-HOOKS = (ProvenanceHooks(), RunLogHooks(), PublishHooks(), ParameterHooks())
+# pluggy calls the hook registered last first. A run that is refused leaves no log; the log file opens
+# before the provenance hook, so that what that one runs beforehand is logged too.
+HOOKS = (ProvenanceHooks(), RunLogHooks(), ExclusionHooks(), PublishHooks(), ParameterHooks())
 
 CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {

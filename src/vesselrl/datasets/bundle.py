@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError
 
 from vesselrl.bundle.files import MANIFEST, Bundle, read_files, with_manifest, zipped
-from vesselrl.files import write_atomically
+from vesselrl.files import UNFINISHED, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class BundleDataset(AbstractDataset[Bundle, Bundle]):
         files = with_manifest(data.files)
         folder = self._filepath
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        with tempfile.TemporaryDirectory(UNFINISHED, f".{folder.name}.", folder.parent) as temporary:
             new, old = Path(temporary) / "new", Path(temporary) / "old"
             for name, content in files.items():
                 (new / name).parent.mkdir(parents=True, exist_ok=True)
