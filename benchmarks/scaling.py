@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from measuring import device_name, in_a_process, table
+from measuring import device_name, in_a_process, middle_rate, table, wait_for
 from training_rates import Size, tell_apart, tell_together
 
 from vesselrl.devices import best_device
@@ -151,9 +151,7 @@ def equal(folder: Path, other: Path) -> str:
 
 def rate(folder: Path) -> float:
     """Files a second in the middle three fifths."""
-    written = sorted(file.stat().st_mtime for file in folder.glob("*.npz"))
-    first, last = len(written) // 5, len(written) * 4 // 5
-    return (last - first) / (written[last] - written[first])
+    return middle_rate(file.stat().st_mtime for file in folder.glob("*.npz"))
 
 
 def peak(folder: Path) -> str:
@@ -180,10 +178,7 @@ def asked_in(folder: Path) -> Path:
 
 def wait_until_half(folder: Path, run: subprocess.Popen[bytes], images: int) -> None:
     """Wait for half of the files."""
-    while len(list(folder.glob("*.npz"))) < images // 2:
-        if run.poll() is not None:
-            raise SystemExit("The run ended before it could be killed: try more images.")
-        time.sleep(0.01)
+    wait_for(folder, images // 2, lambda: run.poll() is not None)
 
 
 def tell_scaling(folder: Path, options: argparse.Namespace) -> None:

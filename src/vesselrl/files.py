@@ -25,7 +25,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], mode: int = 
         OSError: it cannot be written; the error names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
+    prefix = f".{path.name[:40]}."  # the longest name that a file may have leaves no room
+    handle, temporary = tempfile.mkstemp(UNFINISHED, prefix, path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             write(stream)
