@@ -9,14 +9,9 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-<<<<<<< HEAD
-from vesselrl.bundle.files import MANIFEST, Bundle, read_files, with_manifest, zipped
-from vesselrl.files import UNFINISHED, write_atomically
-=======
 from vesselrl.bundle.files import MANIFEST, read_files, with_manifest, zipped
 from vesselrl.errors import VesselrlError
 from vesselrl.files import write_atomically, writer_of
->>>>>>> main
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +41,6 @@ class BundleDataset(AbstractDataset[Mapping[str, bytes], dict[str, bytes]]):
         self._put_back()
         return read_files(self._filepath)
 
-<<<<<<< HEAD
-    def save(self, data: Bundle) -> None:
-        """Replace the folder, whole or not at all, and the zip file, which goes if not wanted."""
-        files = with_manifest(data.files)
-        folder = self._filepath
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(UNFINISHED, f".{folder.name}.", folder.parent) as temporary:
-            new, old = Path(temporary) / "new", Path(temporary) / "old"
-=======
     def save(self, data: Mapping[str, bytes]) -> None:
         """Replace the folder and the zip file, which goes if not wanted.
 
@@ -65,7 +51,6 @@ class BundleDataset(AbstractDataset[Mapping[str, bytes], dict[str, bytes]]):
         files = with_manifest(data)
         shutil.rmtree(self._new, ignore_errors=True)
         try:
->>>>>>> main
             for name, content in files.items():
                 (self._new / name).parent.mkdir(parents=True, exist_ok=True)
                 (self._new / name).write_bytes(content)
