@@ -7,8 +7,8 @@ from vesselrl.hooks.resolving import ParameterHooks
 from vesselrl.hooks.run_log import RunLogHooks
 from vesselrl.hooks.stages import ProvenanceHooks
 
-# pluggy calls the hook registered last first. A run that is refused leaves no log; the log file opens
-# before the provenance hook, so that what that one runs beforehand is logged too.
+# A run that is refused leaves no log. The log file opens before the provenance hook, so that what
+# that one runs beforehand is logged too. (pluggy calls the hook registered last first.)
 HOOKS = (ProvenanceHooks(), RunLogHooks(), ExclusionHooks(), PublishHooks(), ParameterHooks())
 
 CONFIG_LOADER_CLASS = ConfigLoader
