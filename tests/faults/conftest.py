@@ -1,10 +1,12 @@
 """One project, one set of images and one undisturbed run, for all that is compared with it."""
 
+import fcntl
+import os
 import shutil
 import sys
 
 import pytest
-from disturbed import Runs, content, predict
+from disturbed import OTHER, Runs, content, predict
 
 from small_project import copy_project, draw_raw_data, small_settings
 
@@ -26,20 +28,39 @@ def settings() -> dict:
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("faults")
-    raw_dir = folder / "raw"
-    raw_dir.mkdir()
-    project = folder / "project"
-    project.mkdir()
-    return Runs(copy_project(project, settings()), draw_raw_data(raw_dir))
+def once(tmp_path_factory):
+    """Makes a folder by a function if no other worker has, and gives it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def make(name, fill):
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (shared / name).exists():
+                unfinished = shared / f"{name}.unfinished"
+                shutil.rmtree(unfinished, ignore_errors=True)  # where another worker failed
+                unfinished.mkdir()
+                fill(unfinished)
+                unfinished.rename(shared / name)
+        return shared / name
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def reference(runs, tmp_path_factory):
+def runs(once):
+    project = once("project", lambda folder: copy_project(folder, settings()))
+    return Runs(project, once("raw", draw_raw_data))
+
+
+@pytest.fixture(scope="session")
+def reference(runs, once):
     """The folder of an undisturbed run, and every change of a file in it, in order."""
-    folder = tmp_path_factory.mktemp("reference")
-    runs(folder / "out", fault={"log": str(folder / "changes")}).require_success()
+
+    def fill(folder):
+        runs(folder / "out", fault={"log": str(folder / "changes")}).require_success()
+
+    folder = once("reference", fill)
     return folder / "out", (folder / "changes").read_text().splitlines()
 
 
@@ -50,9 +71,22 @@ def expected(reference):
 
 
 @pytest.fixture(scope="session")
-def finished(runs, reference, tmp_path_factory):
+def predicted(runs, reference, once):
     """The folder of an undisturbed run in which ``predict`` has run too, and its changes."""
-    folder = tmp_path_factory.mktemp("predicted")
-    out_dir = shutil.copytree(reference[0], folder / "out")
-    predict(runs, out_dir, fault={"log": str(folder / "changes")}).require_success()
-    return out_dir, (folder / "changes").read_text().splitlines()
+
+    def fill(folder):
+        out_dir = shutil.copytree(reference[0], folder / "out")
+        predict(runs, out_dir, fault={"log": str(folder / "changes")}).require_success()
+
+    folder = once("predicted", fill)
+    return folder / "out", (folder / "changes").read_text().splitlines()
+
+
+@pytest.fixture(scope="session")
+def expected_of_others(runs, once):
+    """What an undisturbed run with the parameters `OTHER` leaves."""
+
+    def fill(folder):
+        runs(folder / "out", params=OTHER).require_success()
+
+    return content(once("others", fill) / "out")

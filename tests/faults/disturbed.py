@@ -14,6 +14,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 HERE = Path(__file__).parent
+OTHER = "seed=7,rl.ppo.gamma=0.9,segmenter.prompts.thin branches.fraction=0.05"
+"""Other parameters, of which some matter to every stage."""
 TIMED = {"time/fps"}  # of the tags of a learning curve
 
 

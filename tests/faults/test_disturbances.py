@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from disturbed import Ended, content, differences, predict
+from disturbed import OTHER, Ended, content, differences, predict
 
 FULL = r"The disk is full, or the quota used up \(.*\): make room there and run the command again\."
 
@@ -32,7 +32,7 @@ def is_begun(out_dir, pattern, process):
 
 FULL_AT = {
     "ingest": "03_primary/masks*",
-    "segment": "04_feature/candidates.unfinished/*",
+    "segment": "04_feature/candidates.unpredicted/*",
     "checkpoint": "06_models/reward_net/checkpoints/*",
     "learning curves": "06_models/prompt_rl/logs/*",
     "models": "06_models/reward_rl/*final_model.zip*",
@@ -169,14 +169,6 @@ KILLED_IN = {
     "a training of policies": "06_models/prompt_rl/checkpoints/resume/*.pth",
     "the evaluation": "07_model_output/*/masks/*.png",
 }
-OTHER = "seed=7,rl.ppo.gamma=0.9,segmenter.prompts.thin branches.fraction=0.05"
-
-
-@pytest.fixture(scope="session")
-def expected_of_others(runs, tmp_path_factory):
-    out_dir = tmp_path_factory.mktemp("other") / "out"
-    runs(out_dir, params=OTHER).require_success()
-    return content(out_dir)
 
 
 @pytest.mark.parametrize("files", KILLED_IN.values(), ids=KILLED_IN)
@@ -200,18 +192,18 @@ def test_ctrl_c_ends_a_run_in_a_line_and_without_half_files(
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )
     assert stopped.code == 130, stopped.said
-    assert "Interrupted. What is unfinished is made again by the next run." in stopped.said
+    assert "Interrupted. What is unpredicted is made again by the next run." in stopped.said
     assert "Traceback" not in stopped.said
     assert [p for p in tmp_path.rglob(".*") if p.name != ".masks.tsv"] == []
-    assert not list(tmp_path.rglob("*.unfinished"))
+    assert not list(tmp_path.rglob("*.unpredicted"))
     require_recovered(runs, expected, tmp_path)
 
 
 def test_predictions_on_a_full_disk_say_so_and_end_well_once_there_is_room(
-    runs, reference, finished, tmp_path
+    runs, reference, predicted, tmp_path
 ):
     out_dir: Path = shutil.copytree(reference[0], tmp_path / "out")
     fault = {"files": "07_model_output/predict/*", "change": "write", "count": 5, "then": "fill"}
     assert re.fullmatch(FULL, predict(runs, out_dir, fault=fault).error)
     predict(runs, out_dir).require_success()
-    assert differences(content(finished[0]), content(out_dir)) == []
+    assert differences(content(predicted[0]), content(out_dir)) == []

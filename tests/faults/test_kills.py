@@ -78,11 +78,11 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(
 
 @pytest.mark.parametrize("number", range(max(1, KILLS // 5)))
 def test_predictions_killed_at_a_random_moment_end_as_if_they_had_not_been(
-    runs, reference, finished, tmp_path, number
+    runs, reference, predicted, tmp_path, number
 ):
     out_dir = shutil.copytree(reference[0], tmp_path / "out")
-    fault = moments(finished[1], number)
+    fault = moments(predicted[1], number)
     killed = predict(runs, out_dir, fault=fault)
     assert killed.code in (-signal.SIGKILL, 0), killed.said
     predict(runs, out_dir).require_success()
-    assert differences(content(finished[0]), content(out_dir)) == [], fault
+    assert differences(content(predicted[0]), content(out_dir)) == [], fault
