@@ -47,7 +47,7 @@ FULL_AT = {
 def test_on_a_full_disk_a_run_says_so_and_ends_well_once_there_is_room(
     runs, expected, tmp_path, files
 ):
-    failed = runs(tmp_path, fault={"files": files, "change": "write", "count": 2, "then": "fill"})
+    failed = runs(tmp_path, fault={"files": files, "change": "write", "then": "fill"})
     assert re.fullmatch(FULL, failed.error)
     require_recovered(runs, expected, tmp_path)
 

@@ -23,14 +23,16 @@ class _Fault:
         files: a pattern of their paths, relative to the folder.
         change: which kind: ``write``, ``replace`` (by another file), ``remove``, or ``*``.
         count: the n-th acts.
-        then: ``kill``, ``interrupt``, or ``fill``: from then on no file can be written.
+        then: ``kill``, ``interrupt``, or ``fill``: from then on no file there can be written.
         later: seconds after that change.
+        log: a file that every change is noted in, instead of all that.
     """
 
     def __init__(self, folder, files="*", change="*", count=1, then="kill", later=0.0, log=None):
         self._folder, self._files, self._change = folder, files, change
         self._left, self._then, self._later = count, then, later
         self._log = log
+        self._is_full = False
 
     def __call__(self, event, arguments):
         if event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITES:
@@ -44,25 +46,26 @@ class _Fault:
         if not isinstance(path, (str, os.PathLike)):
             return
         name = os.path.relpath(path, self._folder)
-        if name.startswith(("..", "logs/")) or not fnmatch.fnmatch(name, self._files):
+        if name.startswith(("..", "logs/")):
             return
         if self._log:
             with open(self._log, "a") as stream:  # noqa: PTH123 - below another folder
                 stream.write(f"{change} {name}\n")
             return
-        if not fnmatch.fnmatch(change, self._change):
-            return
-        self._left -= 1
-        if self._left == 0 and self._then != "fill":
-            if self._later:
+        if fnmatch.fnmatch(name, self._files) and fnmatch.fnmatch(change, self._change):
+            self._left -= 1
+            if self._left == 0 and self._later:
                 threading.Timer(self._later, self._act).start()
-            else:
+            elif self._left == 0:
                 self._act()
-        if self._left <= 0 and self._then == "fill" and change == "write":
+        if self._is_full and change == "write":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _act(self):
-        os.kill(os.getpid(), signal.SIGKILL if self._then == "kill" else signal.SIGINT)
+        if self._then == "fill":
+            self._is_full = True
+        else:
+            os.kill(os.getpid(), signal.SIGKILL if self._then == "kill" else signal.SIGINT)
 
 
 if fault := json.loads(os.environ.get("VESSELRL_FAULT", "null")):
