@@ -27,6 +27,7 @@ from vesselrl.errors import VesselrlError
 logger = logging.getLogger(__name__)
 
 INTERRUPTED = 130  # the exit code that shells give a command stopped by Ctrl-C
+TORCH_HAS_NO_MEMORY = ("DefaultCPUAllocator", "could not create a primitive")
 COMPLAINT = r"  (?:Value error, )?(.*?) \[type=\w+, input_value=(.*), input_type="  # of pydantic
 
 
@@ -122,7 +123,9 @@ def _explain_machine(error: BaseException) -> str:
             f"The disk is full, or the quota used up ({where}): make room there and run the "
             "command again."
         )
-    is_torchs = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    is_torchs = isinstance(error, RuntimeError) and any(
+        w in str(error) for w in TORCH_HAS_NO_MEMORY
+    )
     if isinstance(error, MemoryError) or is_torchs or getattr(error, "errno", 0) == errno.ENOMEM:
         return (
             "There is not enough memory: end other programs, or set less in conf (max_side, batch, "

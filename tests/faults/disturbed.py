@@ -1,7 +1,6 @@
 """Runs of the real command that something befalls, and what they leave."""
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -14,7 +13,10 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 HERE = Path(__file__).parent
-OTHER = "seed=7,rl.ppo.gamma=0.9,segmenter.prompts.thin branches.fraction=0.05"
+OTHER = (
+    "segmenter.prompts.thin branches.fraction=0.05,supervised.training.learning_rate=0.01,"
+    "reward.training.learning_rate=0.02,rl.ppo.gamma=0.9"
+)
 """Other parameters, of which some matter to every stage."""
 TIMED = {"time/fps"}  # of the tags of a learning curve
 
@@ -122,9 +124,15 @@ def _model(path: Path):
 def _state(path: Path):
     saved = torch.load(path, weights_only=True)
     del saved["state"]["log"]  # names of files, with times
-    stream = io.BytesIO()
-    torch.save(saved, stream)
-    return stream.getvalue()
+    return _plain(saved)
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value.tolist() if isinstance(value, torch.Tensor) else value
 
 
 def _reader(path: Path):

@@ -48,7 +48,7 @@ BAD_MOMENTS = {
     "policies: in the second seed": ("06_models/reward_rl/seeds/43/checkpoints/resume/*.pth",
                                      "replace", 2),
     "policies: between models and facts": ("06_models/reward_rl/training_info.json", "*", 1),
-    "evaluation: between two masks": ("07_model_output/*/masks/*.png", "write", 9),
+    "evaluation: between two masks": ("07_model_output/*/masks/*", "write", 9),
     "evaluation: while scores are written": ("08_reporting/metrics_per_image.csv", "write", 1),
     "recipe: between two forms": ("06_models/recipe/recipe.safetensors", "*", 1),
     "report: between two forms": ("08_reporting/final_report.md", "*", 1),
