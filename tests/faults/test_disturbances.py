@@ -32,7 +32,7 @@ def is_begun(out_dir, pattern, process):
 
 FULL_AT = {
     "ingest": "03_primary/masks*",
-    "segment": "04_feature/candidates.unpredicted/*",
+    "segment": "04_feature/candidates.unfinished/*",
     "checkpoint": "06_models/reward_net/checkpoints/*",
     "learning curves": "06_models/prompt_rl/logs/*",
     "models": "06_models/reward_rl/*final_model.zip*",
@@ -188,7 +188,7 @@ def test_ctrl_c_ends_a_run_in_a_line_and_without_half_files(
     assert "Interrupted. What is unfinished is made again by the next run." in stopped.said
     assert "Traceback" not in stopped.said
     assert [p for p in tmp_path.rglob(".*") if p.name != ".masks.tsv"] == []
-    assert not list(tmp_path.rglob("*.unpredicted"))
+    assert not list(tmp_path.rglob("*.unfinished"))
     require_recovered(runs, expected, tmp_path)
 
 

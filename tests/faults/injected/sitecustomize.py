@@ -43,9 +43,9 @@ class _Fault:
             self._changes("remove", arguments[0])
 
     def _changes(self, change, path):
-        if not isinstance(path, (str, os.PathLike)):
+        if isinstance(path, int):  # of a file that is open already
             return
-        name = os.path.relpath(path, self._folder)
+        name = os.path.relpath(os.fsdecode(path), self._folder)
         if name.startswith(("..", "logs/")):
             return
         if self._log:
