@@ -1,5 +1,6 @@
 """The commands as a user types them, in a copy of the project."""
 
+import errno
 import json
 import os
 import re
@@ -15,10 +16,11 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from kedro.io import DatasetError
 from nbclient import NotebookClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vesselrl.cli import _show_what_exists
+from vesselrl.cli import _show_what_exists, explain
 from vesselrl.segmenters.unet.parameters import RIVALS
 
 ROOT = Path(__file__).parents[1]
@@ -388,6 +390,31 @@ def test_an_unforeseen_error_says_where_its_traceback_is(kedro, tmp_path, raw_di
     (log,) = (tmp_path / "logs").iterdir()
     assert f"(The traceback is in {log})" in text_of(done)
     assert "Traceback" in log.read_text()
+
+
+def caused_by(cause):
+    try:
+        raise DatasetError("Failed while saving data to dataset") from cause
+    except DatasetError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "sentence"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left", "/out/a.csv"),
+            r"The disk is full, .*/out/a\.csv.*",
+        ),
+        (OSError(errno.EDQUOT, "Quota exceeded"), r"The disk is full, .*Quota exceeded.*"),
+        (MemoryError(), "There is not enough memory: .*"),
+        (RuntimeError("could not create a primitive"), "There is not enough memory: .*"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate"), "There is not enough memory: .*"),
+        (RuntimeError("something else"), "Failed while saving data to dataset"),
+    ],
+)
+def test_a_full_disk_and_too_little_memory_are_told_as_such(cause, sentence):
+    assert re.fullmatch(sentence, explain(caused_by(cause)))
 
 
 def test_an_interrupted_run_ends_cleanly_and_the_next_makes_up_for_it(kedro, tmp_path):

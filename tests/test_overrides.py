@@ -89,6 +89,11 @@ def test_conf_yields_to_quick_overrides_and_both_to_params(given, expected):
     assert "quick_overrides" not in merged
 
 
+def test_the_order_in_which_files_were_read_does_not_show():
+    backwards = dict(reversed(CONF.items()))
+    assert list(resolve(backwards, PATHS, {})[0]) == list(resolve(CONF, PATHS, {})[0])
+
+
 def test_a_list_given_replaces_the_list_in_conf():
     assert resolve(CONF, PATHS, {"rl": {"seeds": [9]}})[0]["rl"]["seeds"] == [9]
 

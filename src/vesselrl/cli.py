@@ -4,6 +4,7 @@ They read parameters written ``key:value`` as well as ``key=value``, and tell er
 """
 
 import copy
+import errno
 import logging
 import re
 import warnings
@@ -26,6 +27,7 @@ from vesselrl.errors import VesselrlError
 logger = logging.getLogger(__name__)
 
 INTERRUPTED = 130  # the exit code that shells give a command stopped by Ctrl-C
+TORCH_HAS_NO_MEMORY = ("DefaultCPUAllocator", "could not create a primitive")
 COMPLAINT = r"  (?:Value error, )?(.*?) \[type=\w+, input_value=(.*), input_type="  # of pydantic
 
 
@@ -99,6 +101,8 @@ def explain(error: BaseException) -> str:
             return str(cause)
         if isinstance(cause, ParameterValidationError):
             return _explain_parameters(str(cause))
+        if told := _explain_machine(cause):
+            return told
         cause = cause.__cause__ or cause.__context__
     words = " ".join(str(error).split()) or "no message"
     kind = f"{type(error).__name__}: "
@@ -109,6 +113,25 @@ def explain(error: BaseException) -> str:
     # where the traceback is, if a log file was open (see hooks/run_log.py)
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
     return f"{kind}{words}{notes}"
+
+
+def _explain_machine(error: BaseException) -> str:
+    """Where the disk or the memory was too small, whoever noticed it; else an empty text."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = error.filename or error.strerror
+        return (
+            f"The disk is full, or the quota used up ({where}): make room there and run the "
+            "command again."
+        )
+    is_torchs = isinstance(error, RuntimeError) and any(
+        w in str(error) for w in TORCH_HAS_NO_MEMORY
+    )
+    if isinstance(error, MemoryError) or is_torchs or getattr(error, "errno", 0) == errno.ENOMEM:
+        return (
+            "There is not enough memory: end other programs, or set less in conf (max_side, batch, "
+            "patch), and run the command again."
+        )
+    return ""
 
 
 def _explain_parameters(text: str) -> str:

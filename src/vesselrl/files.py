@@ -1,10 +1,16 @@
 """Writing files so that a reader never sees half of one."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
+
+UNFINISHED = ".part"
+"""Ending of hidden files and folders that become others once they are complete."""
+LOCK = ".lock"
+"""In a folder that a run writes to, as long as it does."""
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], mode: int = 0o644) -> None:
@@ -14,18 +20,35 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], mode: int = 
         path: the file; its folder is made if need be.
         write: receives the binary stream to write to.
         mode: who may read and write the file.
+
+    Raises:
+        OSError: it cannot be written; the error names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name[:40]}."  # the longest name that a file may have leaves no room
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix)
+    handle, temporary = tempfile.mkstemp(UNFINISHED, prefix, path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             write(stream)
         Path(temporary).chmod(mode)
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a stream does not know its own
+            error.filename = str(path)
         raise
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what runs that were killed left half-written, but not in folders others write to."""
+    for parent, folders, files in os.walk(folder):
+        if Path(parent) != folder and LOCK in files:
+            folders.clear()
+            continue
+        for name in [*folders, *files]:
+            if name.startswith(".") and name.endswith(UNFINISHED):
+                path = Path(parent) / name
+                shutil.rmtree(path) if name in folders else path.unlink()
 
 
 def writer_of(data: bytes) -> Callable[[IO[bytes]], Any]:

@@ -91,7 +91,8 @@ def resolve(
         VesselrlError: a key is unknown (near matches are listed), ``quick`` or
             ``pseudonymise`` is neither true nor false, ``seed`` is no seed, or a path is none.
     """
-    settings = {key: value for key, value in conf.items() if key != QUICK_BLOCK}
+    # Kedro reads the files of conf/ in an order of chance, which must not show in fingerprints.
+    settings = {key: value for key, value in sorted(conf.items()) if key != QUICK_BLOCK}
     overrides = conf.get(QUICK_BLOCK) or {}
     _refuse_unknown(given, {**settings, **paths}, "")
     _refuse_unknown(overrides, settings, f"{QUICK_BLOCK}.")

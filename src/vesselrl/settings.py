@@ -1,15 +1,24 @@
 """Project settings that Kedro reads; see https://docs.kedro.org/en/stable/configure/."""
 
 from vesselrl.config_loader import ConfigLoader
+from vesselrl.hooks.exclusion import ExclusionHooks
 from vesselrl.hooks.privacy import PrivacyHooks
 from vesselrl.hooks.publishing import PublishHooks
 from vesselrl.hooks.resolving import ParameterHooks
 from vesselrl.hooks.run_log import RunLogHooks
 from vesselrl.hooks.stages import ProvenanceHooks
 
-# The log file opens after older ones were put away, and before the provenance hook, so that what
-# that runs beforehand is logged too (pluggy calls the hook registered last first).
-HOOKS = (ProvenanceHooks(), RunLogHooks(), PrivacyHooks(), PublishHooks(), ParameterHooks())
+# A run that is refused leaves no log and moves nothing. The log file opens after older ones were
+# put away, and before the provenance hook, so that what that one runs beforehand is logged too.
+# (pluggy calls the hook registered last first.)
+HOOKS = (
+    ProvenanceHooks(),
+    RunLogHooks(),
+    PrivacyHooks(),
+    ExclusionHooks(),
+    PublishHooks(),
+    ParameterHooks(),
+)
 
 CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {

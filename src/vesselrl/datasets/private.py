@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError
 
 from vesselrl.errors import VesselrlError
-from vesselrl.files import write_atomically
+from vesselrl.files import UNFINISHED, write_atomically
 
 _KEY_BYTES = 32
 
@@ -98,7 +98,7 @@ class PrivateKeyDataset(AbstractDataset[NoReturn, Callable[[], bytes]]):
     def _draw(self) -> None:
         folder = self._filepath.parent
         private_folder(folder)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".key.")  # made with mode 600
+        handle, temporary = tempfile.mkstemp(UNFINISHED, ".key.", folder)  # made with mode 600
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 json.dump({"key": secrets.token_hex(_KEY_BYTES)}, stream)

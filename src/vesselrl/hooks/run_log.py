@@ -1,5 +1,6 @@
 """The log of a run, and its summary."""
 
+import contextlib
 import logging
 import time
 from typing import Any
@@ -16,11 +17,23 @@ from vesselrl.hooks.contents import (
 logger = logging.getLogger(__name__)
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that is silent where it cannot be written: a full disk is told by the run."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Tell nobody."""
+
+    def close(self) -> None:
+        """Close the file, whether or not what is left fits."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 class RunLogHooks:
     """One log file a run, a line for each stage that begins, and a summary at the end."""
 
     def __init__(self) -> None:
-        self._handler: logging.FileHandler | None = None
+        self._handler: _LogFile | None = None
         self._started = 0.0
         self._begun: set[str] = set()
         self._made: set[str] = set()
@@ -35,7 +48,7 @@ class RunLogHooks:
         stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
         file = out_dir_of(catalog) / "logs" / f"{name}_{stamp}.log"
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._handler = logging.FileHandler(file, encoding="utf-8")
+        self._handler = _LogFile(file, encoding="utf-8")
         self._handler.setFormatter(
             logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
         )

@@ -134,7 +134,7 @@ def train_policy(
             "ended": ended,
             "kept_step": best.get("steps", model.num_timesteps),
             "seconds": round(seconds, 3),
-            "steps_per_second": round(model.num_timesteps / seconds, 1),
+            "steps_per_second": round(model.num_timesteps / max(seconds, 1e-9), 1),
             "best_reward": model.history[-1].get("best_reward"),
             "val_dice": best.get("val_dice"),
             **over_optimisation(model.history, paid_by),

@@ -1,0 +1,74 @@
+"""One run at a time in an output folder."""
+
+import subprocess
+import sys
+
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+
+from vesselrl.errors import VesselrlError
+from vesselrl.files import LOCK
+from vesselrl.hooks.exclusion import ExclusionHooks
+
+HOLD = """
+import sys
+from kedro.io import DataCatalog, MemoryDataset
+from vesselrl.hooks.exclusion import ExclusionHooks
+hooks = ExclusionHooks()
+hooks.before_pipeline_run(DataCatalog({"params:out_dir": MemoryDataset(sys.argv[1])}))
+print("held", flush=True)
+input()
+"""
+
+
+def catalog(out_dir):
+    return DataCatalog({"params:out_dir": MemoryDataset(str(out_dir))})
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another process, which runs in the folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_run_is_refused_and_told_of_the_first(tmp_path, other):
+    with pytest.raises(VesselrlError, match=rf"writing to {tmp_path} \(process {other.pid}, since"):
+        ExclusionHooks().before_pipeline_run(catalog(tmp_path))
+
+
+def test_another_folder_is_free(tmp_path, other):
+    hooks = ExclusionHooks()
+    hooks.before_pipeline_run(catalog(tmp_path / "quick"))
+    hooks.after_pipeline_run()
+
+
+def test_after_a_process_that_ends_the_folder_is_free_and_as_before(tmp_path, other):
+    other.communicate("\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_after_a_process_that_is_killed_the_folder_is_free_and_tidied(tmp_path, other):
+    (tmp_path / ".table.csv.x1y2.part").write_text("half")
+    other.kill()
+    other.wait()
+    assert (tmp_path / LOCK).exists()
+    hooks = ExclusionHooks()
+    hooks.before_pipeline_run(catalog(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    hooks.on_pipeline_error()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_was_interrupted_in_a_process_does_not_keep_the_next_one_out(tmp_path):
+    hooks = ExclusionHooks()
+    hooks.before_pipeline_run(catalog(tmp_path))
+    hooks.before_pipeline_run(catalog(tmp_path))
+    hooks.after_pipeline_run()
+    assert list(tmp_path.iterdir()) == []
