@@ -20,7 +20,7 @@ from kedro.framework.cli.cli import KedroCLI
 from kedro.validation import ParameterValidator
 from markdown_it import MarkdownIt
 
-from vesselrl import extensions, overrides
+from vesselrl import __version__, extensions, overrides
 from vesselrl.config_loader import ConfigLoader
 from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.parameters import EvaluationParameters
@@ -239,6 +239,12 @@ def test_the_architecture_lists_the_folders_that_exist():
     packages = {file.parent.name for file in (ROOT / "src/vesselrl").glob("*/__init__.py")}
     assert listed == packages
     assert set(ENVIRONMENTS) <= set(re.findall(r"`(\w+)`", page))
+
+
+def test_the_citation_names_the_version_and_the_licence():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == __version__
+    assert citation["license"] == PROJECT["license"]
 
 
 # The page on extending: its modules and entries, as a reader copies them.
