@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vesselrl.files import write_atomically
+from vesselrl.torch_files import read_torch
 
 logger = logging.getLogger(__name__)
 
@@ -22,17 +23,15 @@ class Checkpoints:
 
     def load(self, name: str, fingerprint: str) -> dict[str, Any] | None:
         """The state last saved, its tensors on the CPU; None if there is none of this training."""
-        import torch
-
         file = self._file(name)
         if not file.exists():
             return None
         try:
-            saved = torch.load(file, map_location="cpu", weights_only=True)
+            with file.open("rb") as stream:
+                saved = read_torch(stream)
             state: dict[str, Any] = saved["state"]
             known = saved["fingerprint"]
-        # torch raises errors of many kinds on damaged files, pickle's among them.
-        except Exception:
+        except (OSError, ValueError, KeyError, TypeError):
             logger.warning("%s is damaged: training starts from the beginning.", file)
             return None
         if known != fingerprint:

@@ -16,7 +16,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], mode: int = 
         mode: who may read and write the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    prefix = f".{path.name[:40]}."  # the longest name that a file may have leaves no room
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix)
     try:
         with os.fdopen(handle, "wb") as stream:
             write(stream)

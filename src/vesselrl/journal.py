@@ -12,8 +12,9 @@ from vesselrl.files import write_atomically
 class Journal:
     """A mapping of names to JSON values, kept in a file of one line for each.
 
-    Lines are appended as they come. One that was being written when a run was killed is ignored; of
-    several lines of one name the last holds. Use it as a context manager to add to it.
+    Lines are appended as they come. One that was being written when a run was killed is ignored, as
+    is any other that was not written so; of several lines of one name the last holds. Use it as a
+    context manager to add to it.
 
     A line is the name, a tab and the value; names that hold what is not printable are quoted.
     """
@@ -30,7 +31,7 @@ class Journal:
         with self._path.open(encoding="utf-8", errors="replace") as stream:
             for line in stream:
                 name, tab, value = line.partition("\t")
-                is_whole = bool(tab) and value.endswith("\n")
+                is_whole = bool(tab) and value.endswith("\n") and _is_name(name)
                 self._is_tidy &= is_whole and name not in self._values
                 if is_whole:
                     self._values[name] = value[:-1]
@@ -45,7 +46,7 @@ class Journal:
         """The value of a name; None where there is none, or none that can be read."""
         try:
             return json.loads(self._values[_quoted(name)])
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, RecursionError):
             return None
 
     def add(self, name: str, value: Any) -> None:
@@ -94,3 +95,11 @@ def _quoted(name: str) -> str:
 
 def _unquoted(name: str) -> str:
     return str(json.loads(name)) if name.startswith('"') else name
+
+
+def _is_name(name: str) -> bool:
+    """Whether a name is written as `_quoted` writes it."""
+    try:
+        return _quoted(_unquoted(name)) == name
+    except (ValueError, RecursionError):
+        return False

@@ -305,9 +305,12 @@ def _work(connection: Connection, function: Callable[[Any], Any], seat: _Seat, l
     try:
         if seat.device != "cpu":
             _check_gpu(seat.device)
-        with _team(seat) if seat.ranks > 1 else contextlib.nullcontext():
-            for item in iter(connection.recv, None):
-                send("result", function(item))
+        if seat.ranks > 1:
+            from vesselrl.networks.data_parallel import join
+
+            join(seat.rank, seat.ranks, seat.meeting)
+        for item in iter(connection.recv, None):
+            send("result", function(item))
     except DeviceLostError as error:
         logging.getLogger(__name__).warning("On %s: %s", _name(seat.device), error)
         sys.exit(1)
@@ -317,13 +320,7 @@ def _work(connection: Connection, function: Callable[[Any], Any], seat: _Seat, l
         told = f"On {_name(seat.device)}:\n{traceback.format_exc()}"
         send("error", RuntimeError(told))
     if seat.ranks > 1:
-        os._exit(0)  # an orderly end after an error could wait for the others, or look like a kill
-
-
-def _team(seat: _Seat) -> contextlib.AbstractContextManager[None]:
-    from vesselrl.networks.data_parallel import team
-
-    return team(seat.rank, seat.ranks, seat.meeting)
+        os._exit(0)  # an orderly end could wait for the others, or look like a kill
 
 
 def _check_gpu(device: Device) -> None:

@@ -267,7 +267,7 @@ def folder(tmp_path):
         ("sub\\..\\..\\secret.png", "leads out of images/ by '..'"),
         ("link.png", "a link that leads out of images/"),
         ("sub", "no such file"),
-        ("null\0.png", "no such file"),
+        ("null\0.png", "control character"),
         ("x" * 5000, "no such file"),
     ],
 )

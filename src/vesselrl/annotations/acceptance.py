@@ -27,6 +27,8 @@ from vesselrl.annotations.polygons import Mask
 
 Files = Mapping[str, Callable[[], bytes]]
 
+LONGEST_ID = 200
+"""Bytes: file systems hold 255, of which endings and the numbers of frames need some."""
 OVERHANG = 0.05  # polygons may reach beyond the border by this share of the longer side; clipped
 
 NO_FILES: Files = MappingProxyType({})
@@ -173,7 +175,7 @@ def sample_ids(files: Iterable[str]) -> dict[str, str]:
     """File → id, each id once and fit for a file name.
 
     The id is the file's stem; files of equal stems get the suffix as well, and files of equal names
-    in different folders their whole path.
+    in different folders their whole path. What is longer than `LONGEST_ID` ends in a hash.
 
     >>> sample_ids(["a.png", "b.png", "b.jpg"])
     {'a.png': 'a', 'b.png': 'b.png', 'b.jpg': 'b.jpg'}
@@ -181,8 +183,7 @@ def sample_ids(files: Iterable[str]) -> dict[str, str]:
     {'x/c.png': 'x%2Fc.png', 'y/c.png': 'y%2Fc.png'}
     """
     forms = {
-        file: [PurePosixPath(file).stem, PurePosixPath(file).name, quote(file, safe=" ()+,=@")]
-        for file in files
+        file: [_shortened(form, file) for form in _forms(PurePosixPath(file))] for file in files
     }
     # A stem of dots alone would be a folder's name.
     level = {file: 0 if form[0].strip(".") else 1 for file, form in forms.items()}
@@ -194,3 +195,15 @@ def sample_ids(files: Iterable[str]) -> dict[str, str]:
             return ids
         for file in unclear:
             level[file] += 1
+
+
+def _forms(path: PurePosixPath) -> list[str]:
+    return [path.stem, path.name, quote(str(path), safe=" ()+,=@", errors="surrogateescape")]
+
+
+def _shortened(form: str, file: str) -> str:
+    data = form.encode("utf-8", "surrogateescape")
+    if len(data) <= LONGEST_ID:
+        return form
+    told = hashlib.sha256(file.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return f"{data[: LONGEST_ID - 17].decode('utf-8', 'ignore')}~{told}"

@@ -89,6 +89,12 @@ class Check:
         return hashlib.blake2b(" ".join(parts).encode() + packed, digest_size=16).hexdigest()
 
 
+def _finding(known: Any) -> Finding | None:
+    """What the journal has of an entry that was accepted; None if it is not as it was written."""
+    facts = known.get("accepted") if isinstance(known, dict) else None
+    return known if isinstance(facts, dict) and facts.keys() == set(FACTS) else None
+
+
 def _file_of(raw: Any, field: str = "image") -> str:
     name = raw.get(field) if isinstance(raw, dict) else None
     return normalised(name) if isinstance(name, str) else ""
@@ -153,7 +159,8 @@ def check_all(
             own = names.only(file, _file_of(raw, "mask_file"))
             key = check.key(raw, packed, own, hashes)
             kept = packed if file in files else b""
-            entry = Checked(name_of(raw), file, kept, key, journal.get(key) if key else None)
+            known = _finding(journal.get(key)) if key else None
+            entry = Checked(name_of(raw), file, kept, key, known)
             underway.append(entry)
             files.add(file)
             if key:

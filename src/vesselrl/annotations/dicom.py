@@ -8,13 +8,15 @@ import io
 import math
 import warnings
 from collections.abc import Iterator, MutableSequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
 
 from vesselrl.annotations.entries import Refusal
+from vesselrl.annotations.jpeg import refuse_many_scans
 
 Pixels = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
@@ -57,6 +59,7 @@ def decode_dicom(data: bytes, max_pixels: int, frame: int | None) -> Pixels:
     """
     with _opened(data, _PIXEL_ELEMENTS) as dataset:
         _check(dataset, _frames(dataset), max_pixels, frame)
+        _check_compressed(dataset, (frame or 1) - 1)
         return _pixels(dataset, (frame or 1) - 1)
 
 
@@ -83,7 +86,7 @@ def _opened(data: bytes, elements: list[str]) -> Iterator[Any]:
         raise Refusal(
             "image", "a DICOM file, and pydicom is not installed", "pip install 'vesselrl[dicom]'"
         ) from None
-    if _DEFLATED in data[:2048]:
+    if _DEFLATED in data:  # pydicom would unpack it, whatever its size
         raise Refusal("image", "a deflated DICOM file", "save it uncompressed")
     try:
         with warnings.catch_warnings():
@@ -116,6 +119,22 @@ def _check(dataset: Any, frames: int, max_pixels: int, frame: int | None) -> Non
         )
     if frame is not None and frame > frames:
         raise Refusal("frame", f"frame {frame} of {frames}", f"expected 1 to {frames}")
+
+
+def _check_compressed(dataset: Any, index: int) -> None:
+    """Refuse a JPEG picture within the file that is larger than the file says."""
+    from pydicom.encaps import get_frame
+    from pydicom.uid import RLELossless
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated or syntax == RLELossless:
+        return
+    data = get_frame(dataset.PixelData, index, number_of_frames=_frames(dataset))
+    refuse_many_scans(data)
+    with suppress(UnidentifiedImageError):  # other kinds of JPEG, for other packages to decode
+        width, height = Image.open(io.BytesIO(data), formats=("JPEG", "JPEG2000")).size
+        if width * height > dataset.Columns * dataset.Rows:
+            raise ValueError("the compressed picture is larger than the file says")
 
 
 def _pixels(dataset: Any, index: int) -> Pixels:

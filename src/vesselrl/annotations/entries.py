@@ -12,6 +12,7 @@ Coordinates refer to the image as it is displayed, that is with its EXIF orienta
 """
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,6 +24,7 @@ PROPORTIONS = 0.02  # width to height of a stated size may differ by this from t
 
 Extent = tuple[float, float, float, float]
 
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _OTHER_NAMES = {
     "image": ("image_path", "imagePath", "image_name", "file_name", "filename", "file", "img"),
     "mask": ("masks", "polygons", "polygon", "segmentation", "segments", "shapes", "annotation"),
@@ -93,18 +95,12 @@ def read_entry(raw: Any) -> Entry:
         )
     if _is_refused(raw):
         raise Refusal(*raw["refused"])
-    file = _value(raw, "image")
-    if not isinstance(file, str) or not file.strip():
-        raise Refusal("image", f"found {describe(file)}", "expected the name of a file in images/")
+    file = _file_name("image", _value(raw, "image"), "images")
     frame = raw.get("frame")
     if frame is not None and not _is_count(frame):
         raise Refusal("frame", f"found {describe(frame)}", "expected the frame's number, from 1")
     if "mask_file" in raw and "mask" not in raw:
-        name = raw["mask_file"]
-        if not isinstance(name, str) or not name.strip():
-            raise Refusal(
-                "mask_file", f"found {describe(name)}", "expected the name of a file in masks/"
-            )
+        name = _file_name("mask_file", raw["mask_file"], "masks")
         return Entry(file, [], _text(raw, []), mask_file=name, frame=frame)
     mask = _value(raw, "mask")
     if mask is None:
@@ -183,9 +179,26 @@ def describe(value: Any) -> str:  # noqa: PLR0911 - one a kind of value
     return "an object"
 
 
+def is_printable(text: str) -> bool:
+    """Whether a text is one line that any file or terminal can hold as it is."""
+    return not _UNPRINTABLE.search(text)
+
+
 def printable(text: str) -> str:
-    """Text that any file or terminal can hold: lone surrogates become question marks."""
-    return text.encode("utf-8", "replace").decode()
+    """Text that is: control characters and lone surrogates become question marks."""
+    return _UNPRINTABLE.sub("?", text)
+
+
+def _file_name(field: str, name: Any, folder: str) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise Refusal(field, f"found {describe(name)}", f"expected the name of a file in {folder}/")
+    if not is_printable(name):
+        raise Refusal(
+            field,
+            "the file's name holds a line break or another control character, or is not UTF-8",
+            "rename the file",
+        )
+    return name
 
 
 def _value(raw: dict[str, Any], field: str) -> Any:
@@ -317,4 +330,4 @@ def _text(raw: dict[str, Any], mask: list[Any]) -> str:
             f"{len(phrases)} phrases for {len(mask)} objects",
             "expected one phrase per object",
         )
-    return printable("; ".join(phrases))
+    return printable("; ".join(" ".join(phrase.split()) for phrase in phrases))

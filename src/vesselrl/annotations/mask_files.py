@@ -65,8 +65,9 @@ def decode_mask(data: bytes, max_pixels: int, may_be_full: bool = False) -> Mask
     if source.mode in _GREY:
         values = np.asarray(source)
     else:
-        channels = np.asarray(source.convert("RGBA")).astype(np.uint32)
-        values = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
+        channels = np.asarray(source.convert("RGBA"))
+        del source  # a large one takes as much memory as each of these
+        values = channels.view("<u4")[..., 0] & 0xFFFFFF
         values[channels[..., 3] == 0] = 0
     levels = _levels(values)
     if len(levels) > MOST_LEVELS:

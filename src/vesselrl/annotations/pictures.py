@@ -2,8 +2,9 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vesselrl.annotations.dicom import count_dicom_frames, decode_dicom, is_dicom
 from vesselrl.annotations.entries import Refusal, printable
-from vesselrl.annotations.video import count_video_frames, decode_video, is_video
+from vesselrl.annotations.jpeg import refuse_many_scans
+from vesselrl.annotations.video import VideoFrames, count_video_frames, decode_video, is_video
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -46,6 +48,23 @@ def decode(data: bytes, max_pixels: int, frame: int | None = None) -> Pixels:
     return _pixels(open_picture(data, max_pixels, frame))
 
 
+def frames_of(data: bytes, max_pixels: int) -> Callable[[int], Pixels]:
+    """A file of several frames, opened once: number of a frame, from 1 → what `decode` makes of it.
+
+    Frames that are asked for in their order cost the least.
+
+    Raises:
+        Refusal: see `decode`; what is wrong with a frame is told when that is asked for.
+    """
+    if is_dicom(data):
+        return partial(decode_dicom, data, max_pixels)
+    if is_video(data):
+        return VideoFrames(data, max_pixels)
+    with _readable():
+        source = _open(data, max_pixels)
+    return lambda number: _pixels(_shown(source, number, max_pixels))
+
+
 def count_frames(data: bytes, max_pixels: int) -> int:
     """How many frames an image file holds, 1 for a picture.
 
@@ -70,6 +89,11 @@ def open_picture(data: bytes, max_pixels: int, frame: int | None = None) -> Imag
     """
     with _readable():
         source = _open(data, max_pixels)
+    return _shown(source, frame, max_pixels)
+
+
+def _shown(source: Any, frame: int | None, max_pixels: int) -> Image.Image:
+    with _readable():
         _seek(source, frame)
         _check_size(source.size, max_pixels)
         return ImageOps.exif_transpose(source)
@@ -80,6 +104,8 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         raise Refusal("image", "the file is empty", "copy the file again")
     source = Image.open(io.BytesIO(data), formats=_FORMATS)
     _check_size(source.size, max_pixels)
+    if source.format in ("JPEG", "MPO"):
+        refuse_many_scans(data)
     return source
 
 
@@ -138,7 +164,7 @@ def _pixels(source: Image.Image) -> Pixels:
     if source.mode in _GREY:
         return np.array(source.convert("L"))
     if source.mode in _GREY_16:
-        return _eight_bits(np.asarray(source).astype(np.int64))
+        return _eight_bits(np.asarray(source))
     if source.mode == "F":
         raise Refusal("image", "pixels are floating-point numbers", "expected 8 or 16 bits a pixel")
     colours = np.array(source.convert("RGB"))
@@ -147,10 +173,11 @@ def _pixels(source: Image.Image) -> Pixels:
     return colours
 
 
-def _eight_bits(values: npt.NDArray[np.int64]) -> Pixels:
-    bits = max(8, int(values.max()).bit_length())
+def _eight_bits(values: npt.NDArray[Any]) -> Pixels:
+    brightest = int(values.max())
+    bits = max(8, brightest.bit_length())
     if values.min() < 0 or bits > 16:
         raise Refusal("image", "pixels need more than 16 bits", "expected 8 or 16 bits a pixel")
     white = 2 ** (bits + bits % 2) - 1
-    scaled: Pixels = np.rint(values * (255 / white)).astype(np.uint8)
-    return scaled
+    scaled = np.rint(np.arange(brightest + 1) * (255 / white)).astype(np.uint8)
+    return scaled[values]

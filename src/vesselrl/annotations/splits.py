@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from vesselrl.annotations.assignment import SPLITS, hashed
+from vesselrl.annotations.entries import is_printable, printable
 from vesselrl.annotations.folder import normalised
 from vesselrl.annotations.parameters import SplitFractions, SplitLimits
 from vesselrl.annotations.pseudonyms import Pseudonyms
@@ -256,4 +257,10 @@ def _names_to_text(given: Any, file: str, what: str) -> dict[str, str]:
             f"{file} does not map file names to {what}: expected an object such as "
             f'{{"x.png": "{"train" if what == "splits" else "patient 1"}"}}; correct or remove it.'
         )
+    for value in given.values():
+        if not is_printable(str(value)):
+            raise VesselrlError(
+                f"{file} names {printable(str(value))!r}, which holds a line break or another "
+                "control character: rename it there."
+            )
     return {normalised(name): str(value) for name, value in given.items()}

@@ -62,6 +62,14 @@ def _model_of(segmenter: SegmenterParameters) -> Model | None:
     return Model(segmenter.path, segmenter.revision, is_folder=False)
 
 
+def segmenter_kind(files: Mapping[str, bytes]) -> str:
+    """Which segmenter the recipe that `recipe_files` wrote asks; ‘unknown’ if it is no recipe."""
+    try:
+        return str(json.loads(files[RECIPE])["recipe"]["segmenter"]["kind"])
+    except (KeyError, TypeError, ValueError):
+        return "unknown"
+
+
 def recipe_of(files: Mapping[str, bytes], weights: Path, given: Mapping[str, Any]) -> Recipe:
     """The recipe that `recipe_files` wrote.
 
@@ -71,8 +79,9 @@ def recipe_of(files: Mapping[str, bytes], weights: Path, given: Mapping[str, Any
         given: settings of the segmenter that change no result, such as ``path`` and ``device``.
 
     Raises:
-        VesselrlError: a setting would change results, or the segmenter's model is another than
-            that of the bundle.
+        VesselrlError: a setting would change results, the bundle sets what only its user may,
+            such as ``trust_remote_code``, or the segmenter's model is another than that of the
+            bundle.
     """
     from safetensors.torch import load
 
@@ -99,6 +108,11 @@ def _segmenter_of(
         raise VesselrlError(
             f"segmenter.{wrong[0]} cannot be set for a bundle: the method was chosen and measured "
             f"with what the bundle says. What can be set is {', '.join(free)}."
+        )
+    if wrong := [name for name in free if name in values]:
+        raise VesselrlError(
+            f"{RECIPE} of the bundle sets segmenter.{wrong[0]}, which only who uses a bundle may "
+            "set, and no bundle of vesselrl does: do not use this bundle."
         )
     expected = values.pop(IDENTITIES[kind]) if kind in IDENTITIES else None
     unset: dict[str, Any] = {}

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from kedro.io import AbstractDataset
 
+from vesselrl.arrays import read_arrays
 from vesselrl.files import write_atomically
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -25,8 +26,7 @@ class NpzDataset(AbstractDataset[Arrays, Arrays]):
 
     def load(self) -> Arrays:
         """All arrays, read into memory."""
-        with np.load(self._filepath, allow_pickle=False) as file:
-            return dict(file)
+        return read_arrays(self._filepath)
 
     def save(self, data: Arrays) -> None:
         """Replace the file, whole or not at all; scalars become arrays of shape ()."""

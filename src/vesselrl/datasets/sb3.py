@@ -11,6 +11,7 @@ from kedro.io import AbstractDataset
 
 from vesselrl.errors import VesselrlError
 from vesselrl.files import write_atomically
+from vesselrl.torch_files import read_torch
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from vesselrl.rl.policy import Policy
 
 _HIDDEN_LAYER = re.compile(r"mlp_extractor\.policy_net\.(\d+)\.weight")
+LARGEST = 2**27
+"""Bytes of all parts of a file: a policy of ours has less than a thousandth."""
 _EXPECTED = "expected final_model.zip, or a checkpoint, of an experiment of vesselrl"
 
 
@@ -26,7 +29,8 @@ class Sb3ModelDataset(AbstractDataset["BaseAlgorithm", "Policy"]):
 
     Such a file holds pickled objects, which can run code when Stable-Baselines3 loads it. Nothing
     is unpickled here, so a file of any origin does no harm: the weights are read as tensors alone
-    (``weights_only``), and what the policy sees and chooses from stands in the file as plain JSON.
+    (`vesselrl.torch_files.read_torch`), and what the policy sees and chooses from stands in the
+    file as plain JSON.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -66,17 +70,17 @@ class Sb3ModelDataset(AbstractDataset["BaseAlgorithm", "Policy"]):
 
     def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What the file tells in the clear, and the weights, by Stable-Baselines3's names."""
-        import torch
-
         try:
             with zipfile.ZipFile(self._filepath) as archive:
+                if sum(part.file_size for part in archive.infolist()) > LARGEST:
+                    raise ValueError(f"it unpacks to more than {LARGEST:,} bytes")
                 data = json.loads(archive.read("data"))
                 weights = io.BytesIO(archive.read("policy.pth"))
-            return dict(data), dict(torch.load(weights, "cpu", weights_only=True))
+            return dict(data), dict(read_torch(weights))
         except Exception as error:  # damaged archives raise errors of many kinds
             raise VesselrlError(
                 f"{self._filepath} cannot be read as a model of Stable-Baselines3 "
-                f"({type(error).__name__}): {_EXPECTED}."
+                f"({type(error).__name__}: {error!s:.200}): {_EXPECTED}."
             ) from error
 
     def _exists(self) -> bool:

@@ -8,15 +8,15 @@ from kedro.io import AbstractDataset
 from vesselrl.errors import VesselrlError
 from vesselrl.files import write_atomically
 from vesselrl.states import State, parted
+from vesselrl.torch_files import read_torch
 
 
 class TorchStateDataset(AbstractDataset[State, State]):
     """A dict of tensors and plain values (numbers, texts, lists, dicts of them) ↔ a ``.pth`` file.
 
-    Such a file is a zip archive with a pickle inside; it is read with ``weights_only=True``, which
-    runs nothing of what it holds. Beside it a ``.safetensors`` file with the same content is
-    written, for readers that are not torch: tensors under dotted names, the plain values as JSON in
-    its metadata, under ``state``.
+    Nothing of what such a file holds is run (`vesselrl.torch_files.read_torch`). Beside it a
+    ``.safetensors`` file with the same content is written, for readers that are not torch: tensors
+    under dotted names, the plain values as JSON in its metadata, under ``state``.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -29,18 +29,14 @@ class TorchStateDataset(AbstractDataset[State, State]):
         Raises:
             VesselrlError: the file is damaged, or holds something beside tensors and plain values.
         """
-        import torch
-
         try:
-            state = torch.load(self._filepath, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
-            raise
-        # torch raises errors of many kinds on damaged files, pickle's among them.
-        except Exception as error:
+            with self._filepath.open("rb") as stream:
+                state = read_torch(stream)
+        except ValueError as error:
             raise VesselrlError(
                 f"{self._filepath} cannot be loaded: it is damaged, or holds something beside "
-                "tensors and plain values, which is refused because loading it could run code. "
-                "Delete it, and the next run trains the network again."
+                f"tensors and plain values, which is refused because loading it could run code "
+                f"({error}). Delete it, and the next run trains the network again."
             ) from error
         if not isinstance(state, dict):
             raise VesselrlError(

@@ -1,5 +1,6 @@
 """The U-Net that reward network and segmenter are made of."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,3 +62,15 @@ class Architecture:
         return nn.Sequential(
             nn.PixelUnshuffle(self.downscale), unet, nn.PixelShuffle(self.downscale)
         ).to(memory_format=fastest_layout())  # type: ignore[call-overload]
+
+    def load(self, weights: Mapping[str, Any]) -> nn.Module:
+        """One network with these weights.
+
+        Raises:
+            RuntimeError: they are of another architecture.
+        """
+        with torch.device("meta"):  # no memory yet: a small file may tell of a huge network
+            self.build().load_state_dict(weights, assign=True)
+        module = self.build()
+        module.load_state_dict(weights)
+        return module

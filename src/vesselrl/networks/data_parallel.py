@@ -7,8 +7,7 @@ for the order in which numbers are summed.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -29,9 +28,11 @@ class _Sliceable(Protocol):
     def __getitem__(self, rows: slice, /) -> Any: ...
 
 
-@contextmanager
-def team(rank: int, ranks: int, meeting: Path) -> Iterator[None]:
-    """Let this process be one of several that train one network: `Share.own` tells it then.
+def join(rank: int, ranks: int, meeting: Path) -> None:
+    """Let this process be one of several that train one network: `Share.own` tells it from now on.
+
+    It does so until it ends: to leave would be to wait for the CUDA graphs in which what it has to
+    say to the others is recorded, and after an error for the others.
 
     Args:
         rank: of this process.
@@ -48,8 +49,6 @@ def team(rank: int, ranks: int, meeting: Path) -> Iterator[None]:
         world_size=ranks,
         device_id=torch.device("cuda", 0) if device.type == "cuda" else None,
     )
-    yield
-    distributed.destroy_process_group()  # not after an error: the others may wait for ever
 
 
 @dataclass(frozen=True)
@@ -148,8 +147,7 @@ class SharedCheckpoints(Checkpoints):
 def synchronised(network: nn.Module, share: Share, device: torch.device) -> nn.Module:
     """Let a network normalise with the statistics of the whole batch.
 
-    Its weights, its buffers and their names stay. On GPUs its forward pass then waits for the other
-    processes, which is not captured in CUDA graphs.
+    Its weights, its buffers and their names stay.
     """
     if share.ranks == 1:
         return network

@@ -6,14 +6,11 @@ allowed by their hashes, nothing else is, and names of files are text wherever t
 a file is called, the page does nothing with it.
 """
 
-import base64
-import hashlib
 import math
-from importlib.resources import files
 from typing import Any
 
 from vesselrl.report.language import LANGUAGE_TAGS, Language, mark, say, written_in
-from vesselrl.report.render import templates
+from vesselrl.report.render import templates, text_of
 from vesselrl.report.words import counted
 
 PAGE = "prediction/review.html.j2"
@@ -59,14 +56,13 @@ def render_review(
     urgent = math.ceil(share * len(quality))
     environment = templates(autoescape=True)
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    environment.filters["hash"] = _csp_hash
     with written_in(language):
         return environment.get_template(PAGE).render(
             tag=LANGUAGE_TAGS[language],
             say=say,
             title=say("Review of predicted masks"),
-            style=_text("report/theme.css") + _text("prediction/review.css"),
-            script=_text("prediction/review.js"),
+            style=text_of("report/theme.css") + text_of("prediction/review.css"),
+            script=text_of("prediction/review.js"),
             keys={key: say(meaning) for key, meaning in KEYS.items()},
             explanation=_explanation(urgent, coverage),
             data={
@@ -76,15 +72,6 @@ def render_review(
                 "texts": _texts(len(quality), urgent, coverage),
             },
         )
-
-
-def _text(path: str) -> str:
-    return (files("vesselrl") / path).read_text(encoding="utf-8")
-
-
-def _csp_hash(text: str) -> str:
-    """The source of a content security policy that allows this text alone."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _table(quality: Any) -> dict[str, Any]:

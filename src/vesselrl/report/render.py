@@ -1,8 +1,10 @@
 """A document as one HTML file that needs nothing else, and as Markdown."""
 
 import base64
+import hashlib
 import html
 import re
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -13,11 +15,14 @@ PAGE, MARKDOWN = "report/report.html.j2", "report/report.md.j2"
 
 
 def render_html(document: Document) -> str:
-    """The page: figures inlined, no script, no network; every text escaped."""
+    """The page: figures inlined, no script, no network; every text escaped, no other style."""
     environment = templates(autoescape=True)
     environment.filters["base64"] = lambda png: base64.b64encode(png).decode()
     return environment.get_template(PAGE).render(
-        document=document, tag=LANGUAGE_TAGS[document.language], contents=say("Contents")
+        document=document,
+        tag=LANGUAGE_TAGS[document.language],
+        contents=say("Contents"),
+        style=text_of("report/theme.css") + text_of("report/report.css"),
     )
 
 
@@ -37,10 +42,22 @@ def escape_markdown(text: str) -> str:
 
 def templates(autoescape: bool) -> Environment:
     """The templates of the package, each by its path within it."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("vesselrl", ""),
         autoescape=autoescape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["csp_hash"] = _csp_hash
+    return environment
+
+
+def text_of(path: str) -> str:
+    """A style or a script of the package, by its path within it."""
+    return (files("vesselrl") / path).read_text(encoding="utf-8")
+
+
+def _csp_hash(text: str) -> str:
+    """The source of a content security policy that allows this text alone."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

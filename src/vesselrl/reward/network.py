@@ -202,13 +202,8 @@ class RewardNetwork:
     def from_state(cls, state: dict[str, Any]) -> "RewardNetwork":
         """The network that `state` describes, on the best device there is."""
         architecture = Architecture(2, tuple(state["features"]), state["downscale"])
-        members = []
-        for weights in state["members"]:
-            member = architecture.build()
-            member.load_state_dict(weights)
-            members.append(member.to(best_device()))
         return cls(
-            members=members,
+            members=[architecture.load(member).to(best_device()) for member in state["members"]],
             architecture=architecture,
             max_side=state["max_side"],
             aggregation=state["aggregation"],

@@ -118,8 +118,7 @@ class _Ensemble:
 
 
 def _built(parameters: TrainingParameters, weights: State) -> nn.Module:
-    network = parameters.architecture.build()
-    network.load_state_dict(weights)
+    network = parameters.architecture.load(weights)
     return network.to(best_device())
 
 

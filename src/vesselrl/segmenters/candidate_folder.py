@@ -2,8 +2,6 @@
 
 import logging
 import shutil
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from vesselrl.arrays import names_of_arrays, read_arrays
 from vesselrl.distributed.parameters import RayParameters
 from vesselrl.distributed.spreading import map_on_workers
-from vesselrl.errors import first_few
+from vesselrl.errors import VesselrlError, first_few
 from vesselrl.parallel import cores
 from vesselrl.progress import tracked
 from vesselrl.segmenters import gpus
@@ -30,9 +29,6 @@ from vesselrl.workers import DeviceLostError
 logger = logging.getLogger(__name__)
 
 Loader = Callable[[], Image]
-
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What reading a file raises that is no whole file of candidates."""
 
 
 class PendingCandidates(Mapping[str, Callable[[], Arrays]]):
@@ -105,13 +101,10 @@ class StoredArrays(Mapping[str, npt.NDArray[Any]]):
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         """Read one array."""
-        with np.load(self._path, allow_pickle=False) as file:
-            array: npt.NDArray[Any] = file[name]
-        return array
+        return read_arrays(self._path, name)[name]
 
     def __iter__(self) -> Iterator[str]:
-        with np.load(self._path, allow_pickle=False) as file:
-            return iter(file.files)
+        return iter(names_of_arrays(self._path))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -266,7 +259,7 @@ class _Writer:
 def _read(file: Path, *names: str) -> Arrays | None:
     """Some arrays of a file, all of them without names; None if it is not whole or not of ours."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names or {*arrays, "keys"}}
-    except _DAMAGED:
+        arrays = read_arrays(file, *names)
+    except (VesselrlError, KeyError):
         return None
+    return arrays if names or "keys" in arrays else None

@@ -186,6 +186,7 @@ def decide(
     from vesselrl.evaluation.networks import network_deciders
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.rl.actions import ActionSet
+    from vesselrl.rl.observations import image_features
     from vesselrl.rl.setting_scores import objective_by
     from vesselrl.segmenters.levels import from_levels
 
@@ -215,9 +216,11 @@ def decide(
     rows = []
     for sample in tqdm(test, "Deciding", unit="image"):
         stored, scores = candidates[sample](), action_scores[sample]()
+        image = images[sample]()
         case = Case(
             sample,
-            images[sample](),
+            image,
+            partial(image_features, image),  # anew for each method, whose seconds are measured
             from_levels(stored["levels"]),
             judge,
             predicted=partial(objective_by, "reward_network", scores, objective),

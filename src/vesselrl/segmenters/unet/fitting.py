@@ -134,10 +134,8 @@ class Learner:
         self._share = share = Share.own()
         shape = (share.size(parameters.batch), 1, parameters.patch, parameters.patch)
         loss = _Loss(synchronised(self.module, share, device), parameters.cldice)
-        # What waits for other processes is no part of a graph.
-        alone = share.ranks == 1 or architecture.norm == "instance"
         self._loss: Callable[..., Tensor] = (
-            graphed(loss, (shape, shape), device) if device.type == "cuda" and alone else loss
+            graphed(loss, (shape, shape), device) if device.type == "cuda" else loss
         )
         self._weights = list(self.module.parameters())
         self._means = list(self.average.parameters())

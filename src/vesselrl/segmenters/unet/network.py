@@ -93,8 +93,7 @@ class SegmentationNetwork:
     def from_state(cls, state: Mapping[str, Any]) -> "SegmentationNetwork":
         """The network that `state` describes, on the best device there is."""
         architecture = Architecture(1, tuple(state["features"]), state["downscale"], state["norm"])
-        module = architecture.build()
-        module.load_state_dict(state["weights"])
+        module = architecture.load(state["weights"])
         groups = tuple(state.get("groups", ()))
         return cls(module.to(best_device()).eval(), architecture, state["max_side"], groups)
 

@@ -52,8 +52,7 @@ def pretrain(
     spread(job, [_NETWORK], parameters.devices, "Pretraining", training.iterations)
     state = checkpoints.load(_NETWORK, fingerprint) or {}
     checkpoints.clear()
-    module = training.architecture.build()
-    module.load_state_dict(state["network"])
+    module = training.architecture.load(state["network"])
     network = SegmentationNetwork(
         module.to(best_device()).eval(), training.architecture, parameters.max_side
     )
