@@ -20,7 +20,7 @@ from kedro.framework.cli.cli import KedroCLI
 from kedro.validation import ParameterValidator
 from markdown_it import MarkdownIt
 
-from vesselrl import extensions, overrides
+from vesselrl import __version__, extensions, overrides
 from vesselrl.config_loader import ConfigLoader
 from vesselrl.errors import VesselrlError
 from vesselrl.evaluation.parameters import EvaluationParameters
@@ -241,6 +241,12 @@ def test_the_architecture_lists_the_folders_that_exist():
     assert set(ENVIRONMENTS) <= set(re.findall(r"`(\w+)`", page))
 
 
+def test_the_citation_names_the_version_and_the_licence():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == __version__
+    assert citation["license"] == PROJECT["license"]
+
+
 # The page on extending: its modules and entries, as a reader copies them.
 
 
@@ -321,5 +327,5 @@ def test_the_site_builds_without_a_warning(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for page in (tmp_path / "site").rglob("*.html"):
-        loaded = re.findall(r'(?:src|href)="(https?://[^"]+\.(?:js|css|woff2?))', page.read_text())
+        loaded = re.findall(r"<(?:script|link|img)[^>]+https?://[^>]*", page.read_text())
         assert not loaded, f"{page} loads {loaded}"

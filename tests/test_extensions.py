@@ -51,8 +51,8 @@ def write(tmp_path, monkeypatch):
 
 
 def test_a_segmenter_is_one_module_and_an_entry_in_conf(write):
-    write("dark_pixels", SEGMENTER)
-    conf = {"kind": "dark_pixels", "default_prompt": "dark", "prompts": {"dark": {"grey": 9}}}
+    write("below_a_grey", SEGMENTER)
+    conf = {"kind": "below_a_grey", "default_prompt": "dark", "prompts": {"dark": {"grey": 9}}}
     segmenter = build_segmenter(SegmenterParameters.model_validate(conf))
     maps = segmenter.probabilities(np.array([[3, 200]], np.uint8), ["dark"])
     assert maps.tolist() == [[[1.0, 0.0]]]

@@ -50,7 +50,7 @@ def extension(name: str, part: str) -> Any:
     if name not in extensions():
         raise VesselrlError(
             f"'{name}' is not built in, and src/vesselrl/extensions has no module of that name: "
-            "add it, or name another in conf."
+            "whoever asks for it needs that module."
         )
     module = import_module(f"{__name__}.{name}")
     if not hasattr(module, part):
