@@ -14,11 +14,11 @@ ifneq ($(shell .venv/bin/python -c "" 2>/dev/null && cat $(STAMP) 2>/dev/null),$
 $(STAMP): remake
 endif
 
-.PHONY: help run test lint lock clean remake
+.PHONY: help run test test-docs docs coverage lint lock clean remake
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
-	@awk -F ":.*## " '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 run: $(STAMP)  ## Quick run on the embedded sample; RUN_ARGS= for the full one.
 	@$(BIN) kedro run $(RUN_ARGS)
@@ -26,6 +26,18 @@ run: $(STAMP)  ## Quick run on the embedded sample; RUN_ARGS= for the full one.
 # One thread in each worker: more only compete for the same cores.
 test: $(STAMP)  ## Tests; PYTEST_ARGS="tests/metrics -k dice" for some of them.
 	@OMP_NUM_THREADS=1 $(BIN) pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+
+test-docs: docs  ## Run the commands of the documentation, and build its site.
+	@OMP_NUM_THREADS=1 $(BIN) pytest -m docs tests/test_docs.py $(PYTEST_ARGS)
+
+coverage: $(STAMP)  ## All tests, and which lines no test runs: build/coverage/index.html.
+	@OMP_NUM_THREADS=1 $(BIN) pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered \
+		--cov-report=html:build/coverage $(PYTEST_ARGS)
+
+docs: $(STAMP)  ## The documentation as a site: build/site/index.html.
+	@.venv/bin/python $(PIP_INSTALL) -c requirements.lock --no-build-isolation -e ".[docs]"
+	@NO_MKDOCS_2_WARNING=1 $(BIN) mkdocs build --quiet
+	@echo "Documentation: build/site/index.html"
 
 lint: $(STAMP)  ## ruff and mypy.
 	@$(BIN) ruff check .
@@ -41,7 +53,7 @@ $(STAMP): pyproject.toml requirements.lock
 
 lock:  ## Write requirements.lock anew, with the newest versions pyproject.toml allows.
 	@$(call make_venv,build/lock)
-	@build/lock/bin/python $(PIP_INSTALL) "torch==$(TORCH)" -e ".[dev]"
+	@build/lock/bin/python $(PIP_INSTALL) "torch==$(TORCH)" -e ".[dev,docs]"
 	@build/lock/bin/python -m pip check
 	@build/lock/bin/python -m pip freeze --all --exclude-editable > build/lock/freeze
 	@if grep -iE "^(nvidia|cuda|triton)" build/lock/freeze; then \

@@ -32,10 +32,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from measuring import device_name, in_a_process, table
+from measuring import device_name, in_a_process, read_image, table
 
 import vesselrl
-from vesselrl.annotations.pictures import decode
 from vesselrl.annotations.png import png_of_image, png_of_mask
 from vesselrl.workers import map_on_devices
 
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
     Pass = tuple[torch.nn.Module, tuple[torch.Tensor, ...]]
     """A module and what it was asked about."""
 
-MAX_PIXELS = 50_000_000
 CHUNK = 4
 """Images that a worker process is given at a time."""
 BARE = 16
@@ -77,7 +75,7 @@ class Work:
         """Predict some images; by which process, and how many."""
         name, files = item
         for number, file in enumerate(files):
-            made = self._predictor.predict(decode(file.read_bytes(), MAX_PIXELS))
+            made = self._predictor.predict(read_image(file))
             errors = np.rint(255 * made.error).astype(np.uint8)
             stem = f"{name}_{number}_{file.stem}"
             (self._out / f"{stem}.mask.png").write_bytes(png_of_mask(made.mask))
@@ -111,7 +109,7 @@ def compare(bundle: str, out: Path, files: list[Path], device: Any) -> str:
     predictor = vesselrl.load_bundle(bundle)
     pairs = 0
     for file in files:
-        expected = png_of_mask(predictor.predict(decode(file.read_bytes(), MAX_PIXELS)).mask)
+        expected = png_of_mask(predictor.predict(read_image(file)).mask)
         for written in out.glob(f"*_{file.stem}.mask.png"):
             pairs += 1
             if written.read_bytes() != expected:
@@ -132,7 +130,7 @@ def bare(bundle: str, files: list[Path], device: Any, batch: int, seconds: float
 
     torch.set_num_threads(1)
     predictor = vesselrl.load_bundle(bundle)
-    images = [decode(file.read_bytes(), MAX_PIXELS) for file in files]
+    images = [read_image(file) for file in files]
     predictor.predict(images[0])
     recorded = [recorded_passes(predictor, image) for image in images]
     with torch.inference_mode():

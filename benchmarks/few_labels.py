@@ -115,6 +115,11 @@ def table(out: Path) -> None:
     for file in sorted(out.glob("*_labels_*.csv")):
         labels, draw = file.stem.split("_labels_")
         parts.append(pd.read_csv(file).assign(labels=int(labels), draw=draw))
+    if not parts:
+        raise SystemExit(
+            f"No draw is finished in {out}: there is no <labels>_labels_<draw>.csv. Name the "
+            "folder that benchmarks/few_labels.py run wrote to, or run it first."
+        )
     every = pd.concat(parts)
     numbers: list[Any] = sorted(every["labels"].unique())
     print("Draws:", every.groupby("labels")["draw"].nunique().to_dict())

@@ -8,16 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
-from kedro.framework.session import KedroSession
-from kedro.framework.startup import bootstrap_project
-from measuring import PROJECT
-from omegaconf import OmegaConf
+from measuring import finished_run
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.metrics.cuts import CUTS, best_cut, scores_over_cuts
 from vesselrl.metrics.masks import objective_of
 from vesselrl.networks.imaging import reduced
+from vesselrl.overrides import parse
 from vesselrl.pipelines.pixel_rl import nodes, reward_nodes
 from vesselrl.reward.examples import reward_examples
 from vesselrl.reward.network import RewardNetwork
@@ -57,21 +54,10 @@ class Draw:
     def __init__(
         self, folder: Path, everything: Path, data: Path, environment: str, params: list[str]
     ) -> None:
-        def context(out: Path, raw: Path) -> Any:
-            given = [*params, f"raw_dir={raw}", f"out_dir={out}"]
-            pairs = (item.split("=", 1) for item in given)
-            nested = OmegaConf.create()
-            for name, value in pairs:
-                OmegaConf.update(nested, name, yaml.safe_load(value))
-            runtime: Any = OmegaConf.to_container(nested)
-            return KedroSession.create(
-                PROJECT, env=environment, runtime_params=runtime
-            ).load_context()
-
-        bootstrap_project(PROJECT)
-        own = context(folder, folder.parent / "raw" / folder.name)
+        given = parse(",".join(params))
+        own = finished_run(folder.parent / "raw" / folder.name, folder, environment, given)
         self.load = own.catalog.load
-        self.truths = context(everything, data).catalog.load("masks")
+        self.truths = finished_run(data, everything, environment, given).catalog.load("masks")
         self.samples, self.images = self.load("samples"), self.load("images")
         self.parameters, self.supervised = own.params["pixel_rl"], own.params["supervised"]
         self.objective = own.params["report"].objective

@@ -18,7 +18,6 @@ are compared with one that was not, file by file, logs and caches apart.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import random
@@ -34,9 +33,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from measuring import table
+from measuring import PROJECT, hashes_of, table
 
-PROJECT = Path(__file__).parents[1]
 SIDE = 512
 
 
@@ -194,11 +192,11 @@ def kill(process: subprocess.Popen[str], after: float) -> bool:
 
 def contents(out_dir: Path) -> dict[str, str]:
     """Path → hash of every file, logs and caches apart."""
-    return {
-        str(path.relative_to(out_dir)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out_dir.rglob("*"))
-        if path.is_file() and path.relative_to(out_dir).parts[0] not in ("logs", "cache")
-    }
+    files = (path for path in sorted(out_dir.rglob("*")) if path.is_file())
+    return hashes_of(
+        (path for path in files if path.relative_to(out_dir).parts[0] not in ("logs", "cache")),
+        out_dir,
+    )
 
 
 def tell_kills(raw_dir: Path, folder: Path, count: int, kills: int) -> None:

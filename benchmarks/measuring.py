@@ -1,10 +1,11 @@
-"""What benchmarks of networks have in common: time, memory, the device, processes, tables."""
+"""What benchmarks have in common: time, memory, the device, processes, runs, files, tables."""
 
+import hashlib
 import logging
 import multiprocessing
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,9 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
 PROJECT = Path(__file__).parents[1]
+MAX_PIXELS = 50_000_000
+"""Of images: those that benchmarks read are known to be no bombs."""
 Result = TypeVar("Result")
 
 
@@ -111,6 +116,58 @@ def project_parameters(env: str | None = None, quick: bool = False) -> dict[str,
     env = env or str(CONFIG_LOADER_ARGS["base_env"])
     loader = ConfigLoader(str(PROJECT / "conf"), env, **CONFIG_LOADER_ARGS)
     return resolve(loader["parameters"], loader["globals"], {"quick": quick})[0]
+
+
+def finished_run(
+    raw_dir: Path,
+    out_dir: Path,
+    env: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> Any:
+    """The context of a finished run, whose ``catalog`` has all that it left.
+
+    Args:
+        raw_dir: of the run.
+        out_dir: likewise.
+        env: likewise; None is ``conf/base``.
+        parameters: others that it was given, nested.
+    """
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+
+    bootstrap_project(PROJECT)
+    given = {**(parameters or {}), "raw_dir": str(raw_dir), "out_dir": str(out_dir)}
+    return KedroSession.create(PROJECT, env=env, runtime_params=given).load_context()
+
+
+def read_image(file: Path) -> "npt.NDArray[np.uint8]":
+    """A file's image as ``predict`` gives it to a method."""
+    from vesselrl.annotations.pictures import decode
+
+    return decode(file.read_bytes(), MAX_PIXELS)
+
+
+def hashes_of(files: Iterable[Path], folder: Path) -> dict[str, str]:
+    """Path of each file relative to the folder → hash of its content."""
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+    }
+
+
+def middle_rate(moments: Iterable[float]) -> float:
+    """Results a second in the middle three fifths, given the moment of each."""
+    ordered = sorted(moments)
+    first, last = len(ordered) // 5, len(ordered) * 4 // 5
+    return (last - first) / (ordered[last] - ordered[first])
+
+
+def wait_for(folder: Path, count: int, is_over: Callable[[], bool]) -> None:
+    """Wait for so many files in a folder of a run that is to be killed then."""
+    while len(list(folder.glob("[!.]*"))) < count:
+        if is_over():
+            raise SystemExit("The run ended before it could be killed: try more images.")
+        time.sleep(0.01)
 
 
 def in_a_process(function: Callable[..., Result], *arguments: Any) -> Result:

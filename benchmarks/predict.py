@@ -14,14 +14,13 @@ same images with reversed grey values, and averaged over 9 × 9 pixels.
 import argparse
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from kedro.framework.session import KedroSession
-from kedro.framework.startup import bootstrap_project
-from measuring import PROJECT, table
+from measuring import finished_run, table
 from scipy import ndimage
 
 from vesselrl.errors import VesselrlError
@@ -29,6 +28,7 @@ from vesselrl.evaluation.parameters import NETWORKS
 from vesselrl.pipelines.recipe import nodes
 from vesselrl.prediction.recipe import Recipe, why_not
 from vesselrl.prediction.trials import calibration_of, check
+from vesselrl.rl.observations import image_features
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 COLUMNS = (
@@ -88,7 +88,14 @@ def _odd(calibration: Any, images: Any, samples: Any) -> dict[str, float]:
         "odd_blurred": [ndimage.uniform_filter(image, 9) for image in shown],
     }
     return {
-        name: float(np.mean([calibration.out_of_distribution(image) > ODD for image in of]))
+        name: float(
+            np.mean(
+                [
+                    calibration.out_of_distribution(partial(image_features, image)) > ODD
+                    for image in of
+                ]
+            )
+        )
         for name, of in changed.items()
     }
 
@@ -118,10 +125,8 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", help="all that can be applied to new images")
     parser.add_argument("--ratings", nargs="+", default=["needed", "all"])
     arguments = parser.parse_args()
-    paths = {"raw_dir": str(arguments.raw_dir), "out_dir": str(arguments.out_dir)}
-    bootstrap_project(PROJECT)
-    with KedroSession.create(PROJECT, runtime_params=paths) as session:
-        print(table([COLUMNS, *rows(session.load_context().catalog, arguments)]))
+    catalog = finished_run(arguments.raw_dir, arguments.out_dir).catalog
+    print(table([COLUMNS, *rows(catalog, arguments)]))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/predict_scaling.py [--images 10000] [--side 64] [--workers 2] [--env ridge]
 
-Draws angiograms with the generator of the embedded sample into a temporary folder, then measures,
-each in a process of its own:
+Writes views of angiograms, which the generator of the embedded sample draws, into a temporary
+folder, no two of them equal, then measures, each in a process of its own:
 
 - *bare loop*: `Predictor.predict` on each decoded image, nothing written, in one process; first and
   last, and × *bare* is of their mean, as other programs may be at work on the machine;
@@ -22,7 +22,6 @@ whose workers is killed; a run on Ray that is killed and started again.
 
 import argparse
 import csv
-import hashlib
 import json
 import os
 import subprocess
@@ -35,30 +34,51 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from measuring import PROJECT, device_name, project_parameters, table
+from measuring import (
+    PROJECT,
+    device_name,
+    hashes_of,
+    middle_rate,
+    project_parameters,
+    read_image,
+    table,
+    wait_for,
+)
 
+DRAWN = 300
+"""Angiograms that are drawn; the images are views of them."""
 PREDICTIONS = Path("07_model_output/predict")
 WORKER = "ray::_Worker"  # what Ray calls the processes
 
 
-def draw(number: int, side: int, folder: Path) -> None:
-    """Draw one image."""
+def vary(item: tuple[int, Any], side: int, folder: Path) -> None:
+    """Write a view of an angiogram that no other is like: mirrored, a part of it, with noise."""
     import numpy as np
     from PIL import Image
 
-    from vesselrl.synthetic.patients import draw_patients
-
-    image = draw_patients(number, 1, side)["images"][0]
-    Image.fromarray(np.asarray(image)).save(folder / f"{number:06}.png")
+    number, image = item
+    rng = np.random.default_rng(number)
+    down, right = rng.choice((-1, 1), 2)
+    top, left = rng.integers(0, image.shape[0] - side + 1, 2)
+    view = image[::down, ::right][top : top + side, left : left + side]
+    noise = rng.integers(-2, 3, view.shape)
+    varied = (view + noise).clip(0, 255).astype(np.uint8)
+    Image.fromarray(varied).save(folder / f"{number:06}.png")
 
 
 def draw_all(count: int, side: int, folder: Path) -> None:
-    """Draw all images."""
+    """Write all images, views of a few hundred angiograms: to draw one takes long."""
     from vesselrl.parallel import ordered_map
+    from vesselrl.synthetic.patients import draw_patients
 
     folder.mkdir(parents=True)
-    for _ in ordered_map(partial(draw, side=side, folder=folder), range(count)):
+    drawn = draw_patients(0, min(count, DRAWN), side + side // 8)["images"]
+    items = ((number, drawn[number % len(drawn)]) for number in range(count))
+    for _ in ordered_map(partial(vary, side=side, folder=folder), items):
         pass
+    files = sorted(folder.iterdir())
+    if len({*hashes_of(files, folder).values()}) < count:  # no cache may help
+        raise SystemExit("Two of the images are equal: a larger --side leaves room for more.")
 
 
 def recipe_of(parameters: dict[str, Any]) -> Any:
@@ -86,15 +106,13 @@ def recipe_of(parameters: dict[str, Any]) -> Any:
 
 def run_bare_loop(images: Path, parameters: dict[str, Any]) -> list[float]:
     """When each prediction was ready, the files read and decoded; seconds from the start."""
-    from vesselrl.annotations.pictures import decode
     from vesselrl.prediction.predictor import Predictor
 
     predictor = Predictor(recipe_of(parameters))
-    limit = parameters["ingest"]["max_pixels"]
     started = time.perf_counter()
     ready = []
     for file in sorted(images.iterdir()):
-        predictor.predict(decode(file.read_bytes(), limit))
+        predictor.predict(read_image(file))
         ready.append(time.perf_counter() - started)
     return ready
 
@@ -173,28 +191,21 @@ class Run:
 
     def wait_until_half(self) -> None:
         """Wait for half of the masks."""
-        while not self.masks.is_dir() or len(list(self.masks.iterdir())) < self.images // 2:
-            if self.process.poll() is not None:
-                raise SystemExit("The run ended before it could be killed: try more images.")
-            time.sleep(0.05)
+        wait_for(self.masks, self.images // 2, lambda: self.process.poll() is not None)
 
     def rate(self) -> float:
         """Images a second, of the middle three fifths."""
-        ready = self.ready
-        if self.masks.is_dir():
-            ready = sorted(file.stat().st_mtime for file in self.masks.iterdir())
-        first, last = len(ready) // 5, len(ready) * 4 // 5
-        return (last - first) / (ready[last] - ready[first])
+        if not self.masks.is_dir():
+            return middle_rate(self.ready)
+        return middle_rate(file.stat().st_mtime for file in self.masks.iterdir())
 
 
 def contents(out_dir: Path) -> dict[str, str]:
     """Path → hash of every file for the user, the column of seconds left out."""
     folder = out_dir / PREDICTIONS
-    hashes = {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".") and path.name != "quality.csv"
-    }
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    for_users = (f for f in files if not f.name.startswith(".") and f.name != "quality.csv")
+    hashes = hashes_of(for_users, folder)
     with (folder / "quality.csv").open(newline="") as stream:
         rows = [{**row, "seconds": ""} for row in csv.DictReader(stream)]
     return hashes | {"quality.csv": json.dumps(rows)}

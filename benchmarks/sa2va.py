@@ -10,7 +10,9 @@ script would; the segmenter asks the same prompts and lets each encoder run once
 turns, image by image, so that a busy machine slows both alike: a ratio is always of one image.
 Compared are the masks at 0.5, which must be the same to the last pixel.
 
-*Encoder passes* are of both encoders together. *Memory* is the most that was in use on the GPU.
+*Encoder passes* are of both encoders together. *GPU s* are what the GPU itself computed and copied
+for one more image, by torch's profiler; the rest of the time it waits for the processor. *Memory*
+is the most that was in use on the GPU.
 Needs no more than torch, transformers, numpy, pillow, pydantic and safetensors.
 """
 
@@ -40,17 +42,18 @@ from vesselrl.segmenters.sa2va.segmenter import Sa2vaSegmenter
 
 LARGE = {"width": 1024, "depth": 24, "side": 1024, "patch": 16, "mask_side": 1024}
 HEADINGS = (
-    "family", "asked by", "s an image", "encoder passes", "GPU MB", "times faster (range)",
-    "same masks",
+    "family", "asked by", "s an image", "encoder passes", "GPU s", "GPU MB",
+    "times faster (range)", "same masks",
 )  # fmt: skip
 SMALL = {"width": 64, "depth": 8, "side": 128, "patch": 8, "mask_side": 128}
 
 
 @dataclass
 class Side:
-    """One way to ask: seconds of each image, encoder passes, memory."""
+    """One way to ask: seconds of each image, seconds of the GPU, encoder passes, memory."""
 
     seconds: list[float] = field(default_factory=list)
+    busy: float = float("nan")
     passes: int = 0
     memory: float = float("nan")
 
@@ -111,6 +114,15 @@ class Bench:
         side.passes = sum(one.runs for one in self.encoders) - runs
         return masks
 
+    def measure_gpu(self, side: Side, ask: Any, image: np.ndarray) -> None:
+        """Ask one way about an image, and note how long the GPU worked."""
+        if self.loaded.device.type != "cuda":
+            return
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            ask(image)
+            torch.cuda.synchronize()
+        side.busy = sum(event.self_device_time_total for event in profile.key_averages()) / 1e6
+
 
 def compare(
     folder: Path, family: str, images: int, prompts: int, dtype: str
@@ -130,6 +142,9 @@ def compare(
             bench.measure(side, ask, image) for side, ask in (turns if number % 2 else turns[::-1])
         )
         same &= np.array_equal(first, second) and 0 < first.mean() < 1
+    image = random.integers(0, 256, (512, 480, 3)).astype(np.uint8)
+    bench.measure_gpu(once, bench.once, image)
+    bench.measure_gpu(loop, bench.loop, image)
     ratios = [a / b for a, b in zip(loop.seconds, once.seconds, strict=True)]
     parts = f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
     return [
@@ -138,6 +153,7 @@ def compare(
             name,
             f"{statistics.median(side.seconds):.3f}",
             str(side.passes),
+            f"{side.busy:.3f}" if np.isfinite(side.busy) else "",
             f"{side.memory:.0f}" if np.isfinite(side.memory) else "",
             *(("", "") if side is loop else (parts, "yes" if same else "NO")),
         )

@@ -1,7 +1,7 @@
 """How `segment` and trainings scale over devices, and whether `segment` survives being killed.
 
     python benchmarks/scaling.py [--parts segment ensemble data_parallel pixel_rl] [--quick]
-                                 [--devices 0 1 2 3] [--images 96] [--repeats 300]
+                                 [--devices 0 1 2 3] [--images 40] [--repeats 50]
                                  [--batch 64] [--norm batch] [--members 2] [--seconds 8]
 
 Without devices: all GPUs, or, where there are none, two processes on the CPU at a small size.
@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from measuring import device_name, in_a_process, table
+from measuring import device_name, in_a_process, middle_rate, table, wait_for
 from training_rates import Size, tell_apart, tell_together
 
 from vesselrl.devices import best_device
@@ -151,9 +151,7 @@ def equal(folder: Path, other: Path) -> str:
 
 def rate(folder: Path) -> float:
     """Files a second in the middle three fifths."""
-    written = sorted(file.stat().st_mtime for file in folder.glob("*.npz"))
-    first, last = len(written) // 5, len(written) * 4 // 5
-    return (last - first) / (written[last] - written[first])
+    return middle_rate(file.stat().st_mtime for file in folder.glob("*.npz"))
 
 
 def peak(folder: Path) -> str:
@@ -180,10 +178,7 @@ def asked_in(folder: Path) -> Path:
 
 def wait_until_half(folder: Path, run: subprocess.Popen[bytes], images: int) -> None:
     """Wait for half of the files."""
-    while len(list(folder.glob("*.npz"))) < images // 2:
-        if run.poll() is not None:
-            raise SystemExit("The run ended before it could be killed: try more images.")
-        time.sleep(0.01)
+    wait_for(folder, images // 2, lambda: run.poll() is not None)
 
 
 def tell_scaling(folder: Path, options: argparse.Namespace) -> None:
@@ -288,7 +283,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="that a rate of training is measured for")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    sizes = {"images": 96, "side": 512, "width": 64, "repeats": 300, "batch": 64, "seconds": 8.0}
+    sizes = {"images": 40, "side": 512, "width": 64, "repeats": 50, "batch": 64, "seconds": 8.0}
     small = {"images": 40, "side": 64, "width": 8, "repeats": 120, "batch": 8, "seconds": 2.0}
     for name, size in (small if options.quick else sizes).items():
         setattr(options, name, getattr(options, name) or size)

@@ -437,6 +437,12 @@ def test_exactly_the_stages_downstream_of_a_changed_parameter_are_stale(
     assert stages_of(changed) == stale
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_bundle_knows_whether_its_archive_is_wanted(run, tmp_path, wanted):
+    catalog = run.catalog(tmp_path / "out", {"bundling": {"zip": wanted}})
+    assert catalog.get("bundle").is_zipped == wanted
+
+
 def test_weights_that_training_starts_from_are_known_by_their_content(run, tmp_path):
     file, hashes = tmp_path / "w.safetensors", ContentHashes(tmp_path / "hashes.tsv")
 

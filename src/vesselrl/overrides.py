@@ -104,12 +104,19 @@ def resolve(
     quick = _switch("quick", wanted.get("quick", settings.get("quick", False)))
     if quick:
         run_paths["out_dir"] += f"/{QUICK_FOLDER}"
-    layers = [settings, overrides if quick else {}, wanted]
-    merged = OmegaConf.to_container(OmegaConf.merge(*layers))
-    assert isinstance(merged, dict)
+    merged = _merged(_merged(settings, overrides if quick else {}), wanted)
     _check_seed(merged.get("seed", 0))
     _switch("pseudonymise", merged.get("pseudonymise", False))
-    return {str(key): value for key, value in merged.items()}, run_paths
+    return merged, run_paths
+
+
+def _merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with changes folded in, groups entry by entry; all else, lists too, is replaced."""
+    merged = dict(settings)
+    for name, change in changes.items():
+        both = isinstance(change, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merged(merged[name], change) if both else change
+    return merged
 
 
 def _as_path(key: str, value: Any) -> str:

@@ -40,7 +40,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "report": _in_a_box(reporting - verdict, "report"),
     }
     return {
-        "__default__": sum(stages.values(), Pipeline([])),
+        "__default__": Pipeline(stages.values()),
         **stages,
         "pixel_rl": _in_a_box(pixel_rl.create_pipeline(), "pixel_rl"),
         "sa2va_rl": _in_a_box(sa2va_rl.create_pipeline(), "sa2va_rl"),

@@ -164,6 +164,40 @@ def test_one_picture_in_a_thousand_groups_makes_no_million_pairs():
     assert linked_groups(found) == [set(files)]
 
 
+def crowd(count):
+    """Pictures that all look alike, and no two the same."""
+    random = np.random.default_rng(0)
+    return [flipped(A, *random.choice(256, 8, replace=False).tolist()) for _ in range(count)]
+
+
+def test_a_crowd_of_like_pictures_makes_no_square_of_pairs():
+    files = {f"{i}.png": hash_ for i, hash_ in enumerate(crowd(600))}
+    found = find_look_alikes(files, {name: name for name in files}, DEFAULT)
+    assert len(found) < 600 * 21
+    assert linked_groups(found) == [set(files)]
+
+
+def test_two_crowds_that_one_pair_ties_together_stay_tied():
+    one = crowd(40)
+    other = [flipped(hash_, *range(100, 130)) for hash_ in one]
+    bridge = [flipped(A, *range(100, 115)), flipped(A, *range(100, 116))]
+    files = {f"{i:03}.png": hash_ for i, hash_ in enumerate([*one, *other, *bridge])}
+    found = find_look_alikes(files, {name: name for name in files}, DEFAULT)
+    assert linked_groups(found) == [set(files)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(sets_of_hashes())
+def test_what_a_few_pictures_tie_together_is_told_whole(hashes):
+    files = {f"{i:02}.png": hash_ for i, hash_ in enumerate(hashes[:20])}
+    found = find_look_alikes(files, {name: name for name in files}, DEFAULT)
+    assert {(look.files, look.distance) for look in found} == {
+        ((a, b), distance(files[a], files[b]))
+        for a, b in itertools.combinations(files, 2)
+        if distance(files[a], files[b]) <= DEFAULT
+    }
+
+
 def test_no_images_have_no_look_alikes():
     assert find_look_alikes({}, {}, DEFAULT) == []
     assert linked_groups([]) == []

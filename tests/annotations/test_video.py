@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vesselrl.annotations.entries import Refusal
-from vesselrl.annotations.pictures import count_frames, decode
+from vesselrl.annotations.pictures import count_frames, decode, frames_of
 
 av = pytest.importorskip("av")
 
@@ -43,6 +43,33 @@ def test_every_frame_is_found_from_any_other(number):
     frame = decode(GREY, 10_000, number)
     assert frame.shape == (SIDE, SIDE)
     np.testing.assert_allclose(frame, LEVELS[number - 1], atol=3)
+
+
+def file_of(form: str) -> bytes:
+    """A file of 12 pictures that are partly transparent, grey or coloured."""
+    if form == "MP4":
+        rng = np.random.default_rng(0)
+        return video(*(rng.integers(0, 255, (SIDE, SIDE, 3), np.uint8) for _ in range(12)), gop=4)
+    pictures = [Image.new("L" if n % 2 else "RGB", (9, 7), n * 20) for n in range(12)]
+    for n, picture in enumerate(pictures):
+        picture.putpixel((n % 9, 3), 255 if n % 2 else (255, 0, n))
+    stream = io.BytesIO()
+    pictures[0].save(stream, form, save_all=True, append_images=pictures[1:])
+    return stream.getvalue()
+
+
+FILES = {form: file_of(form) for form in ("MP4", "TIFF", "GIF")}
+
+
+@given(st.sampled_from(list(FILES)), st.lists(st.integers(1, 13), max_size=12))
+def test_a_file_that_stays_open_gives_the_frames_of_one_that_is_opened_for_each(form, numbers):
+    opened = frames_of(FILES[form], 10_000)
+    for number in numbers:
+        if number > 12:
+            with pytest.raises(Refusal, match="frame 13 of 12"):
+                opened(number)
+        else:
+            assert np.array_equal(opened(number), decode(FILES[form], 10_000, number))
 
 
 def test_colours_stay_colours():

@@ -128,6 +128,20 @@ def test_no_other_pipeline_takes_a_bundle(pipeline, project):
         )
 
 
+@pytest.mark.parametrize("settings", [{}, {"segmenter": {"path": "/models/sa2va"}}])
+def test_a_sa2va_model_for_a_bundle_that_asks_none_is_refused_in_a_sentence(
+    project, make_recipe, tmp_path, settings
+):
+    bootstrap_project(project)
+    bundle = put(tmp_path / "bundle", files.with_manifest(recipe_files(make_recipe("default"))))
+    given = {"out_dir": str(tmp_path), "bundle": str(bundle), **settings}
+    with (
+        KedroSession.create(project, env="sa2va", runtime_params=given) as session,
+        pytest.raises(VesselrlError, match=r"asks the segmenter ‘unet’.*leave out --env sa2va"),
+    ):
+        session.load_context().catalog  # noqa: B018
+
+
 def test_the_parameters_of_a_bundle_are_checked_before_a_run(project, tmp_path):
     bootstrap_project(project)
     given = {"out_dir": str(tmp_path), "bundling": {"onnx": "perhaps"}}

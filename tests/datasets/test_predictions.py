@@ -77,6 +77,29 @@ def test_what_somebody_corrected_is_never_replaced_or_removed(tmp_path):
     assert not (tmp_path / "b.json").exists()
 
 
+@pytest.mark.parametrize("foreign", ["a.json", "a.jpg"])
+@pytest.mark.parametrize("was_written", [True, False])
+def test_a_file_that_was_not_written_here_in_its_present_form_stays(tmp_path, foreign, was_written):
+    dataset = LabelMeFolderDataset(path=str(tmp_path))
+    if was_written:
+        dataset.save(makers(a=labelme("a"), b=labelme("b")))
+    (tmp_path / foreign).write_text("of somebody")
+    before = {file.name: file.read_bytes() for file in tmp_path.glob("a.*")}
+    for made in (makers(a=labelme("a", ["new"]), b=labelme("b")), {}):
+        dataset.save(made)
+        assert {file.name: file.read_bytes() for file in tmp_path.glob("a.*")} == before
+        assert (tmp_path / "b.json").exists() == bool(made)
+
+
+def test_labelme_files_whose_journal_is_lost_are_known_by_their_content(tmp_path):
+    dataset = LabelMeFolderDataset(path=str(tmp_path))
+    dataset.save(makers(a=labelme("a")))
+    (tmp_path / ".written.tsv").unlink()
+    dataset.save(makers(a=labelme("a")))
+    dataset.save(makers(a=labelme("a", ["new"])))
+    assert json.loads((tmp_path / "a.json").read_text())["shapes"] == ["new"]
+
+
 @pytest.mark.parametrize("at", [1, 2])
 def test_labelme_files_that_were_being_written_are_not_taken_for_corrected_ones(
     at, tmp_path, monkeypatch

@@ -68,6 +68,17 @@ def test_an_interrupted_run_stays_to_be_gone_on_with(run_folder, folder):
     assert files(folder) == {*PARTS, STATE}
 
 
+def test_what_any_seed_has_reached_is_kept_and_a_seed_without_a_state_starts_clean(
+    run_folder, folder
+):
+    fill(folder, *FINAL[:1], *PARTS)
+    fill(folder / "seeds/44", *PARTS[:2], state_of="this")
+    fill(folder / "seeds/45", *PARTS[:2], state_of="other")
+    run_folder.begin("this", resume=True)
+    kept = {f"seeds/44/{part}" for part in (*PARTS[:2], STATE)}
+    assert files(folder) == {*FINAL[:1], PARTS[2], *kept}
+
+
 def test_a_run_interrupted_while_it_was_saved_stays_too(run_folder, folder):
     fill(folder, "final_model.zip", *PARTS, state_of="this")
     run_folder.begin("this", resume=True)

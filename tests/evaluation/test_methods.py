@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from vesselrl.evaluation.methods import (
 )
 from vesselrl.evaluation.parameters import Method
 from vesselrl.rl.actions import ActionSet, Rules
-from vesselrl.rl.observations import Observer
+from vesselrl.rl.observations import Observer, image_features
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.rl.policy import Policy
 
@@ -51,7 +52,9 @@ def case() -> Case:
     predicted[BEST_PREDICTED] = true[BEST_TRUE] = 1
     image = rng.integers(0, 255, (24, 24), np.uint8)
     maps = rng.random((3, 24, 24), dtype=np.float32)
-    return Case("x", image, maps, Network(), lambda: predicted, lambda: true)
+    return Case(
+        "x", image, partial(image_features, image), maps, Network(), lambda: predicted, lambda: true
+    )
 
 
 def decide(kind, case, policies=None, **settings):
@@ -148,7 +151,8 @@ def regressor(observations: str, features: int) -> Policy:
 def test_a_regressor_takes_the_setting_of_the_highest_prediction_for_one_call(
     case, observations, features, brightness, setting
 ):
-    case = replace(case, image=np.full((24, 24), brightness, np.uint8))
+    image = np.full((24, 24), brightness, np.uint8)
+    case = replace(case, image=image, handmade=partial(image_features, image))
     policies = {9: regressor(observations, features)}
     (decision,) = decide("regressor", case, policies, experiment="regressor").values()
     assert decision.state == (tuple(SETTINGS[setting]),)

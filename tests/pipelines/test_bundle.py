@@ -1,4 +1,6 @@
+import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.runner import SequentialRunner
 
 import vesselrl
-from vesselrl.bundle.files import MANIFEST, Bundle, read_files
+from vesselrl.bundle.files import MANIFEST, read_files
 from vesselrl.bundle.parameters import BundlingParameters
 from vesselrl.datasets.bundle import BundleDataset
 from vesselrl.errors import VesselrlError
@@ -84,11 +86,13 @@ def run(found, name, folder, **wanted):
     bundling = BundlingParameters(
         **{"zip": False, "onnx": False, "licence": "Ours | *alone*."} | wanted
     )
+    dataset = BundleDataset(filepath=str(folder / "bundle"))
+    dataset.is_zipped = bundling.zip
     inputs = {**found, "recipe": recipe(name).state(), "params:bundling": bundling}
     catalog = DataCatalog(
         {
             **{key: MemoryDataset(value, "assign") for key, value in inputs.items()},
-            "bundle": BundleDataset(filepath=str(folder / "bundle")),
+            "bundle": dataset,
         }
     )
     SequentialRunner().run(create_pipeline(), catalog)
@@ -112,7 +116,7 @@ def test_the_folder_that_is_written_predicts(found, tmp_path):
 def test_the_archive_holds_what_the_folder_does(found, tmp_path):
     folder = run(found, "static", tmp_path, zip=True)
     assert read_files(folder) == read_files(folder.with_suffix(".zip"))
-    assert BundleDataset(filepath=str(folder)).load() == Bundle(read_files(folder), True)
+    assert BundleDataset(filepath=str(folder)).load() == read_files(folder)
     with zipfile.ZipFile(folder.with_suffix(".zip")) as archive:
         assert archive.namelist()[0] == MANIFEST
 
@@ -163,6 +167,48 @@ def test_what_is_there_stays_if_the_new_cannot_be_written(found, tmp_path):
     folder = run(found, "static", tmp_path)
     before = read_files(folder)
     with pytest.raises(DatasetError):
-        BundleDataset(filepath=str(folder)).save(Bundle({"a": b"x", "a/b": b"y"}, False))
+        BundleDataset(filepath=str(folder)).save({"a": b"x", "a/b": b"y"})
     assert read_files(folder) == before
+    assert [one.name for one in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_bundle_whose_archive_is_wanted_and_gone_is_made_again(tmp_path):
+    dataset = BundleDataset(filepath=str(tmp_path / "bundle"))
+    dataset.is_zipped = True
+    dataset.save({"a": b"x"})
+    assert dataset.exists()
+    (tmp_path / "bundle.zip").unlink()
+    assert not dataset.exists()
+    dataset.is_zipped = False
+    assert dataset.exists()
+
+
+@pytest.mark.parametrize("is_done", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize("at", range(1, 8))  # a removal, three files, two moves, a removal
+def test_a_bundle_is_old_or_new_wherever_its_writing_is_killed(tmp_path, monkeypatch, at, is_done):
+    folder = str(tmp_path / "bundle")
+    old, new = (dict.fromkeys(("a", "b/c"), version) for version in (b"old", b"new"))
+    BundleDataset(filepath=folder).save(old)
+    steps = []
+
+    def dying(step):
+        def call(*arguments, **options):
+            steps.append(step)
+            if len(steps) != at or is_done:
+                step(*arguments, **options)
+            if len(steps) == at:
+                raise KeyboardInterrupt
+
+        return call
+
+    with monkeypatch.context() as patched:
+        for owner, name in ((Path, "write_bytes"), (Path, "rename"), (shutil, "rmtree")):
+            patched.setattr(owner, name, dying(getattr(owner, name)))
+        with pytest.raises(KeyboardInterrupt):
+            BundleDataset(filepath=folder).save(new)
+    assert BundleDataset(filepath=folder).exists()
+    is_new = at > 6 or (at == 6 and is_done)
+    assert BundleDataset(filepath=folder).load() == (new if is_new else old)
+    BundleDataset(filepath=folder).save(new)
+    assert BundleDataset(filepath=folder).load() == new
     assert [one.name for one in tmp_path.iterdir()] == ["bundle"]

@@ -360,7 +360,7 @@ def test_imported_masks_are_scored_like_any_other_and_their_unknown_cost_stays_u
         ACTIONS,
     )  # fmt: skip
     assert {f"mine/masks/{sample}" for sample in TEST} < set(predictions)
-    scores = evaluation.nodes.score_predictions(choices, predictions, masks, SAMPLES)
+    scores = evaluation.nodes.score_predictions(choices, predictions, masks, SAMPLES, [])
     of_mine = scores[scores["method"] == "mine"]
     assert list(of_mine["image"]) == TEST
     assert set(of_mine["dice"]) == {1.0}

@@ -13,12 +13,13 @@ from kedro_datasets.partitions import PartitionedDataset
 from matplotlib.figure import Figure
 from scipy import ndimage
 
+from effort import effort
 from vesselrl.datasets.checkpoints import CheckpointsDataset
 from vesselrl.datasets.npz import NpzDataset
 from vesselrl.datasets.torch_state import TorchStateDataset
 from vesselrl.errors import VesselrlError
 from vesselrl.pipelines.reward_net import create_pipeline
-from vesselrl.pipelines.reward_net.nodes import train_network, write_report_card
+from vesselrl.pipelines.reward_net.nodes import _others, train_network, write_report_card
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.reward.parameters import RewardParameters
 from vesselrl.rl.actions import ActionSet
@@ -186,6 +187,24 @@ def test_the_truth_of_another_patient_is_tried_on_each_image(catalog):
     assert set(table["split"]) == {"val", "test"}
     foreign = table[(table["hack"] == "other_truth") & (table["split"] == "val")]
     assert (foreign["true"] < 0.9).all()
+
+
+@pytest.mark.parametrize(
+    ("groups", "others"), [("aabcaa", "223422"), ("aaa", "120"), ("ab", "10"), ("a", "0")]
+)  # fmt: skip
+def test_the_other_truth_is_the_next_patients_where_there_is_another(groups, others):
+    ids = list("012345")[: len(groups)]
+    table = pd.DataFrame({"id": ids, "group": list(groups)})
+    assert "".join(_others(table)[sample] for sample in ids) == others
+
+
+def test_finding_other_truths_is_no_search_through_all_images():
+    def find(count):
+        ids = [str(number) for number in range(count)]
+        table = pd.DataFrame({"id": ids, "group": [str(number // 8) for number in range(count)]})
+        return effort(lambda: _others(table))
+
+    assert find(1600) < 12 * find(160)
 
 
 def test_a_finished_training_leaves_weights_in_two_forms_and_no_checkpoints(catalog):

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from hashlib import sha256
 
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ from vesselrl.errors import VesselrlError
 from vesselrl.prediction import frames as frames_module
 from vesselrl.prediction.frames import (
     FrameFolder,
+    batched,
     frame_id,
     ids_by_series,
     ids_with_frames,
@@ -41,9 +43,14 @@ def folder(**counts: int):
     return {name: lambda c=count: picture(*range(10, 10 + c)) for name, count in names.items()}
 
 
+def listed(files, folders=False):
+    hashes = {name: sha256(load()).hexdigest() for name, load in files.items()}
+    return list_frames(files, hashes, folders, LIMIT)
+
+
 def test_frames_of_a_file_are_images_of_their_own_and_others_stay():
     files = folder(b_tif=1, run_tif=3, sub__c_tif=1)
-    frames = list_frames(files, folders=False, max_pixels=LIMIT)
+    frames = listed(files)
     assert list(frames) == ["run_0001.png", "run_0002.png", "run_0003.png"]
     images = FrameFolder(files, frames, LIMIT)
     assert list(images) == ["b.tif", *frames, "sub/c.tif"]
@@ -56,7 +63,7 @@ def test_frames_of_a_file_are_images_of_their_own_and_others_stay():
 def test_frames_are_read_in_other_processes_too(tmp_path):
     (tmp_path / "run.tif").write_bytes(picture(10, 20))
     files = ImageFolder(tmp_path)
-    frames = list_frames(files, folders=False, max_pixels=LIMIT)
+    frames = listed(files)
     copy = pickle.loads(pickle.dumps(FrameFolder(files, frames, LIMIT)))
     assert decode(copy["run_0002.png"](), LIMIT)[0, 0] == 20
 
@@ -66,7 +73,7 @@ def test_what_is_sent_to_another_process_does_not_grow_with_the_series():
     for count in (2, 200):
         names = [f"run_{n:04}.png" for n in range(1, count + 1)]
         frames = {
-            name: {"file": "run.tif", "number": n, "series": "run", "place": n}
+            name: {"file": "run.tif", "content": "h", "number": n, "series": "run", "place": n}
             for n, name in enumerate(names, 1)
         }
         entries = pd.DataFrame({"id": names, "file": names, "frame": 0})
@@ -77,11 +84,11 @@ def test_what_is_sent_to_another_process_does_not_grow_with_the_series():
 
 def test_a_folder_is_a_series_in_the_order_of_its_numbers_if_asked_for():
     files = folder(p1__f10_png=1, p1__f9_png=1, p1__f100_png=1, p2__x_tif=2, alone_png=1)
-    assert set(list_frames(files, folders=False, max_pixels=LIMIT)) == {
+    assert set(listed(files)) == {
         "p2/x_0001.png",
         "p2/x_0002.png",
     }
-    frames = list_frames(files, folders=True, max_pixels=LIMIT)
+    frames = listed(files, folders=True)
     assert [(name, frame_id(frames[name])) for name in frames] == [
         ("p1/f9.png", "p1_0001"),
         ("p1/f10.png", "p1_0002"),
@@ -93,25 +100,25 @@ def test_a_folder_is_a_series_in_the_order_of_its_numbers_if_asked_for():
 
 def test_what_cannot_be_read_is_left_to_the_check():
     files = {"text.tif": lambda: b"no image", "bomb.tif": lambda: picture(1, 2)}
-    assert list_frames(files, folders=False, max_pixels=10) == {}
+    assert list_frames(files, {}, folders=False, max_pixels=10) == {}
 
 
 def test_a_file_that_claims_to_hold_a_million_frames_is_no_series(monkeypatch):
     monkeypatch.setattr(frames_module, "count_frames", lambda *_: 1_000_000)
-    assert list_frames({"x.dcm": bytes}, folders=False, max_pixels=LIMIT) == {}
+    assert list_frames({"x.dcm": bytes}, {}, folders=False, max_pixels=LIMIT) == {}
 
 
 def test_pictures_of_known_kinds_are_not_read_to_find_series():
     def load():
         raise AssertionError("was read")
 
-    assert list_frames({"a.png": load, "b.JPG": load}, folders=False, max_pixels=LIMIT) == {}
+    assert list_frames({"a.png": load, "b.JPG": load}, {}, folders=False, max_pixels=LIMIT) == {}
 
 
 def test_a_file_in_the_way_of_a_frame_is_told():
     with pytest.raises(VesselrlError, match=r"run\.tif.*run_0001\.png.*rename"):
-        list_frames(folder(run_tif=2) | {"run_0001.png": bytes}, folders=False, max_pixels=LIMIT)
-    frames = list_frames(folder(p1__a_png=1), folders=True, max_pixels=LIMIT)
+        listed(folder(run_tif=2) | {"run_0001.png": bytes})
+    frames = listed(folder(p1__a_png=1), folders=True)
     with pytest.raises(VesselrlError, match=r"both be called p1_0001"):
         ids_with_frames({"p1/a.png": "a", "p1_0001.png": "p1_0001"}, frames)
 
@@ -124,7 +131,7 @@ NAMES = st.text(st.sampled_from("a1/._x٣"), min_size=1, max_size=5).filter(
 @given(st.dictionaries(NAMES, st.integers(1, 3), min_size=1, max_size=5), st.booleans())
 def test_every_frame_has_a_name_and_an_id_of_its_own(counts, folders):
     files = {f"{name}.tif": lambda c=count: picture(*range(c)) for name, count in counts.items()}
-    frames = list_frames(files, folders, LIMIT)
+    frames = listed(files, folders)
     names = list(FrameFolder(files, frames, LIMIT))
     assert len(set(names)) == len(names) == sum(counts.values())
     ids = ids_with_frames({name: f"alone {name}" for name in names}, frames)
@@ -133,15 +140,46 @@ def test_every_frame_has_a_name_and_an_id_of_its_own(counts, folders):
 
 
 def test_the_content_of_a_frame_changes_with_its_file():
-    frames = list_frames(folder(run_tif=2), folders=False, max_pixels=LIMIT)
-    images = FrameFolder({}, frames, LIMIT)
-    before = images.contents({"run.tif": "aa", "b.png": "cc"})
+    frames = listed(folder(run_tif=2))
+    before = FrameFolder({}, frames, LIMIT).contents({"b.png": "cc"})
     assert len({before[name] for name in (*frames, "b.png")}) == 3
-    assert images.contents({"run.tif": "bb"})["run_0001.png"] != before["run_0001.png"]
+    longer = listed(folder(run_tif=3))
+    after = FrameFolder({}, longer, LIMIT).contents({})
+    assert not set(after.values()) & set(before.values())
+
+
+def test_a_file_is_read_once_for_all_its_frames_and_anew_when_it_changed():
+    read = []
+
+    def images(first):
+        data = picture(*range(first, first + 40))
+
+        def load():
+            read.append(first)
+            return data
+
+        frames = list_frames({"run.tif": load}, {"run.tif": f"{first}"}, False, LIMIT)
+        read.clear()  # to count them it was read too
+        return FrameFolder({"run.tif": load}, frames, LIMIT)
+
+    for first in (10, 60):
+        shown = images(first)
+        alone = [FrameFolder(shown.files, {n: f}, LIMIT)[n] for n, f in shown.frames.items()]
+        levels = [decode(load(), LIMIT)[0, 0] for load in alone]  # as they come to a process
+        assert levels == [*range(first, first + 40)]
+        assert read == [first]
+
+
+def test_batches_are_neighbours_and_together_the_series():
+    series = [f"i{n:03}" for n in range(40)]
+    batches = batched(series)
+    assert list(batches) == series
+    assert [batches[sample] for sample in series] == sorted(batches.values())
+    assert len(set(batches.values())) == 3
 
 
 def test_series_know_their_frames_by_pseudonyms():
-    frames = list_frames(folder(run_tif=3), folders=False, max_pixels=LIMIT)
+    frames = listed(folder(run_tif=3))
     entries = pd.DataFrame({"id": ["i2", "i1"], "file": ["img-2.png", "img-1.png"]})
     names = {"files": {"img-1.png": "run_0001.png", "img-2.png": "run_0003.png"}}
     assert ids_by_series(frames, entries, names) == {"run": ["i1", "i2"]}
@@ -160,6 +198,6 @@ def test_windows_end_where_the_series_does():
 
 def test_a_damaged_frame_is_refused_with_its_reason():
     cut = picture(1, 2)[:200]
-    frames = {"x_0002.png": {"file": "x.tif", "number": 2, "series": "x", "place": 2}}
+    frame = {"file": "x.tif", "content": "cut", "number": 2, "series": "x", "place": 2}
     with pytest.raises(Refusal):
-        FrameFolder({"x.tif": lambda: cut}, frames, LIMIT)["x_0002.png"]()
+        FrameFolder({"x.tif": lambda: cut}, {"x_0002.png": frame}, LIMIT)["x_0002.png"]()

@@ -183,3 +183,66 @@ def test_what_cannot_be_loaded_stops_the_run_before_the_first_image_if_there_is_
     with pytest.raises(VesselrlError, match="no weights"):
         PredictionFolder(made).make(pending(asked, key="anew", maps=True, prepare=prepare))
     assert asked.images == []
+
+
+class Voting:
+    """Predicts series of which each image is voted on by its neighbours; some may fail."""
+
+    def __init__(self, fails=()):
+        self.images, self.fails = [], fails
+
+    def __call__(self, name):
+        self.images.append(name)
+        if name in self.fails:
+            raise RuntimeError("broken")
+        place = NAMES.index(name)
+        around = NAMES[max(0, place - 1) : place + 2]
+        absent = tuple(voter for voter in around if voter in self.fails)
+        return replace(predicted(image_of(name)), absent=absent)
+
+
+def series(predict, **changes):
+    images = {name: (lambda n=name: n) for name in NAMES}
+    batches = {name: NAMES[number // 4 * 4] for number, name in enumerate(NAMES)}
+    return replace(pending(predict), images=images, batches=batches, **changes)
+
+
+def test_a_frame_is_voted_on_anew_when_a_neighbour_that_failed_does_so_no_more(tmp_path):
+    folder = PredictionFolder(tmp_path)
+    folder.make(series(Voting(["i2"])))
+    again = Voting(["i2"])
+    folder.make(series(again))
+    assert again.images == ["i2"]  # alone: it still has no vote
+    mended = Voting()
+    folder.make(series(mended))
+    assert mended.images == ["i2", "i1", "i3"]
+    done = Voting()
+    folder.make(series(done))
+    assert done.images == []
+    assert all(not one.scores["error"] for one in folder.load().values())
+
+
+def test_a_vote_that_was_missed_within_a_run_is_repeated_once(tmp_path):
+    class Flickering(Voting):
+        """A neighbour's failure is over when it is that frame's own turn."""
+
+        def __call__(self, name):
+            made = super().__call__(name)
+            return replace(made, absent=("i2",) if name in ("i1", "i3") else ())
+
+    asked = Flickering()
+    PredictionFolder(tmp_path).make(series(asked))
+    assert asked.images == [*NAMES, "i1", "i3"]
+
+
+def test_a_batch_is_predicted_by_one_process(tmp_path, monkeypatch):
+    dealt = []
+
+    def noting(function, items, devices, ray):
+        dealt.extend([sample for sample, _ in batch] for _, batch in items)
+        yield from map(function, items)
+
+    monkeypatch.setattr("vesselrl.prediction.folder.map_on_workers", noting)
+    PredictionFolder(tmp_path / "a").make(series(Voting()))
+    PredictionFolder(tmp_path / "b").make(pending(Asked()))
+    assert dealt == [NAMES[:4], NAMES[4:], *([name] for name in NAMES)]

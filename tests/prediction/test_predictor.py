@@ -12,9 +12,12 @@ from vesselrl.evaluation.networks import network_map, networks_behind
 from vesselrl.evaluation.parameters import Method
 from vesselrl.pipelines.evaluation.nodes import decide, draw_predictions
 from vesselrl.pipelines.reward_net.nodes import score_actions
+from vesselrl.prediction.calibration import Calibration
+from vesselrl.prediction.out_of_distribution import Reference
 from vesselrl.prediction.predictor import Predictor
 from vesselrl.prediction.recipe import UNPREDICTABLE, Recipe, write_recipe
 from vesselrl.reward.network import RewardNetwork
+from vesselrl.rl.observations import image_features
 from vesselrl.segmenters.base import PromptsFailed, build_segmenter
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 
@@ -111,6 +114,22 @@ def test_only_the_prompts_that_a_method_needs_are_asked(world, method, asked):
     assert segmenter.asked == asked
 
 
+@pytest.mark.parametrize("method", ["reward_rl", "prompt_rl", "regressor", "static"])
+def test_hand_made_features_are_made_once_an_image(world, method, monkeypatch):
+    made = []
+
+    def counted(image):
+        made.append(image)
+        return image_features(image)
+
+    monkeypatch.setattr("vesselrl.prediction.predictor.image_features", counted)
+    reference = Reference.fit(*np.random.default_rng(0).random((2, 4, 16)))
+    calibration = replace(Calibration.unknown(), reference=reference)
+    recipe = write_recipe(method, METHODS, world.stock).calibrated(calibration)
+    Predictor(recipe).predict(world.drawn["test10"][0])
+    assert len(made) == 1
+
+
 def test_a_prompt_that_fails_is_no_empty_mask(world):
     segmenter = Counting(world.segmenter)
     predictor = Predictor(write_recipe("static", METHODS, world.stock), segmenter)
@@ -154,9 +173,13 @@ def test_a_recipe_survives_being_written_down(world, method, tmp_path):
 
 def test_a_recipe_is_not_mixed_with_another_segmenter(world):
     state = write_recipe("static", METHODS, world.stock).state()
-    other = world.segmenter.model_copy(update={"max_side": 32})
-    with pytest.raises(VesselrlError, match="‘static’ asks another segmenter"):
-        Recipe.from_state(state, other)
+    others = {
+        "‘static’ was made with other prompts or settings": {"max_side": 32},
+        "‘static’ asks the segmenter ‘ridge’, and this run's is ‘tophat’": {"kind": "tophat"},
+    }
+    for told, changes in others.items():
+        with pytest.raises(VesselrlError, match=told):
+            Recipe.from_state(state, world.segmenter.model_copy(update=changes))
 
 
 @pytest.mark.parametrize("method", ["random", "oracle", "imported"])

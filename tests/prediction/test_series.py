@@ -2,6 +2,7 @@
 
 import pickle
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_a_frame_gets_the_mask_of_what_its_neighbours_choose(world, method):
         window = range(max(0, place - 2), min(len(names), place + 3))
         decision = vote([chosen[other] for other in window], window.index(place))
         own = predictor.choose(images[name]())
-        expected = predictor.predict(images[name](), type(own)(own.answers, decision))
+        expected = predictor.predict(images[name](), replace(own, decision=decision))
         assert np.array_equal(made[name].mask, expected.mask)
         assert made[name].dice == expected.dice
         assert made[name].operations == expected.operations
@@ -119,13 +120,22 @@ def test_where_nothing_is_chosen_frames_are_images(world, method):
 def test_a_frame_that_fails_has_no_vote_and_fails_alone(world):
     segmenter = Counting(world.segmenter)
     recipe = write_recipe("best_of_n", World.evaluation.methods, world.stock)
-    series = SeriesPredictor(Predictor(recipe, segmenter), 3)
-    names = list(world.drawn)[:3]
+    series = SeriesPredictor(Predictor(recipe, segmenter), 5)
+    names = list(world.drawn)[:5]
     images = {name: lambda image=world.drawn[name][0]: image for name in names}
-    segmenter.fails_on = images[names[1]]().tobytes()
-    assert series.predict(Ballot(names[0], images)).mask.shape == (64, 64)
+    broken = images[names[2]]().tobytes()
+    segmenter.fails_on = broken
+    for own in names[:2]:
+        made = series.predict(Ballot(own, images))
+        assert made.mask.shape == (64, 64)
+        assert made.absent == (names[2],)
+    asked = sum(n for (image, _), n in segmenter.asked.items() if image == broken)
+    assert asked == 3  # its three prompts, by the first frame alone
     with pytest.raises(PromptsFailed):
-        series.predict(Ballot(names[1], images))
+        series.predict(Ballot(names[2], images))
+    segmenter.fails_on = None
+    assert series.predict(Ballot(names[2], images)).absent == ()
+    assert series.predict(Ballot(names[3], images)).absent == ()
 
 
 def test_in_another_process_frames_choose_the_same(world):

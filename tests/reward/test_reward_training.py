@@ -9,6 +9,8 @@ from interruptions import Stops
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.errors import VesselrlError
 from vesselrl.networks.graphs import graphed
+from vesselrl.reward import rankings
+from vesselrl.reward.calibration import PlattScaling
 from vesselrl.reward.examples import reward_examples
 from vesselrl.reward.loss import reward_loss
 from vesselrl.reward.rankings import Ranking
@@ -73,6 +75,21 @@ def test_history_tells_loss_and_tau_of_every_member_and_check(trained):
     assert history[1]["loss"] < history[0]["loss"]
     assert all(-1 <= row["tau"] <= 1 for row in history)
     assert 0 < history[0]["seconds"] < history[1]["seconds"]
+
+
+def test_calibration_holds_the_evidence_of_few_of_many_images(train, loaders, monkeypatch):
+    fitted = []
+
+    def fit(images, _):
+        fitted.extend(images)
+        return PlattScaling()
+
+    monkeypatch.setattr(rankings, "ENOUGH", 2)
+    monkeypatch.setattr(PlattScaling, "fit", fit)
+    many = [f"i{number}" for number in range(5, 10)]
+    train(validation=many, iterations=1, checks=1)
+    spread = [Ranking.of(loaders[sample]()).true["dice"].tolist() for sample in ("i5", "i8")]
+    assert [image.true["dice"].tolist() for image in fitted] == spread
 
 
 def test_the_seed_fixes_the_weights(train):

@@ -41,7 +41,7 @@ _SIDE = 64  # the image is reduced to this before the transform
 _FREQUENCIES = 16
 _BANDS = 16
 _CHUNK = 250_000  # candidate pairs looked at at once
-_MANY = 20  # groups with one and the same picture, from which on each is paired with the first only
+_MANY = 20  # pairs of one picture, from which on not all are told: of a crowd they are its square
 
 Words = npt.NDArray[np.uint64]
 Bands = npt.NDArray[np.uint16]
@@ -105,7 +105,8 @@ def find_look_alikes(
     Returns:
         One entry for each pair of groups, with its most similar images; the most similar pair
         first. Of more than 20 groups that hold the same picture, each further one is paired with
-        the first of them only.
+        the first of them only; of pictures that look like more than 20 others, the pairs with the
+        nearest 20 are told, and as many more as tie together what all pairs would.
     """
     file_of: dict[tuple[str, str], str] = {}
     for file in sorted(hashes):
@@ -131,7 +132,7 @@ def find_look_alikes(
                 note((text, other), (text, group), 0)
     group_code = {group: code for code, group in enumerate(sorted(set(groups.values())))}
     labels = np.array([group_code[o[0]] if len(o) == 1 else -1 for o in owners.values()], np.int64)
-    for first, second, distance in zip(*near_pairs(texts, bits, labels), strict=True):
+    for first, second, distance in zip(*_thinned(*near_pairs(texts, bits, labels)), strict=True):
         one, two = texts[first], texts[second]
         for group in owners[one][:_MANY]:
             for other in owners[two][:_MANY]:
@@ -156,16 +157,42 @@ def near_pairs(
     count = len(hashes)
     raw = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(count, 32)
     words = np.ascontiguousarray(raw).view(np.uint64)
-    found: list[npt.NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
-    for one, other in _candidates(_bands(raw), radius=bits // _BANDS):
-        kept = _distance(words, one, other) <= bits
-        if labels is not None:
-            kept &= (labels[one] != labels[other]) | (labels[one] < 0)
-        found.append(np.stack([one[kept], other[kept]], axis=1))
-    pairs = np.sort(np.concatenate(found), axis=1)
-    unique = np.unique(pairs[:, 0] * count + pairs[:, 1])  # a pair may be near in several bands
-    first, second = np.divmod(unique, max(count, 1))
+    pairs = np.empty(0, np.int64)
+    for band in _bands(raw).T:
+        found = [pairs]
+        for one, other in _candidates(band, radius=bits // _BANDS):
+            kept = _distance(words, one, other) <= bits
+            if labels is not None:
+                kept &= (labels[one] != labels[other]) | (labels[one] < 0)
+            ends = np.sort([one[kept], other[kept]], axis=0)
+            found.append(ends[0] * count + ends[1])
+        # A pair may be near in several bands. (np.unique hashes, which takes far longer on these.)
+        pairs = np.sort(np.concatenate(found))
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+    first, second = np.divmod(pairs, max(count, 1))
     return first, second, _distance(words, first, second)
+
+
+def _thinned(first: Indices, second: Indices, distances: Indices) -> tuple[Indices, ...]:
+    """Of pairs as `near_pairs` returns them those with the nearest of each hash, and a forest.
+
+    The forest, of least distance, keeps together what all pairs tie together.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
+    if not len(first):
+        return first, second, distances
+    ends, pair = np.concatenate([first, second]), np.tile(np.arange(len(first)), 2)
+    order = np.lexsort((distances[pair], ends))
+    place = np.arange(len(order)) - np.searchsorted(ends[order], ends[order])
+    size = int(second.max()) + 1
+    tree = minimum_spanning_tree(coo_array((distances, (first, second)), shape=(size, size)))
+    rows, columns = tree.nonzero()
+    kept = np.zeros(len(first), bool)
+    kept[pair[order[place < _MANY]]] = True
+    kept[np.searchsorted(first * size + second, rows.astype(np.int64) * size + columns)] = True
+    return first[kept], second[kept], distances[kept]
 
 
 def _distance(words: Words, first: Indices, second: Indices) -> Indices:
@@ -187,22 +214,21 @@ def _bands(raw: npt.NDArray[np.uint8]) -> Bands:
     return np.ascontiguousarray(packed).view(np.uint16)[..., 0]
 
 
-def _candidates(bands: Bands, radius: int) -> Iterator[tuple[Indices, Indices]]:
-    """Pairs of rows that differ in at most ``radius`` bits, 0 or 1, in some band, a few at once."""
-    for band in bands.T:
-        order = np.argsort(band, kind="stable")
-        ordered = band[order]
-        place = np.arange(len(order))
-        yield from _ranges(order, place, place + 1, np.searchsorted(ordered, ordered, "right"))
-        for bit in range(16 if radius else 0):
-            lower = place[(ordered >> bit) & 1 == 0]
-            flipped = ordered[lower] | np.uint16(1 << bit)
-            yield from _ranges(
-                order,
-                lower,
-                np.searchsorted(ordered, flipped, "left"),
-                np.searchsorted(ordered, flipped, "right"),
-            )
+def _candidates(band: Bands, radius: int) -> Iterator[tuple[Indices, Indices]]:
+    """Pairs of rows that differ in at most ``radius`` bits, 0 or 1, of a band, a few at once."""
+    order = np.argsort(band, kind="stable")
+    ordered = band[order]
+    place = np.arange(len(order))
+    yield from _ranges(order, place, place + 1, np.searchsorted(ordered, ordered, "right"))
+    for bit in range(16 if radius else 0):
+        lower = place[(ordered >> bit) & 1 == 0]
+        flipped = ordered[lower] | np.uint16(1 << bit)
+        yield from _ranges(
+            order,
+            lower,
+            np.searchsorted(ordered, flipped, "left"),
+            np.searchsorted(ordered, flipped, "right"),
+        )
 
 
 def _ranges(

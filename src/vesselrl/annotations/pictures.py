@@ -2,8 +2,9 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from vesselrl.annotations.dicom import count_dicom_frames, decode_dicom, is_dicom
 from vesselrl.annotations.entries import Refusal, printable
 from vesselrl.annotations.jpeg import refuse_many_scans
-from vesselrl.annotations.video import count_video_frames, decode_video, is_video
+from vesselrl.annotations.video import VideoFrames, count_video_frames, decode_video, is_video
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -47,6 +48,23 @@ def decode(data: bytes, max_pixels: int, frame: int | None = None) -> Pixels:
     return _pixels(open_picture(data, max_pixels, frame))
 
 
+def frames_of(data: bytes, max_pixels: int) -> Callable[[int], Pixels]:
+    """A file of several frames, opened once: number of a frame, from 1 → what `decode` makes of it.
+
+    Frames that are asked for in their order cost the least.
+
+    Raises:
+        Refusal: see `decode`; what is wrong with a frame is told when that is asked for.
+    """
+    if is_dicom(data):
+        return partial(decode_dicom, data, max_pixels)
+    if is_video(data):
+        return VideoFrames(data, max_pixels)
+    with _readable():
+        source = _open(data, max_pixels)
+    return lambda number: _pixels(_shown(source, number, max_pixels))
+
+
 def count_frames(data: bytes, max_pixels: int) -> int:
     """How many frames an image file holds, 1 for a picture.
 
@@ -71,6 +89,11 @@ def open_picture(data: bytes, max_pixels: int, frame: int | None = None) -> Imag
     """
     with _readable():
         source = _open(data, max_pixels)
+    return _shown(source, frame, max_pixels)
+
+
+def _shown(source: Any, frame: int | None, max_pixels: int) -> Image.Image:
+    with _readable():
         _seek(source, frame)
         _check_size(source.size, max_pixels)
         return ImageOps.exif_transpose(source)

@@ -32,7 +32,7 @@ def count_video_frames(data: bytes) -> int:
     Raises:
         Refusal: PyAV is not installed, or the file is damaged.
     """
-    with _opened(data) as container:
+    with _readable(), _open(data) as container:
         return len(_times(container))
 
 
@@ -52,43 +52,81 @@ def decode_video(data: bytes, max_pixels: int, frame: int | None) -> Pixels:
         Refusal: PyAV is not installed, the file is damaged, too large, or of several frames when
             none is named.
     """
-    with _opened(data) as container:
-        stream = container.streams.video[0]
-        if stream.width * stream.height > max_pixels:
-            raise Refusal(
-                "image",
-                f"too large: {stream.width} × {stream.height} pixels, more than the limit of "
-                f"{max_pixels:,}",
-                "reduce the video, or raise ingest.max_pixels if you trust it",
-            )
-        times = _times(container)
-        if frame is None and len(times) != 1:
-            raise Refusal(
-                "image",
-                f"the file holds {len(times)} frames",
-                'name the one annotated: "frame": 1, …',
-            )
-        number = frame or 1
-        if number > len(times):
-            raise Refusal("frame", f"frame {number} of {len(times)}", f"expected 1 to {len(times)}")
-        time = times[number - 1]
-        container.seek(time, stream=stream)  # to the key frame before it
-        decoded: Any = next(one for one in container.decode(stream) if one.pts == time)
-        colours: Pixels = decoded.to_ndarray(format="rgb24")
+    frames = VideoFrames(data, max_pixels)
+    if frame is None and len(frames) != 1:
+        raise Refusal(
+            "image", f"the file holds {len(frames)} frames", 'name the one annotated: "frame": 1, …'
+        )
+    return frames(frame or 1)
+
+
+class VideoFrames:
+    """The frames of a file that stays open, see `decode_video`.
+
+    A frame after that which was asked for last is decoded from there, another from the key frame
+    before it.
+
+    Args:
+        data: the bytes of the file.
+        max_pixels: larger frames are refused before they are decoded.
+
+    Raises:
+        Refusal: PyAV is not installed, the file is damaged or too large.
+    """
+
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        with _readable():
+            self._container = _open(data)
+            self._stream = self._container.streams.video[0]
+            width, height = self._stream.width, self._stream.height
+            if width * height > max_pixels:
+                raise Refusal(
+                    "image",
+                    f"too large: {width} × {height} pixels, more than the limit of {max_pixels:,}",
+                    "reduce the video, or raise ingest.max_pixels if you trust it",
+                )
+            self._times = _times(self._container)
+        self._decoded: Iterator[Any] = iter(())
+        self._next = 0  # number of the frame that comes next there
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def __call__(self, number: int) -> Pixels:
+        """One frame, counted from 1.
+
+        Raises:
+            Refusal: there is no such frame, or it is damaged.
+        """
+        if number > len(self):
+            raise Refusal("frame", f"frame {number} of {len(self)}", f"expected 1 to {len(self)}")
+        time = self._times[number - 1]
+        with _readable():
+            if number != self._next:
+                self._container.seek(time, stream=self._stream)  # to the key frame before it
+                self._decoded = iter(self._container.decode(self._stream))
+            self._next = 0  # unless this one is found
+            found = next(one for one in self._decoded if one.pts == time)
+            self._next = number + 1
+            colours: Pixels = found.to_ndarray(format="rgb24")
         return colours[..., 0].copy() if (colours == colours[..., :1]).all() else colours
 
 
-@contextmanager
-def _opened(data: bytes) -> "Iterator[InputContainer]":
+def _open(data: bytes) -> "InputContainer":
     try:
         import av
     except ImportError:
         raise Refusal(
             "image", "a video, and PyAV is not installed", "pip install 'vesselrl[video]'"
         ) from None
+    return av.open(io.BytesIO(data), "r", format="mov")
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Whatever goes wrong within is a refusal."""
     try:
-        with av.open(io.BytesIO(data), "r", format="mov") as container:
-            yield container
+        yield
     except Refusal:
         raise
     # PyAV raises errors of many kinds on damaged files.

@@ -62,6 +62,14 @@ def _model_of(segmenter: SegmenterParameters) -> Model | None:
     return Model(segmenter.path, segmenter.revision, is_folder=False)
 
 
+def segmenter_kind(files: Mapping[str, bytes]) -> str:
+    """Which segmenter the recipe that `recipe_files` wrote asks; ‘unknown’ if it is no recipe."""
+    try:
+        return str(json.loads(files[RECIPE])["recipe"]["segmenter"]["kind"])
+    except (KeyError, TypeError, ValueError):
+        return "unknown"
+
+
 def recipe_of(files: Mapping[str, bytes], weights: Path, given: Mapping[str, Any]) -> Recipe:
     """The recipe that `recipe_files` wrote.
 

@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Protocol
@@ -49,19 +48,6 @@ class Manifest(ParameterModel):
     format_version: int
     vesselrl: str = Field(description="the version that wrote the bundle")
     files: dict[str, FileRecord] = Field(min_length=1)
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """What is to be written.
-
-    Attributes:
-        files: name, with ``/`` between folders → content; without the manifest.
-        is_zipped: whether a zip archive is wanted beside the folder.
-    """
-
-    files: Mapping[str, bytes]
-    is_zipped: bool
 
 
 def with_manifest(files: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -188,7 +188,7 @@ class CocoDataset(JsonListDataset):
 class LabelMeFolderDataset(_WrittenDataset):
     """Makers of annotation files and of their images → ``<name>.json`` and the images beside them.
 
-    What somebody has changed since is never replaced or removed: a journal tells what was written.
+    What is not as it was written here is never replaced or removed: a journal tells what was.
 
     Args:
         path: the folder.
@@ -200,7 +200,7 @@ class LabelMeFolderDataset(_WrittenDataset):
         self.metadata = metadata
 
     def save(self, data: Makers) -> None:
-        """Write what nobody has changed.
+        """Write what is not there yet, or as it was written here.
 
         Args:
             data: name → maker of the document and of the bytes of the image file that its
@@ -208,33 +208,39 @@ class LabelMeFolderDataset(_WrittenDataset):
         """
         with Journal(self._folder / ".written.tsv") as journal:
             journal.keep([name for name in journal if _is_note(name, journal.get(name))])
-            changed = {name for name in journal if self._is_changed(name, journal)}
-            for name in set(journal) - set(data) - changed:
-                self._file(name).unlink(missing_ok=True)
-                (self._folder / journal.get(name)["image"]).unlink(missing_ok=True)
-            for name, make in data.items():
-                if name not in changed:
-                    document, picture = make()
-                    self._put(name, document, picture, journal)
-            journal.keep([name for name in journal if name in data or name in changed])
-        if changed:
-            logger.info("%d LabelMe files were changed by hand and stay as they are.", len(changed))
+            gone = [name for name in journal if name not in data]
+            left = [name for name in gone if not self._remove(name, journal.get(name))]
+            left += [name for name, make in data.items() if not self._replace(name, make, journal)]
+            journal.keep([name for name in journal if name in data or name in left])
+        if left:
+            logger.info("%d LabelMe files are not as they were written here and stay.", len(left))
 
-    def _put(
-        self, name: str, document: Mapping[str, Any], picture: bytes, journal: Journal
-    ) -> None:
+    def _remove(self, name: str, noted: Mapping[str, str]) -> bool:
+        """Remove a file and its image; False where they are not as they are noted."""
+        image = self._folder / noted["image"]
+        files = {self._file(name): noted["sha256"], image: noted["picture"]}
+        if any(_is_foreign(file, sha256) for file, sha256 in files.items()):
+            return False
+        for file in files:
+            file.unlink(missing_ok=True)
+        return True
+
+    def _replace(self, name: str, make: Callable[[], Any], journal: Journal) -> bool:
+        """Write a file and its image; False where others are there."""
+        noted = journal.get(name)
+        if noted and not self._remove(name, noted):
+            return False
+        document, picture = make()
         content = json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8", "replace")
-        noted = {"image": document["imagePath"], "sha256": hashlib.sha256(content).hexdigest()}
+        file, image = self._file(name), self._folder / document["imagePath"]
+        new = {"image": image.name, "sha256": _sha256(content), "picture": _sha256(picture)}
+        if _is_foreign(file, new["sha256"]) or _is_foreign(image, new["picture"]):
+            return False
         # Whenever this breaks off, what is there is as it was noted, or is not there.
-        self._file(name).unlink(missing_ok=True)
-        journal.add(name, noted)
-        write_atomically(self._folder / document["imagePath"], writer_of(picture))
-        write_atomically(self._file(name), writer_of(content))
-
-    def _is_changed(self, name: str, journal: Journal) -> bool:
-        file = self._file(name)
-        noted = journal.get(name)["sha256"]
-        return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() != noted
+        journal.add(name, new)
+        write_atomically(image, writer_of(picture))
+        write_atomically(file, writer_of(content))
+        return True
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.json"
@@ -246,11 +252,20 @@ class LabelMeFolderDataset(_WrittenDataset):
         return {"path": str(self._folder)}
 
 
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _is_foreign(file: Path, sha256: str) -> bool:
+    """Whether there is a file of another content."""
+    return file.is_file() and _sha256(file.read_bytes()) != sha256
+
+
 def _is_note(name: str, noted: Any) -> bool:
     """Whether a line of the journal is as `LabelMeFolderDataset` writes it, for files beside it."""
     return (
         isinstance(noted, dict)
-        and noted.keys() == {"image", "sha256"}
+        and noted.keys() == {"image", "sha256", "picture"}
         and all("/" not in one and one not in ("", "..") for one in (name, str(noted["image"])))
     )
 

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
 from vesselrl.annotations.folder import ImageFolder
 from vesselrl.annotations.json_files import read_json
-from vesselrl.annotations.sources import Source, open_source, require_folder
 from vesselrl.errors import VesselrlError
+
+if TYPE_CHECKING:
+    from vesselrl.annotations.sources import Source
 
 _MAX_MB = 512
 _ELSEWHERE = "give the folder that holds it with --params raw_dir=…"
@@ -29,12 +31,14 @@ class AnnotationsDataset(_ReadOnlyDataset):
         self._path = Path(path)
         self.metadata = metadata
 
-    def load(self) -> Callable[..., Source]:
+    def load(self) -> "Callable[..., Source]":
         """`vesselrl.annotations.sources.open_source` for this folder, to be given the format.
 
         Raises:
             VesselrlError: the folder is missing.
         """
+        from vesselrl.annotations.sources import open_source, require_folder
+
         require_folder(self._path)
         return partial(open_source, self._path)
 

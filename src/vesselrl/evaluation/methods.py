@@ -14,7 +14,7 @@ from vesselrl.evaluation.parameters import NETWORKS, TRAINED, Method
 from vesselrl.metrics.masks import Scores, objective_of
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.actions import ActionSet, Rules, State
-from vesselrl.rl.observations import feature_function, mask_features
+from vesselrl.rl.observations import Features, mask_features
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.rl.policy import Policy
 from vesselrl.segmenters.answers import Maps
@@ -34,6 +34,7 @@ class Case:
     Attributes:
         sample: its id.
         image: uint8 (H, W) or (H, W, 3).
+        handmade: gives its `vesselrl.rl.observations.image_features`, for policies that see them.
         probabilities: the maps of all prompts.
         network: the reward network, for methods that ask it themselves.
         predicted: gives the reward network's objective for every setting, float64 (A,).
@@ -42,6 +43,7 @@ class Case:
 
     sample: str
     image: npt.NDArray[np.uint8]
+    handmade: Callable[[], Features]
     probabilities: Maps
     network: RewardNetwork
     predicted: Callable[[], Scores]
@@ -213,9 +215,9 @@ def _by_policy(policy: Policy) -> Decide:
     rules = policy.rules
 
     def decide(case: Case) -> Decision:
-        see = feature_function(policy.observer.observations, case.network)
+        is_handmade = policy.observer.observations == "handmade"
         path = policy.decide(
-            see(case.image),
+            case.handmade() if is_handmade else case.network.image_features(case.image),
             lambda state: mask_features(*rules.answer(case.probabilities, state)),
         )
         # A policy that looks at the mask needs every prompt on its way, the default's at first.

@@ -1,9 +1,11 @@
 """Parameters of the comparison (``conf/base/parameters_evaluation.yml``)."""
 
-from typing import Literal
+from functools import partial
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt, model_validator
 
+from vesselrl.extensions import known_or_extension
 from vesselrl.parameters import ParameterModel
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE, SA2VA_RL
@@ -87,3 +89,6 @@ class EvaluationParameters(ParameterModel):
     """The group ``evaluation``."""
 
     methods: dict[str, Method] = Field(min_length=1, description="by name, as the report shows it")
+    metrics: list[Annotated[str, AfterValidator(partial(known_or_extension, "metric"))]] = Field(
+        default_factory=list, description="beside those built in: modules of vesselrl.extensions"
+    )

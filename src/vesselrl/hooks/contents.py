@@ -15,7 +15,7 @@ PREDICTIONS = Path("07_model_output/predict")  # likewise
 
 def everything() -> Pipeline:
     """All registered pipelines as one."""
-    return sum(pipelines.values(), Pipeline([]))
+    return Pipeline({node for pipeline in pipelines.values() for node in pipeline.nodes})
 
 
 def out_dir_of(catalog: Any) -> Path:

@@ -41,6 +41,10 @@ class ParameterHooks:
             for key, value in paths.items()
         }
         _refuse_results_among_images(paths)
+        if bundle := paths.get("bundle"):
+            from vesselrl.datasets.bundle import refuse_needless_model
+
+            refuse_needless_model(Path(bundle), merged["segmenter"]["kind"])
         if model := paths.get("model_path"):
             merged["evaluation"]["methods"][GIVEN_POLICY] = {"kind": "policy", "path": model}
         loader.runtime_params = self._paths = paths
@@ -63,14 +67,14 @@ class ParameterHooks:
         for name in whole.inputs():
             if name.startswith("params:"):
                 catalog[name] = _at(validated, name.removeprefix("params:"))
-        self._point_to_files(catalog)
+        self._tell_datasets(catalog)
         if bundle := paths.get("bundle"):
             from vesselrl.datasets.bundle import use_bundle
 
             use_bundle(catalog, Path(bundle))
 
-    def _point_to_files(self, catalog: Any) -> None:
-        """Tell the datasets of what the user gives by a path in the parameters where it is."""
+    def _tell_datasets(self, catalog: Any) -> None:
+        """Tell datasets what parameters say of them: where a user's files are, mostly."""
         replaced = [out_dir_of(catalog) / made for made in ("03_primary", "07_model_output")]
         for name, method in catalog.load("params:evaluation").methods.items():
             if method.path:
@@ -83,6 +87,7 @@ class ParameterHooks:
                 catalog.get(FILES[method.kind]).paths[name] = path
         if file := catalog.load("params:supervised").starting_file:
             catalog.get("starting_weights").path = self._anchored(str(file))
+        catalog.get("bundle").is_zipped = catalog.load("params:bundling").zip
 
     def _anchored(self, path: str) -> Path:
         """Absolute paths as they are, relative ones within the project."""

@@ -1,6 +1,7 @@
 """What a training draws from, kept near as far as memory goes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -32,7 +33,7 @@ class Residents(Generic[Item]):
     def __init__(self, loaders: Sequence[Callable[[], Item]], kept_bytes: int = KEPT_BYTES) -> None:
         self._loaders = loaders
         self._kept_bytes = kept_bytes
-        self._kept: dict[int, Item] = {}
+        self._kept: OrderedDict[int, Item] = OrderedDict()  # the last one used is the last
         self._bytes = 0
         self._lock = Lock()
 
@@ -49,18 +50,11 @@ class Residents(Generic[Item]):
             if item is None:
                 item = self._loaders[index]()
                 self._bytes += item.nbytes
-            self._kept[index] = item  # the last of the dict is the last used
-            for oldest in list(self._leaving()):
-                self._bytes -= self._kept.pop(oldest).nbytes
+            self._kept[index] = item
+            while self._bytes > self._kept_bytes and len(self._kept) > 1:
+                _, oldest = self._kept.popitem(last=False)
+                self._bytes -= oldest.nbytes
             return item
-
-    def _leaving(self) -> Iterator[int]:
-        over = self._bytes - self._kept_bytes
-        for index in list(self._kept)[:-1]:
-            if over <= 0:
-                return
-            over -= self._kept[index].nbytes
-            yield index
 
 
 class Part(Generic[Item]):

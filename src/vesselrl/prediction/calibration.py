@@ -24,7 +24,7 @@ test images whose Dice lies in their interval, which the report gives.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ import numpy.typing as npt
 from vesselrl.metrics.masks import Scores
 from vesselrl.prediction.out_of_distribution import Reference
 from vesselrl.reward.calibration import Line
+
+Numbers = npt.NDArray[np.integer]
 
 PRIOR = 5 * 0.1**2
 """The slope is drawn to 1 as if so much had been seen: 5 images whose raw scores differ by 0.1."""
@@ -64,15 +66,13 @@ class Votes:
             true: float64 (N,), the Dice there was.
             groups: N groups.
         """
-        of = np.asarray(groups)
-        names, sizes = np.unique(of, return_counts=True)
-        slopes, intercepts, errors, weights = (np.empty(len(raw)) for _ in range(4))
-        for name, size in zip(names, sizes, strict=True):
-            own = of == name
-            line = fitted_line(raw[~own], true[~own], of[~own])
-            slopes[own], intercepts[own] = line.slope, line.intercept
-            errors[own] = np.abs(true[own] - line(raw[own]))
-            weights[own] = 1 / (size * (len(names) + 1))
+        _, own, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        moments = _moments(raw, true, own, sizes)
+        # Without a group: the sums of all, less its own. One alone leaves nothing to learn from.
+        others = (moments.sum(0) - moments) / max(1, len(sizes) - 1)
+        slopes, intercepts = (line[own] for line in _lines(others, len(raw) - sizes))
+        errors = np.abs(true - np.clip(slopes * raw + intercepts, 0, 1))
+        weights = 1 / (sizes[own] * (len(sizes) + 1))
         return cls(slopes, intercepts, errors, weights)
 
     def interval(self, raw: float, coverage: float) -> tuple[float, float]:
@@ -113,15 +113,39 @@ def fitted_line(raw: Scores, true: Scores, groups: npt.NDArray[Any]) -> Line:
         true: float64 (N,).
         groups: (N,).
     """
-    if not len(raw):
-        return Line()
-    _, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    weights = len(raw) / (len(sizes) * sizes[number])
-    middle, aim = np.average(raw, weights=weights), np.average(true, weights=weights)
-    apart = raw - middle
-    rise = float((weights * apart) @ (true - aim)) + PRIOR
-    slope = max(0.0, rise / (float((weights * apart) @ apart) + PRIOR))
-    return Line(slope, float(aim - slope * middle))
+    _, own, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    mean = _moments(raw, true, own, sizes).sum(0) / max(1, len(sizes))
+    slope, intercept = _lines(mean, np.asarray(len(raw)))
+    return Line(float(slope), float(intercept))
+
+
+def _moments(raw: Scores, true: Scores, own: Numbers, sizes: Numbers) -> Scores:
+    """Of each group the means of raw, true, raw² and raw · true, float64 (K, 4).
+
+    Args:
+        raw: float64 (N,).
+        true: float64 (N,).
+        own: int (N,), the number of each image's group.
+        sizes: int (K,), images of each group.
+    """
+    sums = [np.bincount(own, values, len(sizes)) for values in (raw, true, raw * raw, raw * true)]
+    return np.stack(sums, axis=1) / sizes[:, None]
+
+
+def _lines(moments: Scores, images: Numbers) -> tuple[Scores, Scores]:
+    """The lines of `fitted_line` by the means over groups of `_moments`, (…, 4).
+
+    Args:
+        moments: zeros where there are no groups.
+        images: how many there are, (…).
+
+    Returns:
+        Slopes and intercepts, each (…).
+    """
+    middle, aim, squares, products = np.moveaxis(moments, -1, 0)
+    rise = images * (products - middle * aim) + PRIOR
+    slopes = np.maximum(0.0, rise / (images * (squares - middle**2) + PRIOR))
+    return slopes, aim - slopes * middle
 
 
 def groups_needed(coverage: float) -> int:
@@ -186,9 +210,13 @@ class Calibration:
         """The interval of the Dice of an image whose raw Dice is given, within [0, 1]."""
         return self.votes.interval(raw, self.coverage)
 
-    def out_of_distribution(self, image: npt.NDArray[np.uint8]) -> float:
-        """How unlike the training images an image is, see `Reference.of_image`."""
-        return self.reference.of_image(image) if self.reference else math.nan
+    def out_of_distribution(self, features: Callable[[], npt.NDArray[np.float32]]) -> float:
+        """How unlike the training images an image is, see `Reference.share_nearer`.
+
+        Args:
+            features: gives its `vesselrl.rl.observations.image_features`.
+        """
+        return self.reference.share_nearer(features()) if self.reference else math.nan
 
     def state(self) -> dict[str, Any]:
         """All there is to know of it, as tensors and plain values."""

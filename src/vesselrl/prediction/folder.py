@@ -2,10 +2,11 @@
 
 import logging
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ class PendingPredictions:
             picklable, as are the loaders.
         prepare: is called before the first image of each process.
         probability_maps: whether the maps that masks were cut from are kept too.
+        batches: id → what its batch is called, of images that vote on each other: those of one
+            batch come one after the other and are predicted by one process, others by any.
         devices: of the worker processes that make them; see `map_on_workers`.
         ray: the workers on Ray instead.
     """
@@ -59,6 +62,7 @@ class PendingPredictions:
     predict: Callable[[Any], Prediction]
     prepare: Callable[[], None]
     probability_maps: bool
+    batches: Mapping[str, str] = field(default_factory=dict)
     devices: Sequence[Device] | None = None
     ray: RayParameters | None = None
 
@@ -105,33 +109,23 @@ class PredictionFolder:
     def make(self, pending: PendingPredictions) -> None:
         """Make what is missing, failed before or is out of date, and remove what is gone.
 
-        An image that fails is noted with its error; it stops nothing.
+        An image that fails is noted with its error; it stops nothing. Where it should have had a
+        vote, and now has one for the first time, the vote is repeated.
 
         Raises:
             VesselrlError: every image failed. What `prepare` raises comes as it is.
         """
         with Journal(self._folder / JOURNAL) as journal:
             done = {sample for sample in pending.images if self._is_done(sample, pending, journal)}
-            journal.keep(done)  # what is about to be replaced does not count from here on
-            self._remove_all_but(done)
-            if not pending.probability_maps:
-                self._remove_probabilities(journal)
-            missing = [item for item in pending.images.items() if item[0] not in done]
-            write = _Writer(
-                self._folder, pending.predict, pending.prepare, pending.probability_maps
-            )
-            errors = []
-            spread = map_on_workers(write, missing, pending.devices, pending.ray)
-            with closing(spread) as written:
-                for sample, noted in tracked(written, "Predicting", len(missing)):
-                    journal.add(sample, {"key": pending.keys[sample], **noted})
-                    if error := noted["scores"]["error"]:
-                        errors.append(error)
+            errors = self._make_all_but(done, pending, journal)
+            outvoted = {sample for sample in pending.batches if _has_new_voters(sample, journal)}
+            if outvoted:
+                errors |= self._make_all_but(pending.images.keys() - outvoted, pending, journal)
             journal.keep(pending.images)
         if errors and len(errors) == len(pending.images):
             raise VesselrlError(
                 f"None of the {len(errors)} images could be segmented. The first error is: "
-                f"{errors[0]} The traceback is in the log file."
+                f"{next(iter(errors.values()))} The traceback is in the log file."
             )
         if errors:
             logger.warning(
@@ -140,6 +134,29 @@ class PredictionFolder:
                 len(errors),
                 len(pending.images),
             )
+
+    def _make_all_but(
+        self, done: Set[str], pending: PendingPredictions, journal: Journal
+    ) -> dict[str, str]:
+        """Make all other predictions; gives the errors of those that failed."""
+        journal.keep(done)  # what is about to be replaced does not count from here on
+        self._remove_all_but(done)
+        if not pending.probability_maps:
+            self._remove_probabilities(journal)
+        missing = [sample for sample in pending.images if sample not in done]
+        batches = [
+            list(batch) for _, batch in groupby(missing, lambda one: pending.batches.get(one, one))
+        ]
+        items = [(of[0], [(sample, pending.images[sample]) for sample in of]) for of in batches]
+        write = _Writer(self._folder, pending.predict, pending.prepare, pending.probability_maps)
+        errors = {}
+        with closing(map_on_workers(write, items, pending.devices, pending.ray)) as spread:
+            written = chain.from_iterable(spread)
+            for sample, noted in tracked(written, "Predicting", len(missing)):
+                journal.add(sample, {"key": pending.keys[sample], **noted})
+                if error := noted["scores"]["error"]:
+                    errors[sample] = error
+        return errors
 
     def _is_done(self, sample: str, pending: PendingPredictions, journal: Journal) -> bool:
         noted = journal.get(sample)
@@ -152,7 +169,7 @@ class PredictionFolder:
             if kind in wanted
         )
 
-    def _remove_all_but(self, kept: set[str]) -> None:
+    def _remove_all_but(self, kept: Set[str]) -> None:
         for kind in FOLDERS:
             for file in (self._folder / kind).glob("*.png"):
                 if file.stem not in kept:
@@ -183,7 +200,7 @@ class PredictionFolder:
 
 @dataclass(frozen=True)
 class _Writer:
-    """Predicts one image and writes its files, in whatever process.
+    """Predicts images one after the other and writes their files, in whatever process.
 
     Attributes:
         folder: below which the files are.
@@ -197,19 +214,20 @@ class _Writer:
     prepare: Callable[[], None]
     probability_maps: bool
 
-    def __call__(self, item: Item[Callable[[], Any]]) -> tuple[str, dict[str, Any]]:
-        """The sample, and what the journal notes of it beside the key.
+    def __call__(
+        self, item: Item[Sequence[tuple[str, Callable[[], Any]]]]
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Each sample of a batch, and what the journal notes of it beside the key.
 
         Raises:
-            DeviceLostError: the prediction failed, and so would all that follows in this process.
+            DeviceLostError: a prediction failed, and so would all that follows in this process.
         """
-        sample, load = item
         self.prepare()
-        error = ""
-        scores: dict[str, Any] = {}
-        sizes: dict[str, int] = {}
+        return [(sample, self._noted(sample, load)) for sample, load in item[1]]
+
+    def _noted(self, sample: str, load: Callable[[], Any]) -> dict[str, Any]:
         try:
-            scores, sizes = self._write(sample, load())
+            return self._write(sample, load())
         except Exception as exception:  # of the file, the segmenter or the machine
             error = traceback.format_exception_only(exception)[-1].strip()
             if not gpus.are_usable():
@@ -219,9 +237,9 @@ class _Writer:
                 ) from exception
             logger.warning("Segmenting '%s' failed: %s", sample, error)
             logger.debug("Segmenting '%s' failed.", sample, exc_info=exception)
-        return sample, {"sizes": sizes, "scores": scores | {"error": error}}
+            return {"sizes": {}, "scores": {"error": error}}
 
-    def _write(self, sample: str, loaded: Any) -> tuple[dict[str, Any], dict[str, int]]:
+    def _write(self, sample: str, loaded: Any) -> dict[str, Any]:
         made = self.predict(loaded)
         files = {
             MASKS: png_of_mask(made.mask),
@@ -232,7 +250,18 @@ class _Writer:
         for kind, data in files.items():
             write_atomically(_file(self.folder, kind, sample), writer_of(data))
         scores = {name: _plain(getattr(made, name)) for name in SCORE_COLUMNS}
-        return scores, {kind: len(data) for kind, data in files.items()}
+        return {
+            "sizes": {kind: len(data) for kind, data in files.items()},
+            "scores": scores | {"error": ""},
+            "absent": list(made.absent),
+        }
+
+
+def _has_new_voters(sample: str, journal: Journal) -> bool:
+    """Whether neighbours failed when an image was predicted, and do so no more."""
+    noted = journal.get(sample) or {}
+    absent = (journal.get(voter) for voter in noted.get("absent", ()))
+    return any(voter is not None and not voter["scores"]["error"] for voter in absent)
 
 
 def _is_note(noted: Any) -> bool:

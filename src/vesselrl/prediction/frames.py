@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import PurePosixPath
 from typing import Any, TypedDict
 
 from vesselrl.annotations.acceptance import sample_ids
 from vesselrl.annotations.entries import Refusal
-from vesselrl.annotations.pictures import count_frames, decode
+from vesselrl.annotations.pictures import Pixels, count_frames, frames_of
 from vesselrl.annotations.png import png_of_image
 from vesselrl.errors import VesselrlError
 
@@ -20,6 +20,9 @@ MOST_FRAMES = 9_999
 DIGITS = 4
 """A frame's number has at least so many, so that names stand in the order of the frames."""
 
+BATCH = 16
+"""Frames of a series that one process predicts: what their neighbours choose is found out there."""
+
 _SINGLE = frozenset((".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm"))
 """Endings of files that hold one picture: what is in them need not be looked at."""
 
@@ -27,11 +30,13 @@ _SINGLE = frozenset((".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm"))
 class Frame(TypedDict):
     """One image of a series.
 
-    ``file`` is where it is, ``number`` which of that file's frames, from 1, or 0 if it holds one
-    picture; ``series`` the name of the series, ``place`` that of the frame in it, from 1.
+    ``file`` is where it is, ``content`` the hash of that file, ``number`` which of its frames, from
+    1, or 0 if it holds one picture; ``series`` the name of the series, ``place`` that of the frame
+    in it, from 1.
     """
 
     file: str
+    content: str
     number: int
     series: str
     place: int
@@ -41,11 +46,14 @@ Frames = Mapping[str, Frame]
 """Name → what it stands for. Frames of a file have names as if they were PNG files beside it."""
 
 
-def list_frames(files: Files, folders: bool, max_pixels: int) -> dict[str, Frame]:
+def list_frames(
+    files: Files, hashes: Mapping[str, str], folders: bool, max_pixels: int
+) -> dict[str, Frame]:
     """The frames of all series in a folder of images.
 
     Args:
         files: file name → loader of the file's bytes.
+        hashes: file name → hash of its content, of those that can be read.
         folders: whether each folder within that folder is a series, too, whose frames are its files
             of one picture, in the order of the numbers in their names.
         max_pixels: larger images are not looked at.
@@ -72,7 +80,13 @@ def list_frames(files: Files, folders: bool, max_pixels: int) -> dict[str, Frame
         if parts == [(source, 0)]:
             continue
         for place, (file, number) in enumerate(parts, 1):
-            frame = Frame(file=file, number=number, series=names[source], place=place)
+            frame = Frame(
+                file=file,
+                content=hashes.get(file, ""),
+                number=number,
+                series=names[source],
+                place=place,
+            )
             beside = PurePosixPath(file).with_name(f"{frame_id(frame)}.png").as_posix()
             name = beside if number else file
             if name in frames or (number and name in files):
@@ -148,7 +162,8 @@ class FrameFolder(Mapping[str, Callable[[], bytes]]):
         frame = self.frames.get(name)
         if frame is None or not frame["number"]:
             return self.files[name]
-        return partial(_png, self.files[frame["file"]], frame["number"], self.max_pixels)
+        file = _File(frame["file"], frame["content"], self.files[frame["file"]])
+        return partial(_png, file, frame["number"], self.max_pixels)
 
     def __iter__(self) -> Iterator[str]:
         """Names of all files, in order, and of the frames of those that hold several."""
@@ -165,15 +180,29 @@ class FrameFolder(Mapping[str, Callable[[], bytes]]):
     def contents(self, hashes: Mapping[str, str]) -> dict[str, str]:
         """What tells whether the content of a name has changed, given the hashes of the files."""
         of_frames = {
-            name: f"{hashes[frame['file']]} {frame['number']}"
+            name: f"{frame['content']} {frame['number']}"
             for name, frame in self.frames.items()
-            if frame["number"] and frame["file"] in hashes
+            if frame["number"] and frame["content"]
         }
         return {**hashes, **of_frames}
 
 
-def _png(load: Callable[[], bytes], number: int, max_pixels: int) -> bytes:
-    return png_of_image(decode(load(), max_pixels, number))
+@dataclass(frozen=True)
+class _File:
+    """A file of several frames; with the same name and content it is the same."""
+
+    name: str
+    content: str
+    load: Callable[[], bytes] = field(compare=False)
+
+
+@lru_cache(maxsize=1)  # one file is in memory, whose frames are asked for one after the other
+def _frames_of(file: _File, max_pixels: int) -> Callable[[int], Pixels]:
+    return frames_of(file.load(), max_pixels)
+
+
+def _png(file: _File, number: int, max_pixels: int) -> bytes:
+    return png_of_image(_frames_of(file, max_pixels)(number))
 
 
 def ids_by_series(
@@ -207,3 +236,8 @@ def windows(series: Sequence[str], width: int) -> dict[str, Sequence[str]]:
         sample: series[max(0, place - half) : place + half + 1]
         for place, sample in enumerate(series)
     }
+
+
+def batched(series: Sequence[str]) -> dict[str, str]:
+    """Id → the first id of its batch, so many neighbouring frames of a series, in their order."""
+    return {sample: series[place - place % BATCH] for place, sample in enumerate(series)}

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vesselrl.rl.observations import image_features
-
 Numbers = npt.NDArray[np.float64]
 
 TINY = 1e-6
@@ -19,13 +17,14 @@ TINY = 1e-6
 class Reference:
     """Where images of the kind that was trained on lie among features of images.
 
-    The features are brightness, contrast, texture and ridges (`image_features`), not those of a
-    network, as in Lee et al. ("A simple unified framework for detecting out-of-distribution samples
-    and adversarial attacks", NeurIPS 2018): a network is trained to overlook just such changes. The
-    distance of an image is theirs, Mahalanobis' from the training images with a single class. Each
-    feature is standardised, and the covariance shrunk towards a multiple of the identity, by as
-    much as Ledoit and Wolf ("A well-conditioned estimator for large-dimensional covariance
-    matrices", Journal of Multivariate Analysis 88, 2004) find best for few images.
+    The features are `vesselrl.rl.observations.image_features`, brightness, contrast, texture and
+    ridges, not those of a network, as in Lee et al. ("A simple unified framework for detecting
+    out-of-distribution samples and adversarial attacks", NeurIPS 2018): a network is trained to
+    overlook just such changes. The distance of an image is theirs, Mahalanobis' from the training
+    images with a single class. Each feature is standardised, and the covariance shrunk towards a
+    multiple of the identity, by as much as Ledoit and Wolf ("A well-conditioned estimator for
+    large-dimensional covariance matrices", Journal of Multivariate Analysis 88, 2004) find best for
+    few images.
 
     Attributes:
         mean: float64 (F,), of the training images.
@@ -64,10 +63,6 @@ class Reference:
         """
         nearer = np.searchsorted(self.distances, self.distance(features))
         return float(nearer / len(self.distances))
-
-    def of_image(self, image: npt.NDArray[np.uint8]) -> float:
-        """`share_nearer` of an image, uint8 (H, W) or (H, W, 3)."""
-        return self.share_nearer(image_features(image))
 
     def state(self) -> dict[str, Any]:
         """The reference as tensors."""

@@ -1,9 +1,9 @@
 """One image → its mask, and how far the mask may be trusted."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from vesselrl.prediction.recipe import Recipe
 from vesselrl.reward.closed_form import error_probability
 from vesselrl.reward.network import RewardNetwork, mean_candidate
 from vesselrl.rl.actions import ActionSet
+from vesselrl.rl.observations import Features, image_features
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.segmenters.answers import Answers
 from vesselrl.segmenters.base import Segmenter, build_segmenter, check_image
@@ -27,14 +28,16 @@ Image = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a method chose for an image, and the answers it asked for on the way.
+    """What a method chose for an image, and what was found out of it on the way.
 
     Attributes:
         answers: of the segmenter about the image; more are asked for as they are needed.
+        handmade: gives its `image_features`, which are made once.
         decision: what the method chose.
     """
 
     answers: Answers
+    handmade: Callable[[], Features]
     decision: Decision
 
 
@@ -79,6 +82,7 @@ class Prediction:
         operations: what was done to the mask, in words.
         segmenter_calls: how many prompts were asked.
         seconds: from the image to all of this.
+        absent: ids of the frames that should have voted on what was chosen, and failed.
     """
 
     mask: Mask
@@ -95,6 +99,7 @@ class Prediction:
     operations: str
     segmenter_calls: int
     seconds: float
+    absent: tuple[str, ...] = ()
 
 
 class Predictor:
@@ -137,7 +142,8 @@ class Predictor:
         """
         started = time.perf_counter()
         check_image(image)
-        made = self.segment(image, chosen=chosen)
+        chosen = chosen or self.choose(image)
+        made = self.segment(image, chosen)
         raw, error = self.rate(image, made)
         calibration = self.recipe.calibration
         scores: dict[str, Any] = calibration.scores(raw)
@@ -150,7 +156,7 @@ class Predictor:
             **scores,
             dice_low=low,
             dice_high=high,
-            out_of_distribution=calibration.out_of_distribution(image),
+            out_of_distribution=calibration.out_of_distribution(chosen.handmade),
             **words,
             segmenter_calls=made.segmenter_calls,
             seconds=time.perf_counter() - started,
@@ -173,60 +179,52 @@ class Predictor:
         return raw, error_probability(made.mask, opinions)
 
     def choose(self, image: Image, answers: Answers | None = None) -> Chosen:
-        """What the method chooses for an image; not for networks, which choose nothing.
+        """What the method chooses for an image.
 
         Args:
             image: uint8 (H, W) or (H, W, 3).
             answers: of the segmenter about it; it is asked without them.
         """
-        answers = answers or self._unasked(image)
-        return Chosen(answers, self._decide(self._case(image, answers)))
+        answers = answers or Answers(partial(self._ask, image), len(self._actions.prompts))
+        handmade = cache(partial(image_features, image))
+        return Chosen(answers, handmade, self._decide(self._case(image, answers, handmade)))
 
-    def segment(
-        self, image: Image, answers: Answers | None = None, chosen: Chosen | None = None
-    ) -> Segmentation:
+    def segment(self, image: Image, chosen: Chosen) -> Segmentation:
         """What the method makes of an image, without a rating.
 
         Args:
             image: uint8 (H, W) or (H, W, 3).
-            answers: of the segmenter about it; it is asked without them.
-            chosen: for it; the method chooses without.
+            chosen: for it, or for images like it.
         """
-        answers = chosen.answers if chosen else answers or self._unasked(image)
-        mask, map_, decision = (
-            self._by_network(image)
+        answers = chosen.answers
+        mask, map_ = (
+            self._by_network(image, chosen.decision)
             if self.recipe.method.kind == "network"
-            else self._by_decision(image, chosen or self.choose(image, answers))
+            else self._by_choice(image, chosen)
         )
         shown = answers.of_prompts(answers.asked if self.recipe.rating == "needed" else None)
         candidate = mean_candidate(shown) if len(shown) else map_
-        return Segmentation(mask, map_, candidate, decision, len(answers.asked))
+        return Segmentation(mask, map_, candidate, chosen.decision, len(answers.asked))
 
-    def _unasked(self, image: Image) -> Answers:
-        return Answers(partial(self._ask, image), len(self._actions.prompts))
-
-    def _by_decision(self, image: Image, chosen: Chosen) -> tuple[Mask, Probability, Decision]:
+    def _by_choice(self, image: Image, chosen: Chosen) -> tuple[Mask, Probability]:
         answers, decision = chosen.answers, chosen.decision
 
         def posterior() -> Probability:
             return self.judge.own_map(image, mean_candidate(answers.of_prompts()))
 
-        mask, map_ = draw(decision.chooses, decision.state, answers, self._actions, posterior)
-        return mask, map_, decision
+        return draw(decision.chooses, decision.state, answers, self._actions, posterior)
 
-    def _by_network(self, image: Image) -> tuple[Mask, Probability, Decision]:
-        recipe = self.recipe
-        levels = network_map(str(recipe.method.network), self._networks, self._refiner, image)
-        map_ = from_levels(levels)
-        assert recipe.threshold is not None  # a network's recipe has one
-        decision = Decision(NETWORK, (), 0, threshold=recipe.threshold)
-        return map_ > recipe.threshold, map_, decision
+    def _by_network(self, image: Image, decision: Decision) -> tuple[Mask, Probability]:
+        name = str(self.recipe.method.network)
+        map_ = from_levels(network_map(name, self._networks, self._refiner, image))
+        assert decision.threshold is not None  # a network's recipe has one
+        return map_ > decision.threshold, map_
 
     def _ask(self, image: Image, prompts: Sequence[int]) -> npt.NDArray[np.uint8]:
         names = [self._actions.prompts[number] for number in prompts]
         return to_levels(self._segmenter.probabilities(image, names))
 
-    def _case(self, image: Image, answers: Answers) -> Case:
+    def _case(self, image: Image, answers: Answers, handmade: Callable[[], Features]) -> Case:
         def predicted() -> Scores:
             maps = answers.of_prompts()
             opinions = self.judge.opinions(image, mean_candidate(maps))
@@ -236,11 +234,13 @@ class Predictor:
             ]
             return np.concatenate(parts)
 
-        return Case("", image, answers, self.judge, predicted)
+        return Case("", image, handmade, answers, self.judge, predicted)
 
     @cached_property
     def _decide(self) -> Any:
         recipe = self.recipe
+        if recipe.method.kind == "network":
+            return lambda _: Decision(NETWORK, (), 0, threshold=recipe.threshold)
         policies = {} if recipe.policy is None else {0: recipe.policy}
         found = deciders(
             recipe.method, self._actions, recipe.static, policies, recipe.objective, seed=0

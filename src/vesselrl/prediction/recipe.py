@@ -106,10 +106,17 @@ class Recipe:
         Raises:
             VesselrlError: these are of another segmenter.
         """
+        own = state["segmenter"]["kind"]
+        if segmenter.kind != own:
+            raise VesselrlError(
+                f"The recipe of ‘{state['name']}’ asks the segmenter ‘{own}’, and this run's is "
+                f"‘{segmenter.kind}’: choose the environment (--env) it was made in, or write "
+                "it again with kedro run --pipeline recipe."
+            )
         if segmenter.model_dump(mode="json") != state["segmenter"]:
             raise VesselrlError(
-                f"The recipe of ‘{state['name']}’ asks another segmenter than this one "
-                f"(‘{segmenter.kind}’), or other prompts: write it again with kedro run --pipeline "
+                f"The recipe of ‘{state['name']}’ was made with other prompts or settings of the "
+                f"segmenter ‘{own}’ than this run's: write it again with kedro run --pipeline "
                 "recipe."
             )
         policy = state["policy"] and Policy.from_parts(

@@ -47,6 +47,11 @@
     return `${folder}/${encodeURIComponent(value(number, "image"))}.png`;
   }
 
+  /** Empty where there is none: files are not asked for, or there is no mask to correct. */
+  function labelmeFile(number) {
+    return labelme && !value(number, "error") ? `${labelme}/${value(number, "image")}.json` : "";
+  }
+
   function show(target) {
     place = Math.max(0, Math.min(shown.length - 1, target));
     scrollToPlace();
@@ -166,7 +171,7 @@
       [texts.file, `${value(number, "file")} (${value(number, "width")} × ` +
         `${value(number, "height")})`],
       labelme
-        ? [texts.labelme, `${labelme}/${value(number, "image")}.json`, "path"]
+        ? [texts.labelme, labelmeFile(number), "path"]
         : [texts.labelme, texts.no_labelme],
     ];
     at("facts").querySelector("dl").replaceChildren(
@@ -226,7 +231,7 @@
     return [...marks.keys()].sort((a, b) => a - b).map((number) => ({
       image: value(number, "image"), file: value(number, "file"), mark: marks.get(number),
       dice: value(number, "dice"),
-      labelme: labelme ? `${labelme}/${value(number, "image")}.json` : "",
+      labelme: labelmeFile(number),
     }));
   }
 

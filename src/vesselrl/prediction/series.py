@@ -75,7 +75,7 @@ class SeriesPredictor:
     def __init__(self, predictor: Predictor, window: int) -> None:
         self._predictor = predictor
         self._window = window
-        self._known: OrderedDict[str, Chosen] = OrderedDict()
+        self._known: OrderedDict[str, Chosen | None] = OrderedDict()  # None: it failed
 
     def __reduce__(self) -> tuple[Any, ...]:
         # what is remembered stays here: another process sees other frames
@@ -85,7 +85,8 @@ class SeriesPredictor:
         """The mask of an image, and how far it may be trusted.
 
         What was chosen for the last few frames is remembered, so that of frames in their order each
-        is looked at once. A frame that fails has no vote.
+        is looked at once. A frame that fails has no vote, and is named as ``absent``; it is tried
+        once more when it is its own turn.
 
         Raises:
             VesselrlError: see `Predictor.predict`.
@@ -96,21 +97,29 @@ class SeriesPredictor:
         started = time.perf_counter()
         if len(around) == 1 or self._predictor.recipe.method.kind == "network":
             return self._predictor.predict(image)
-        chosen = {own: self._choose(own, lambda: image)}
-        for name, load in around.items():
-            if name != own:
-                try:
-                    chosen[name] = self._choose(name, load)
-                except Exception:  # whatever it is, that frame's own row tells it
-                    continue
-        order = [name for name in around if name in chosen]
-        decision = vote([chosen[name].decision for name in order], order.index(own))
-        made = self._predictor.predict(image, replace(chosen[own], decision=decision))
-        return replace(made, seconds=time.perf_counter() - started)
+        mine = self._choose(own, lambda: image)
+        others = {name: self._vote_of(name, load) for name, load in around.items() if name != own}
+        decisions = {name: chosen.decision for name in around if (chosen := others.get(name, mine))}
+        decision = vote([*decisions.values()], [*decisions].index(own))
+        made = self._predictor.predict(image, replace(mine, decision=decision))
+        absent = tuple(name for name in around if name not in decisions)
+        return replace(made, seconds=time.perf_counter() - started, absent=absent)
+
+    def _vote_of(self, name: str, load: Callable[[], Image]) -> Chosen | None:
+        """What a neighbour chooses; None if it fails, now or before."""
+        if name in self._known and self._known[name] is None:
+            return None
+        try:
+            return self._choose(name, load)
+        except Exception:  # whatever it is, that frame's own row tells it
+            return None
 
     def _choose(self, name: str, load: Callable[[], Image]) -> Chosen:
-        chosen = self._known.pop(name, None) or self._predictor.choose(load())
-        self._known[name] = chosen
-        while len(self._known) > self._window:
-            self._known.popitem(last=False)
+        chosen = self._known.pop(name, None)
+        try:
+            chosen = chosen or self._predictor.choose(load())
+        finally:
+            self._known[name] = chosen
+            while len(self._known) > self._window:
+                self._known.popitem(last=False)
         return chosen

@@ -35,7 +35,8 @@ def trial(
         levels: uint8 (P, H, W), the segmenter's answers as they are stored; nothing is asked again.
         truth: bool (H, W).
     """
-    made = predictor.segment(image, Answers(lambda wanted: levels[list(wanted)], len(levels)))
+    answers = Answers(lambda wanted: levels[list(wanted)], len(levels))
+    made = predictor.segment(image, predictor.choose(image, answers))
     expected, _ = predictor.rate(image, made)
     true = overlap_scores(made.mask[None], truth)
     return {f"{RAW}{name}": expected[name] for name in SCORES} | {

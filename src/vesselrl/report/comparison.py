@@ -20,6 +20,7 @@ SCORES = (
     "dice", "recall", "precision", "iou", "cldice", "hd95", "segmenter_calls", "seconds",
     "components_error", "thin_recall", "thick_recall", "thin_share",
 )  # fmt: skip
+IDENTITY = ("method", "seed", "image", "group", "split")
 NOT_FOR_USE = ("random", "oracle")
 """Kinds that are shown but never recommended: a control, and what uses the ground truth."""
 TIE = 0.001
@@ -38,8 +39,8 @@ def image_scores(metrics_per_image: pd.DataFrame, objective: tuple[str, ...]) ->
         objective: the scores whose mean becomes the column ``objective``.
 
     Returns:
-        Index (method, image), columns group, ``SCORES`` and ``objective``; every method has the
-        same images in the same order.
+        Index (method, image), columns group, ``SCORES``, the further metrics that conf asked for
+        and ``objective``; every method has the same images in the same order.
 
     Raises:
         VesselrlError: columns are missing; a method, or one seed of it, lacks images that others
@@ -61,7 +62,8 @@ def image_scores(metrics_per_image: pd.DataFrame, objective: tuple[str, ...]) ->
                 f"{len(images)} images ({first_few(missing)}); methods are compared on the "
                 "same images only. Run: kedro run --pipeline evaluation"
             )
-    means = scores.groupby(["method", "image"], sort=True)[list(SCORES)].mean()
+    measured = [column for column in scores if column not in IDENTITY]
+    means = scores.groupby(["method", "image"], sort=True)[measured].mean()
     means.insert(0, "group", scores.groupby(["method", "image"], sort=True)["group"].first())
     means["objective"] = means[list(objective)].mean(axis="columns")
     return means
@@ -159,7 +161,8 @@ def leaderboard(
             row |= {score: interval.mean, f"{score}_low": interval.low}
             row[f"{score}_high"] = interval.high
         row["dice_sd_over_seeds"] = per_seed.std()
-        row |= {score: own[score].mean() for score in SCORES if score not in row}
+        measured = own.drop(columns="group").mean()
+        row |= {score: mean for score, mean in measured.items() if score not in row}
         difference = own["dice"].to_numpy() - baseline["dice"].to_numpy()
         paired = paired_difference(difference, groups, **resampling)
         row |= {"difference": paired.mean, "difference_low": paired.low}

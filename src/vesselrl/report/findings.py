@@ -1,6 +1,6 @@
 """What the comparison found: leaderboard, paired differences, thresholds, gallery."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -24,9 +24,13 @@ from vesselrl.report.words import (
 
 
 def scores(
-    board: pd.DataFrame, recommended: str, figure: bytes, settings: ReportParameters
+    board: pd.DataFrame,
+    recommended: str,
+    figure: bytes,
+    settings: ReportParameters,
+    metrics: Sequence[str] = (),
 ) -> Section:
-    """The whole leaderboard."""
+    """The whole leaderboard, with the further ``metrics`` that conf asked for."""
     names = ["precision", "iou", "cldice", "hd95"]
     table = Table(
         (
@@ -35,6 +39,7 @@ def scores(
             say("Dice (CI)"),
             say("Recall (CI)"),
             *(say(SCORE_NAMES[name]) for name in names),
+            *metrics,
             say("SD over seeds"),
             say("Targets met"),
         ),
@@ -47,6 +52,7 @@ def scores(
                     for name in ("dice", "recall")
                 ),
                 *(decimal(row[name], 1 if name == "hd95" else 3) for name in names),
+                *(decimal(row[name]) for name in metrics),
                 decimal(row["dice_sd_over_seeds"]),
                 yes(row["targets_met"]),
             )

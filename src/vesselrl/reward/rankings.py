@@ -1,5 +1,6 @@
 """Masks of one validation image with their true scores: what the network has to predict."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from vesselrl.reward.report_card import within_image_tau
 from vesselrl.segmenters.levels import from_levels
 
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
+ENOUGH = 500
+"""Images that the two numbers of a `PlattScaling` are fitted to, at most: the `Evidence` of all is
+in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,11 @@ def calibrate(
         validation: loaders of the images' examples; at least one.
         objective: the scores whose mean is paid.
     """
+    spread = validation[:: math.ceil(len(validation) / ENOUGH)]  # over all patients
     network.scaling = PlattScaling.fit(
         [
             Evidence.of(r.masks, network.opinions(r.image, r.candidate), r.true)
-            for r in (Ranking.of(load()) for load in validation)
+            for r in (Ranking.of(load()) for load in spread)
         ],
         objective,
     )

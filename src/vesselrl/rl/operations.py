@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.morphology import disk, remove_small_holes, remove_small_objects
 
+from vesselrl.extensions import extension
 from vesselrl.rl.parameters import Operation
 
 Mask = npt.NDArray[np.bool_]
@@ -24,7 +25,9 @@ def apply_operation(operation: Operation, mask: Mask, probability: Probability) 
     Returns:
         The new mask, bool (H, W).
     """
-    return _OPERATIONS[operation.kind](operation, mask, probability)
+    apply = _OPERATIONS.get(operation.kind) or extension(operation.kind, "operation")
+    changed: Mask = apply(operation, mask, probability)
+    return changed
 
 
 def _grow(operation: Operation, mask: Mask, probability: Probability) -> Mask:

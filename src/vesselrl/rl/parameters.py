@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
+from vesselrl.extensions import known_or_extension
 from vesselrl.parameters import ParameterModel
 
 EXPERIMENTS = ("prompt_rl", "postprocess_rl", "reward_rl")
@@ -28,16 +29,19 @@ Seeds = Annotated[
 ]
 
 
+OPERATIONS = ("opening", "closing", "remove_small", "fill_holes", "hysteresis", "dilate", "erode")
+"""The kinds of operations that are built in."""
+
+
 class Operation(ParameterModel):
     """One post-processing operation.
 
     ``radius`` (pixels) is used by opening, closing, dilate and erode; ``size`` (pixels) by
-    remove_small and fill_holes; ``low`` (probability) by hysteresis.
+    remove_small and fill_holes; ``low`` (probability) by hysteresis. A kind that is none of
+    `OPERATIONS` is a module of `vesselrl.extensions`, which may use all of them.
     """
 
-    kind: Literal[
-        "opening", "closing", "remove_small", "fill_holes", "hysteresis", "dilate", "erode"
-    ]
+    kind: Annotated[str, AfterValidator(lambda kind: known_or_extension("kind", kind, OPERATIONS))]
     radius: int = Field(1, ge=1, le=50)
     size: int = Field(50, ge=1)
     low: float = Field(0.3, gt=0, lt=1)

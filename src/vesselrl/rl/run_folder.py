@@ -12,6 +12,7 @@ STATE = "state"
 """Name of what is kept in `RESUME`."""
 LOG = "logs/PPO_1"
 KEPT = "previous"
+SEEDS = "seeds"
 FINAL, INFO = "final_model.zip", "training_info.json"
 """The first and the last of the files that are saved when all seeds are trained: of a policy."""
 
@@ -46,9 +47,7 @@ class RunFolder:
         """
         if not self._path.exists():
             return
-        if resume and not (self._path / INFO).exists() and self._is_begun(fingerprint):
-            for half_written in self._path.rglob(f"{CHECKPOINTS}/**/.*"):
-                half_written.unlink()
+        if resume and not (self._path / INFO).exists() and self._go_on(fingerprint):
             return
         final = self._path / self._final
         parts = [part for part in self._path.iterdir() if part.name != KEPT]
@@ -65,8 +64,20 @@ class RunFolder:
 
     def of_seed(self, seed: int, first: int) -> Path:
         """Where a seed writes, given which seed is the first listed."""
-        return self._path if seed == first else self._path / "seeds" / str(seed)
+        return self._path if seed == first else self._path / SEEDS / str(seed)
 
-    def _is_begun(self, fingerprint: str) -> bool:
-        """Whether a training of the first seed, the one that comes first, can be gone on with."""
-        return Checkpoints(self._path / RESUME).load(STATE, fingerprint) is not None
+    def _go_on(self, fingerprint: str) -> bool:
+        """Leave the seeds whose training can be gone on with; whether there are any."""
+        states = {
+            folder: Checkpoints(folder / RESUME).load(STATE, fingerprint)
+            for folder in [self._path, *(self._path / SEEDS).glob("*")]
+        }
+        if all(state is None for state in states.values()):
+            return False
+        for folder, state in states.items():
+            if state is None:
+                for begun in (CHECKPOINTS, LOG):
+                    shutil.rmtree(folder / begun, ignore_errors=True)
+        for half_written in self._path.rglob(f"{CHECKPOINTS}/**/.*"):
+            half_written.unlink()
+        return True

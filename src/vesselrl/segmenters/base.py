@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vesselrl.errors import VesselrlError
+from vesselrl.extensions import extension
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 Prompt = TypeVar("Prompt")
@@ -65,13 +66,17 @@ _CLASSES = {
     "unet": "vesselrl.segmenters.unet.segmenter:UnetSegmenter",
     "sa2va": "vesselrl.segmenters.sa2va.segmenter:Sa2vaSegmenter",
 }
-"""Kind → class, as ``module:name``: only the kind that is used is imported."""
+"""Kind → class, as ``module:name``: only the kind that is used is imported. Others: extensions."""
 
 
 def segmenter_class(kind: str) -> type[Any]:
     """The class of a kind of segmenter, made from all of its parameters."""
-    module, name = _CLASSES[kind].split(":")
-    found: type[Any] = getattr(import_module(module), name)
+    found: type[Any]
+    if kind in _CLASSES:
+        module, name = _CLASSES[kind].split(":")
+        found = getattr(import_module(module), name)
+    else:
+        found = extension(kind, "Segmenter")
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vesselrl import extensions
 from vesselrl.segmenters import levels
 from vesselrl.segmenters.base import segmenter_class
 from vesselrl.segmenters.parameters import SegmenterParameters
@@ -55,13 +56,16 @@ def _digest(data: bytes) -> str:
 def code_of(kind: str) -> str:
     """A hash of the code of a segmenter: of its class's module and those of the bases it has here.
 
-    Of a module in a package of its own, the whole package counts.
+    Of a module in a package of its own, the whole package counts; extensions are one module each.
     """
     own = segmenter_class(kind)
     ours = [one for one in own.__mro__ if one is own or one.__module__.startswith("vesselrl.")]
     here = Path(levels.__file__)
+    is_foreign = not own.__module__.startswith("vesselrl.")
     files = {here}
-    for file in map(Path, map(inspect.getfile, ours)):
-        is_alone = file.parent == here.parent or not own.__module__.startswith("vesselrl.")
+    for one in ours:
+        file = Path(inspect.getfile(one))
+        is_extension = one.__module__.startswith(f"{extensions.__name__}.")
+        is_alone = file.parent == here.parent or is_extension or is_foreign
         files.update([file] if is_alone else file.parent.glob("*.py"))
     return _digest(b"".join(file.read_bytes() for file in sorted(files)))

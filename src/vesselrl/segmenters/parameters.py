@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
+from vesselrl.extensions import extension, known_or_extension
 from vesselrl.parameters import Devices, ParameterModel
 
 
@@ -49,10 +50,8 @@ class SegmenterParameters(ParameterModel):
     ) -> Any:
         if cls is not SegmenterParameters or not isinstance(values, Mapping):
             return validate(values)
-        kind = values.get("kind")
-        if kind not in MODELS:
-            raise ValueError(f"kind is {kind!r}; expected one of {', '.join(MODELS)}")
-        return parameters_class(str(kind)).model_validate(values)
+        kind = known_or_extension("kind", str(values.get("kind")), tuple(MODELS))
+        return parameters_class(kind).model_validate(values)
 
     def learned_from(self) -> list[str]:
         """The groups that the segmenter is known to have learned from, by their hashes."""
@@ -71,22 +70,26 @@ class SegmenterParameters(ParameterModel):
 class FilterParameters(SegmenterParameters):
     """Of the segmenters made of filters."""
 
-    kind: Literal["ridge", "tophat"]
     max_side: int = Field(ge=32, description="longer images are reduced to this side, in pixels")
     prompts: dict[str, FilterPrompt] = Field(min_length=1)
 
 
-MODELS: dict[Any, str] = {
+MODELS = {
     "ridge": "vesselrl.segmenters.parameters:FilterParameters",
     "tophat": "vesselrl.segmenters.parameters:FilterParameters",
     "unet": "vesselrl.segmenters.unet.parameters:UnetParameters",
     "sa2va": "vesselrl.segmenters.sa2va.parameters:Sa2vaParameters",
 }
-"""Kind → the parameters it has, as ``module:name``: those of the others are not imported."""
+"""Kind → the parameters it has, as ``module:name``: those of the others are not imported. Others:
+extensions."""
 
 
 def parameters_class(kind: str) -> type[SegmenterParameters]:
     """The parameters that a kind of segmenter has."""
-    module, name = MODELS[kind].split(":")
-    model: type[SegmenterParameters] = getattr(import_module(module), name)
+    model: type[SegmenterParameters]
+    if kind in MODELS:
+        module, name = MODELS[kind].split(":")
+        model = getattr(import_module(module), name)
+    else:
+        model = extension(kind, "Parameters")
     return model

@@ -26,6 +26,7 @@ from vesselrl.pipelines.sa2va_rl import create_pipeline
 from vesselrl.pipelines.sa2va_rl.nodes import encode_images, train_adapters
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.pixel.parameters import Sa2vaRLParameters
+from vesselrl.samples import group_hashes
 from vesselrl.segmenters.base import build_segmenter
 from vesselrl.segmenters.levels import to_levels
 from vesselrl.segmenters.parameters import FilterParameters
@@ -269,6 +270,35 @@ def test_an_image_on_which_the_model_fails_does_not_stop_the_others(inputs, capl
     assert tensors["sizes"].tolist()[1:] == list(SHAPES["a"])
     assert "The model failed on 'a'" in caplog.text
     assert "RuntimeError: the model broke" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate"), "8bit or 4bit"),
+        (ValueError("an odd size"), "an odd size.*the traceback is in the log file"),
+    ],
+)
+def test_a_model_that_fails_on_every_image_does_not_count_as_one_that_finds_nothing(
+    inputs, monkeypatch, error, told
+):
+    def fails(*_):
+        raise error
+
+    encodings = encode_images(inputs["images"], SAMPLES, inputs["params:segmenter"])
+    monkeypatch.setattr("vesselrl.segmenters.sa2va.decoding.Encoder.__call__", fails)
+    *first, last = encodings.values()
+    assert all(len(make()["hidden"]) == 0 for make in first)
+    with pytest.raises(VesselrlError, match=f"failed on all 5 images.*{told}"):
+        last()
+
+
+def test_adapters_tell_the_groups_that_they_learned_from(catalog, folder, segmenter):
+    learned = group_hashes(SAMPLES, ["a", "b", "g"])
+    for place in ("adapters", "seeds/8/adapters"):
+        tuned = segmenter.model_copy(update={"adapters": str(folder / "run" / place)})
+        assert tuned.learned_from() == learned
+    assert segmenter.learned_from() == []
 
 
 def test_another_segmenter_or_one_with_adapters_is_refused(train, inputs, folder, tmp_path):

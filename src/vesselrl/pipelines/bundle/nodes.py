@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vesselrl.bundle.files import MANIFEST, Bundle
+from vesselrl.bundle.files import MANIFEST
 from vesselrl.bundle.parameters import BundlingParameters
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.segmenters.parameters import SegmenterParameters
@@ -19,7 +19,7 @@ def make_bundle(
     bundling: BundlingParameters,
     report: ReportParameters,
     parameters: Mapping[str, Any],
-) -> Bundle:
+) -> dict[str, bytes]:
     """Put a method into files that are all it takes to predict with it.
 
     Args:
@@ -32,6 +32,9 @@ def make_bundle(
         bundling: what the bundle holds beside the recipe.
         report: objective and statistics.
         parameters: every parameter of the run, paths left out.
+
+    Returns:
+        Name of each file, with ``/`` between folders → its content; without the manifest.
 
     Raises:
         VesselrlError: ONNX is wanted and not installed, or the method was not evaluated.
@@ -60,4 +63,4 @@ def make_bundle(
         [*files, MANIFEST],
         bundling.licence,
     )
-    return Bundle({"README.md": card.encode(), **files}, bundling.zip)
+    return {"README.md": card.encode(), **files}

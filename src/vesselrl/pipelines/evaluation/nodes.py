@@ -186,6 +186,7 @@ def decide(
     from vesselrl.evaluation.networks import network_deciders
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.rl.actions import ActionSet
+    from vesselrl.rl.observations import image_features
     from vesselrl.rl.setting_scores import objective_by
     from vesselrl.segmenters.levels import from_levels
 
@@ -215,9 +216,11 @@ def decide(
     rows = []
     for sample in tqdm(test, "Deciding", unit="image"):
         stored, scores = candidates[sample](), action_scores[sample]()
+        image = images[sample]()
         case = Case(
             sample,
-            images[sample](),
+            image,
+            partial(image_features, image),  # anew for each method, whose seconds are measured
             from_levels(stored["levels"]),
             judge,
             predicted=partial(objective_by, "reward_network", scores, objective),
@@ -321,18 +324,27 @@ def draw_predictions(
 
 
 def score_predictions(
-    choices: Any, predictions: Partitions, masks: Partitions, samples: Any
+    choices: Any, predictions: Partitions, masks: Partitions, samples: Any, metrics: list[str]
 ) -> Any:
     """Measure every mask against the truth.
 
     Returns:
-        A table, one row a method, seed and image, with the columns `METRIC_COLUMNS`.
+        A table, one row a method, seed and image, with the columns `METRIC_COLUMNS` and one for
+        each of the further ``metrics``.
     """
     import pandas as pd
     from tqdm import tqdm
 
+    from vesselrl.extensions import extension
     from vesselrl.metrics.geometry import Geometry
     from vesselrl.metrics.masks import mask_metrics
+
+    measures = {name: extension(name, "metric") for name in metrics}
+
+    def measured(mask: Any, truth: Geometry) -> dict[str, float]:
+        further = Geometry(mask) if measures else None
+        scores = {name: float(measure(further, truth)) for name, measure in measures.items()}
+        return mask_metrics(mask, truth) | scores
 
     facts = samples.set_index("id")[["group", "split"]].to_dict("index")
     bar = tqdm(choices.itertuples(), "Scoring masks", len(choices), unit="mask")
@@ -346,10 +358,10 @@ def score_predictions(
                 "seed": row.seed,
                 "image": image,
                 **facts[image],
-                **mask_metrics(predictions[row.prediction](), truth),
+                **measured(predictions[row.prediction](), truth),
                 "segmenter_calls": row.segmenter_calls,
                 "seconds": row.seconds,
             }
             for row in of_image
         ]
-    return pd.DataFrame(rows, columns=METRIC_COLUMNS)
+    return pd.DataFrame(rows, columns=[*METRIC_COLUMNS, *metrics])

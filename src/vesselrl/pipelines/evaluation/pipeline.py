@@ -85,7 +85,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 nodes.score_predictions,
-                ["choices", "predictions", "masks", "samples"],
+                ["choices", "predictions", "masks", "samples", "params:evaluation.metrics"],
                 "metrics_per_image",
                 name="score_predictions",
             ),

@@ -13,7 +13,7 @@ SETTINGS = ("params:segmenter", "params:actions", "params:report.objective")
 
 def create_pipeline(names: Sequence[str] = EXPERIMENTS) -> Pipeline:
     """Candidates and reward network → a policy a seed, for each of the named experiments."""
-    return sum((_create_experiment(name) for name in names), Pipeline([]))
+    return Pipeline([_create_experiment(name) for name in names])
 
 
 def create_regressors() -> Pipeline:

@@ -28,12 +28,16 @@ LABEL = "vessel"
 
 
 def list_new_frames(
-    new_images: Files, predict: PredictParameters, ingest: IngestParameters
+    new_images: Files,
+    new_hashes: Mapping[str, str],
+    predict: PredictParameters,
+    ingest: IngestParameters,
 ) -> dict[str, Any]:
     """Find the series among the images.
 
     Args:
         new_images: file name → loader of the file's bytes.
+        new_hashes: name of a file → hash of its content.
         predict: whether folders are series.
         ingest: of which the size limit is read.
 
@@ -46,7 +50,7 @@ def list_new_frames(
     from vesselrl.prediction.animation import require_writer
     from vesselrl.prediction.frames import list_frames
 
-    frames = list_frames(new_images, predict.series.folders, ingest.max_pixels)
+    frames = list_frames(new_images, new_hashes, predict.series.folders, ingest.max_pixels)
     if frames:
         require_writer(predict.series.animation)  # not after hours of work
     return {name: dict(frame) for name, frame in frames.items()}
@@ -91,7 +95,7 @@ def check_new_images(
     accepted, quarantine, names = check_annotations(
         lambda *_: source,
         images,
-        {f"images/{file}": content for file, content in images.contents(new_hashes).items()},
+        {f"images/{name}": content for name, content in images.contents(new_hashes).items()},
         earlier_new_checks,
         pseudonym_key,
         pseudonymise,
@@ -137,7 +141,7 @@ def predict_images(
     """
     from vesselrl.annotations.checking import version_of_ingest
     from vesselrl.prediction.folder import PendingPredictions
-    from vesselrl.prediction.frames import ids_by_series, windows
+    from vesselrl.prediction.frames import batched, ids_by_series, windows
     from vesselrl.prediction.images import image_loaders
     from vesselrl.prediction.predictor import Predictor
     from vesselrl.prediction.recipe import Recipe, digest_of_recipe
@@ -147,10 +151,12 @@ def predict_images(
     images = image_loaders(new_images, new_frames, new_entries, new_file_names, ingest.max_pixels)
     contents = {row.id: f"{row.sha256} {row.frame}" for row in new_entries.itertuples()}
     around: dict[str, Sequence[str]] = {sample: [sample] for sample in images}
+    batches: dict[str, str] = {}
     for series in ids_by_series(new_frames, new_entries, new_file_names).values():
         for sample in series:
             del around[sample]  # one after the other they come below
         around |= windows(series, predict.series.window)
+        batches |= batched(series)
     predictor = Predictor(Recipe.from_state(recipe, segmenter))
     return PendingPredictions(
         images={
@@ -166,6 +172,7 @@ def predict_images(
         predict=SeriesPredictor(predictor, predict.series.window).predict,
         prepare=predictor.prepare,
         probability_maps=predict.probability_maps,
+        batches=batches,
         devices=segmenter.devices,
         ray=ray,
     )

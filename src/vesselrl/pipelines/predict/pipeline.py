@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 nodes.list_new_frames,
-                ["new_images", "params:predict", "params:ingest"],
+                ["new_images", "new_hashes", "params:predict", "params:ingest"],
                 "new_frames",
                 name="list_new_frames",
                 tags="early",

@@ -319,7 +319,9 @@ def write_report(
                 summary(verdict, leaderboard, report, len(ingest_report.get("warnings", []))),
                 background.data(samples, ingest_report, quarantine, ingest_overview),
                 methods(leaderboard, choices, _specifications(evaluation), trained),
-                findings.scores(leaderboard, recommended, leaderboard_figure, report),
+                findings.scores(
+                    leaderboard, recommended, leaderboard_figure, report, evaluation.metrics
+                ),
                 findings.paired(leaderboard, verdict, paired_figure, report),
                 findings.thresholds(thresholds_figure),
                 background.training(learning_curves, training_infos, curves_figure),

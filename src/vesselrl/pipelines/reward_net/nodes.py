@@ -224,13 +224,15 @@ def try_hacks(
 
 
 def _others(samples: Any) -> dict[str, str]:
-    """For each image another one, of another group where there is one."""
+    """For each image the next one of another group, or, where there is one group, the next one."""
     rows = list(zip(samples["id"].astype(str), samples["group"].astype(str), strict=True))
-    others = {}
-    for place, (sample, group) in enumerate(rows):
-        following = rows[place + 1 :] + rows[:place]
-        apart = [other for other, its_group in following if its_group != group]
-        others[sample] = (apart or [other for other, _ in following] or [sample])[0]
+    pairs = list(zip(rows, [*rows[1:], *rows[:1]], strict=True))
+    others = {sample: following for (sample, _), (following, _) in pairs}
+    if len({group for _, group in rows}) > 1:
+        # From the end, twice around: what follows the last images is known the second time.
+        for (sample, group), (following, its_group) in [*reversed(pairs), *reversed(pairs)]:
+            if its_group == group:
+                others[sample] = others[following]
     return others
 
 
@@ -253,7 +255,6 @@ def write_report_card(
     from vesselrl.reward.report_card import fitness, report_card, rival_cards
 
     val, test = (list(_scores(action_scores, samples, split)) for split in ("val", "test"))
-    unseen = list(_scores(unseen_scores, samples, "test"))
     card = report_card(val, objective)
     hacks = {
         split: ranked_right(rows, reward.fitness.hacks_right)
@@ -262,7 +263,7 @@ def write_report_card(
     return {
         "val": card,
         "test": report_card(test, objective),
-        "unseen": report_card(unseen, objective),
+        "unseen": report_card(list(_scores(unseen_scores, samples, "test")), objective),
         "rivals": rival_cards(val, test),
         "hacks": {
             split: table.astype(object).where(table.notna(), None).to_dict("records")

@@ -13,7 +13,7 @@ from vesselrl.progress import SharedProgress, with_progress
 from vesselrl.reward.fitness import check_fit
 from vesselrl.rl.pixel.parameters import SA2VA_RL, Sa2vaRLParameters
 from vesselrl.rl.run_folder import LOG, RESUME, RunFolder
-from vesselrl.samples import ids_of, unlabelled_pool
+from vesselrl.samples import group_hashes, ids_of, unlabelled_pool
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def make_reward_maps(
 def encode_images(images: Partitions, samples: Any, segmenter: SegmenterParameters) -> Partitions:
     """What the model's mask decoder is given of each image, asked the default prompt.
 
-    An image on which the model fails counts as one in which it finds nothing.
+    An image on which the model fails counts as one in which it finds nothing, unless it fails on
+    all of them.
 
     Args:
         images: sample id → loader of uint8 (H, W) or (H, W, 3).
@@ -91,11 +92,15 @@ def encode_images(images: Partitions, samples: Any, segmenter: SegmenterParamete
         Sample id → maker of the tensors of `vesselrl.segmenters.sa2va.decoding.Encoded`.
 
     Raises:
-        VesselrlError: see `vesselrl.segmenters.sa2va.decoding.Encoder`.
+        VesselrlError: see `vesselrl.segmenters.sa2va.decoding.Encoder`. A maker raises it too, when
+            the model has failed on all images.
     """
     from vesselrl.segmenters.sa2va.decoding import Encoded, Encoder
+    from vesselrl.segmenters.sa2va.memory import NEEDS_LESS, is_out_of_memory
 
+    ids = list(dict.fromkeys([*pool_of(samples), *ids_of(samples, "train", "val", "test")]))
     encode = Encoder(_sa2va(segmenter), segmenter.default_prompt)
+    failed: set[str] = set()
 
     def make(sample: str) -> dict[str, Any]:
         image = images[sample]()
@@ -103,12 +108,20 @@ def encode_images(images: Partitions, samples: Any, segmenter: SegmenterParamete
             return encode(image).tensors()
         except VesselrlError:
             raise
-        except Exception:
+        except Exception as error:
             logger.exception("The model failed on '%s': it counts as seeing nothing there.", sample)
+            failed.add(sample)
+            if len(failed) == len(ids):
+                reason = str(error).strip().partition("\n")[0].rstrip(".")
+                hint = "the traceback is in the log file."
+                raise VesselrlError(
+                    f"The model failed on all {len(ids)} images, so nothing can be learned from "
+                    f"them; on the last by {type(error).__name__} ({reason}): "
+                    f"{NEEDS_LESS if is_out_of_memory(error) else hint}"
+                ) from error
             return Encoded.nothing(image.shape[:2], 0.0).tensors()
 
-    ids = [*pool_of(samples), *ids_of(samples, "train", "val", "test")]
-    return with_progress({s: partial(make, s) for s in dict.fromkeys(ids)}, "Encoding images")
+    return with_progress({s: partial(make, s) for s in ids}, "Encoding images")
 
 
 def train_adapters(
@@ -238,7 +251,9 @@ def train_adapters(
                 partial(progress.tell, str(seed)),
             )
         found = learned(sa2va_rl.policy, state)
-        adapters[seed] = learner.release(found.weights, model.base)
+        adapters[seed] = learner.release(found.weights, model.base)._replace(
+            groups=group_hashes(samples, [*pool, *training])
+        )
         histories[seed] = pd.DataFrame(found.history)
         infos[seed] = {
             "seed": seed,

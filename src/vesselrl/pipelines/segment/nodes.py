@@ -36,13 +36,13 @@ def segment_images(
     learned = segmenter.learned_from()
     if leaking := held_out_of(samples, learned):
         logger.warning(
-            "segmenter.weights learned from %d of the groups that are in validation or test here: "
+            "The segmenter learned from %d of the groups that are in validation or test here: "
             "scores on them flatter every method that uses the segmenter.",
             leaking,
         )
     if known := set(learned).intersection(group_hashes(samples, ids_of(samples, "train"))):
         logger.warning(
-            "segmenter.weights learned from %d of the training groups: its maps of these are not "
+            "The segmenter learned from %d of the training groups: its maps of these are not "
             "honest, and a reward network that learns from them believes masks to be better than "
             "they are.",
             len(known),

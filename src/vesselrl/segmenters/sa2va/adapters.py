@@ -9,7 +9,7 @@ of ``[SEG]`` (``text_hidden_fcs``), all else stays as it was.
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 BASE = "base_model"
 """The key of the weights file's metadata under which `identity_of` the adapted model is."""
+GROUPS = "groups"
+"""Likewise of the hashes of the groups that adapters learned from, as JSON."""
 ATTENTION = r"grounding_encoder\.sam2_model\.sam_mask_decoder\.transformer\..*\.(q|k|v|out)_proj"
 PROJECTION = r"text_hidden_fcs\.\d+"
 
@@ -38,11 +40,13 @@ class Adapters(NamedTuple):
         weights: name, as ``peft`` stores it → float32 tensor on the CPU.
         config: of ``peft``, plain values.
         base: what tells the adapted model from others, see `Sa2vaParameters.weights`.
+        groups: that they learned from, see `vesselrl.samples.group_hashes`.
     """
 
     weights: dict[str, Tensor]
     config: dict[str, Any]
     base: str
+    groups: Sequence[str] = ()
 
 
 def _peft() -> Any:
@@ -118,7 +122,7 @@ def save_adapters(folder: Path, adapters: Adapters) -> None:
     text = json.dumps(adapters.config, indent=1, sort_keys=True)
     content = save(
         {key: one.contiguous() for key, one in adapters.weights.items()},
-        metadata={"format": "pt", BASE: adapters.base},
+        metadata={"format": "pt", BASE: adapters.base, GROUPS: json.dumps([*adapters.groups])},
     )
     write_atomically(folder / ADAPTER_CONFIG, lambda stream: stream.write(text.encode()))
     write_atomically(folder / ADAPTER_WEIGHTS, lambda stream: stream.write(content))
@@ -137,6 +141,7 @@ def read_adapters(folder: Path) -> Adapters:
         with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as file:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        groups = json.loads(metadata.get(GROUPS, "[]"))
     except (OSError, ValueError, SafetensorError) as error:
         raise VesselrlError(
             f"{folder} holds no adapters that can be read ({error}); expected {ADAPTER_CONFIG} and "
@@ -147,7 +152,7 @@ def read_adapters(folder: Path) -> Adapters:
             f"{folder / ADAPTER_CONFIG} is not of adapters of the kind LORA; expected what the "
             "pipeline sa2va_rl or peft writes."
         )
-    return Adapters(weights, dict(config), metadata.get(BASE, ""))
+    return Adapters(weights, dict(config), metadata.get(BASE, ""), groups)
 
 
 def merge_into(model: Any, folder: Path, base: str) -> Any:

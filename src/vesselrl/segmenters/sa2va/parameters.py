@@ -1,6 +1,7 @@
 """Parameters of Sa2VA as a segmenter (``conf/sa2va/parameters_segment.yml``)."""
 
 import re
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, computed_field, field_validator, model_validator
@@ -118,6 +119,14 @@ class Sa2vaParameters(SegmenterParameters):
                 "one model, devices for a model on each"
             )
         return self
+
+    def learned_from(self) -> list[str]:
+        """See `SegmenterParameters.learned_from`; of the model itself nothing is known."""
+        if self.adapters is None:
+            return []
+        from vesselrl.segmenters.sa2va.adapters import read_adapters  # torch is heavy
+
+        return list(read_adapters(Path(self.adapters).expanduser()).groups)
 
     @computed_field
     def weights(self) -> str:

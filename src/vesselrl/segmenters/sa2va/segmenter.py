@@ -16,6 +16,7 @@ from vesselrl.segmenters.sa2va.borrowing import ONE_AT_A_TIME, computing_on, lis
 from vesselrl.segmenters.sa2va.encoders import EncoderMemory
 from vesselrl.segmenters.sa2va.loading import load
 from vesselrl.segmenters.sa2va.maps import Maps, maps_of, merged
+from vesselrl.segmenters.sa2va.memory import NEEDS_LESS, is_out_of_memory
 from vesselrl.segmenters.sa2va.parameters import Sa2vaParameters, with_image
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Sa2vaSegmenter:
             with self._memory.in_use():
                 return self._ask(picture, text)
         except Exception as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             logger.warning("Not enough memory for '%s'; trying again with all of it.", text)
         self._memory.forget()
@@ -83,12 +84,11 @@ class Sa2vaSegmenter:
         try:
             return self._ask(picture, text)
         except Exception as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise VesselrlError(
                 f"There is not enough memory to ask '{text}' of an image of {picture.width} × "
-                f"{picture.height} pixels: segmenter.quantisation=8bit or 4bit, "
-                "segmenter.device=spread over several GPUs, or a smaller model need less."
+                f"{picture.height} pixels: {NEEDS_LESS}"
             ) from error
 
     def _ask(self, picture: Image.Image, text: str) -> Maps:
@@ -105,11 +105,3 @@ def _let_go(error: BaseException | None) -> None:
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    words = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError)
-        and any(one in words for one in ("out of memory", "can't allocate memory", "ALLOC_FAILED"))
-    )

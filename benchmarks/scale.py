@@ -1,0 +1,229 @@
+"""How time and memory of every stage grow with the number of images.
+
+    python benchmarks/scale.py [--images 20000] [--side 128] [--env base]
+                               [--stages ingest segment …] [--params rl.seeds=[42,43]]
+
+Draws labelled images of many patients, and as many without labels for `predict`, into a temporary
+folder, then runs each stage by ``kedro run --pipeline`` in a process of its own, first on a tenth
+of the images, then on all. Trainings are those of the quick run, so that what grows is the data; no
+split is cut short.
+
+*Seconds* are from command to prompt, *CPU s* those of all processes together: they tell more where
+other programs are at work. *Main* and *workers* are the largest resident memory of the command's
+process and the largest sum of its child processes. The second table is of the steps that took
+longest: from one line of the log to the next, what a step saves included.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+from measuring import PROJECT, device_name, in_a_process, table
+
+STAGES = (
+    "ingest", "segment", "segmenter", "reward_net", "experiments", "evaluation", "recipe",
+    "report", "predict",
+)  # fmt: skip
+QUICK = "quick:true,split.max_images={train: null, val: null, test: null, unlabelled: null}"
+DRAWINGS = 300
+FRAMES = 8  # images of a patient
+STEP = "kedro.pipeline.node: Running node: "
+
+
+@cache
+def drawing(number: int, side: int) -> npt.NDArray[np.uint8]:
+    """An angiogram and its mask, uint8 (2, side, side)."""
+    from vesselrl.synthetic.patients import draw_patients
+
+    drawn = draw_patients(number, 1, side)
+    return np.stack([drawn["images"][0], drawn["masks"][0]])
+
+
+def vary(number: int, side: int) -> npt.NDArray[np.uint8]:
+    """An image and its mask: a drawing, turned and shifted as its patient's, with noise."""
+    patient, frame = divmod(number, FRAMES)
+    random = np.random.default_rng([patient, 0])
+    both = drawing(patient % DRAWINGS, side)
+    both = np.rot90(both, random.integers(4), axes=(1, 2))[:, :, :: random.choice((-1, 1))]
+    shift = random.integers(0, side, 2) + frame
+    image, mask = np.roll(both, shift, axis=(1, 2))
+    noise = np.random.default_rng([number, 1]).normal(0, 3, image.shape)
+    return np.stack([(image + noise).clip(0, 255).astype(np.uint8), mask])
+
+
+def write(number: int, side: int, folder: Path) -> dict[str, object]:
+    """Write one image and put its vessels in words."""
+    from PIL import Image
+
+    from vesselrl.annotations.polygons import polygonise
+
+    image, mask = vary(number, side)
+    patient, frame = divmod(number, FRAMES)
+    name = f"p{patient:05}_f{frame}.png"
+    Image.fromarray(image).save(folder / name)
+    return {"image": name, "mask": polygonise(mask > 0)}
+
+
+def draw_all(numbers: Iterable[int], side: int, folder: Path) -> None:
+    """Draw a data set."""
+    from vesselrl.parallel import ordered_map
+
+    (folder / "images").mkdir(parents=True)
+    entries = ordered_map(partial(write, side=side, folder=folder / "images"), numbers)
+    (folder / "annotations.json").write_text(json.dumps(list(entries)))
+
+
+@dataclass
+class Usage:
+    """What something took.
+
+    Attributes:
+        seconds: how long.
+        cpu: seconds that cores were busy with it, in all processes.
+        main: largest resident memory of the main process, in MB.
+        workers: largest sum of its child processes', in MB.
+    """
+
+    seconds: float = 0.0
+    cpu: float = 0.0
+    main: float = 0.0
+    workers: float = 0.0
+
+
+@dataclass
+class Watch:
+    """Looks at a process and its children."""
+
+    process: psutil.Process
+    looks: list[tuple[float, float, float, float]] = field(default_factory=list)
+    """Of each: when, CPU seconds until then, MB of the main process and of its children."""
+    _busy: dict[int, float] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Look once."""
+        memory = {}
+        try:
+            for process in [self.process, *self.process.children(recursive=True)]:
+                with process.oneshot():
+                    memory[process.pid] = process.memory_info().rss / 1e6
+                    self._busy[process.pid] = sum(process.cpu_times()[:2])
+        except psutil.NoSuchProcess:
+            pass
+        main = memory.pop(self.process.pid, 0.0)
+        self.looks.append((time.time(), sum(self._busy.values()), main, sum(memory.values())))
+
+    def usage(self, start: float, end: float) -> Usage:
+        """From one moment to another."""
+        within = [look for look in self.looks if start <= look[0] <= end] or [(start, 0, 0, 0)]
+        return Usage(
+            end - start,
+            within[-1][1] - within[0][1],
+            max(look[2] for look in within),
+            max(look[3] for look in within),
+        )
+
+
+def run(stage: str, raw_dir: Path, new_dir: Path, out_dir: Path, env: str, params: str) -> Watch:
+    """Run a stage to its end."""
+    given = f"raw_dir={raw_dir},out_dir={out_dir},input_dir={new_dir}"
+    command = [
+        sys.executable, "-m", "kedro", "run", "--env", env, "--pipeline", stage,
+        "--params", ",".join(filter(None, (given, QUICK, params))),
+    ]  # fmt: skip
+    said = out_dir.with_suffix(".txt")
+    with said.open("w") as stream:
+        kedro = subprocess.Popen(command, cwd=PROJECT, stdout=stream, stderr=subprocess.STDOUT)
+        watch = Watch(psutil.Process(kedro.pid))
+        while kedro.poll() is None:
+            watch.look()
+            time.sleep(0.1)
+    if kedro.returncode:
+        raise SystemExit(f"{stage} failed:\n{said.read_text()[-4000:]}")
+    return watch
+
+
+def steps_of(watch: Watch, out_dir: Path) -> dict[str, Usage]:
+    """Usage of each step of a run, by its log; what comes before the first is ``start``."""
+    log = max((out_dir / "quick" / "logs").glob("*.log"), key=lambda file: file.stat().st_mtime)
+    begun = [("start", watch.looks[0][0])]
+    for line in log.read_text().splitlines():
+        moment, _, said = line.partition(" INFO ")
+        if said.startswith(STEP):
+            name = said.removeprefix(STEP).split(":")[0]
+            begun.append((name, datetime.strptime(moment, "%Y-%m-%d %H:%M:%S,%f").timestamp()))
+    ends = [start for _, start in begun[1:]] + [watch.looks[-1][0]]
+    return {name: watch.usage(start, end) for (name, start), end in zip(begun, ends, strict=True)}
+
+
+def row(name: str, few: Usage, many: Usage) -> tuple[str, ...]:
+    """A line of a table."""
+    return (
+        name,
+        f"{few.seconds:.1f}", f"{many.seconds:.1f}", f"{many.seconds / few.seconds:.1f}",
+        f"{few.cpu:.1f}", f"{many.cpu:.1f}", f"{many.cpu / max(few.cpu, 0.1):.1f}",
+        f"{few.main:.0f}", f"{many.main:.0f}", f"{few.workers:.0f}", f"{many.workers:.0f}",
+    )  # fmt: skip
+
+
+def head(what: str, few: int, many: int) -> tuple[str, ...]:
+    """The first line of a table."""
+    return (
+        what, f"s, {few:,}", f"s, {many:,}", "×", f"CPU s, {few:,}", f"CPU s, {many:,}", "×",
+        f"main MB, {few:,}", f"main MB, {many:,}", f"workers MB, {few:,}", f"workers MB, {many:,}",
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--side", type=int, default=128)
+    parser.add_argument("--env", default="base")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
+    parser.add_argument("--params", default="", help="further ones, as kedro run takes them")
+    parser.add_argument("--steps", type=int, default=25, help="so many in the second table")
+    parser.add_argument("--folder", type=Path, help="keep what is made here; used again if there")
+    options = parser.parse_args()
+    counts = (options.images // 10, options.images)
+    print(f"{in_a_process(device_name)}; {options.side} × {options.side} pixels.", flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        for count in counts:
+            if not (folder / f"raw{count}" / "annotations.json").exists():
+                draw_all(range(count), options.side, folder / f"raw{count}")
+                draw_all(range(count, 2 * count), options.side, folder / f"new{count}")
+        rows, steps = [head("stage", *counts)], []
+        print(table(rows), flush=True)
+        for stage in options.stages:
+            usages, details = [], []
+            for count in counts:
+                raw, new, out = (folder / f"{what}{count}" for what in ("raw", "new", "out"))
+                watch = run(stage, raw, new / "images", out, options.env, options.params)
+                usages.append(watch.usage(watch.looks[0][0], watch.looks[-1][0]))
+                details.append(steps_of(watch, out))
+            rows.append(row(stage, *usages))
+            print(table(rows).splitlines()[-1], flush=True)
+            few, many = details
+            steps += [(f"{stage}: {name}", few[name], many[name]) for name in many if name in few]
+        steps.sort(key=lambda step: -step[2].seconds)
+        print()
+        print(table([head("step", *counts), *(row(*s) for s in steps[: options.steps])]))
+        for count in counts:
+            report = folder / f"out{count}" / "quick" / "08_reporting" / "final_report.html"
+            if report.exists():
+                print(f"\nThe report on {count:,} images: {report.stat().st_size / 1e6:.1f} MB.")
+
+
+if __name__ == "__main__":
+    main()

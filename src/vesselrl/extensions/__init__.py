@@ -1,0 +1,60 @@
+"""Modules of your own: a segmenter, a post-processing operation or a metric in one file each.
+
+A name in conf that is not built in is looked for among the modules of this package:
+
+==============================  ==================================================================
+``segmenter.kind``              ``Segmenter``, as `vesselrl.segmenters.base.Segmenter` describes
+                                it, and its ``Parameters``, a `SegmenterParameters`
+``actions.operations.*.kind``   ``operation(settings, mask, probability) -> mask``, as
+                                `vesselrl.rl.operations.apply_operation`
+``evaluation.metrics``          ``metric(prediction, truth) -> float``, of two
+                                `vesselrl.metrics.geometry.Geometry`
+==============================  ==================================================================
+
+No other code can be named in conf, so settings from elsewhere, such as those of a bundle, run none.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+from vesselrl.errors import VesselrlError
+
+
+def extensions() -> list[str]:
+    """The names of the modules."""
+    return [module.name for module in iter_modules(__path__)]
+
+
+def known_or_extension(what: str, name: str, known: tuple[str, ...] = ()) -> str:
+    """The name, if it is built in or a module of this package.
+
+    Raises:
+        ValueError: it is neither, and ``what`` it should name; for validators of parameters.
+    """
+    names = [*known, *extensions()]
+    if name not in names:
+        expected = f"one of {', '.join(names)}, or" if names else "the name of"
+        raise ValueError(
+            f"{what} is '{name}'; expected {expected} a module in src/vesselrl/extensions"
+        )
+    return name
+
+
+def extension(name: str, part: str) -> Any:
+    """What a module calls ``part``.
+
+    Raises:
+        VesselrlError: there is no such module, or it has no such part.
+    """
+    if name not in extensions():
+        raise VesselrlError(
+            f"'{name}' is not built in, and src/vesselrl/extensions has no module of that name: "
+            "add it, or name another in conf."
+        )
+    module = import_module(f"{__name__}.{name}")
+    if not hasattr(module, part):
+        raise VesselrlError(
+            f"{module.__file__} has no '{part}', which conf asks it for: see docs/extend.md."
+        )
+    return getattr(module, part)

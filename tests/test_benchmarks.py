@@ -1,0 +1,35 @@
+"""What benchmarks do before and after they measure."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module
+
+
+def test_a_table_of_no_draws_says_what_is_missing(benchmark, tmp_path):
+    with pytest.raises(SystemExit, match=f"No draw is finished in {tmp_path}.*_labels_<draw>.csv"):
+        benchmark("few_labels").table(tmp_path)
+
+
+def test_no_two_images_to_predict_are_equal_however_few_are_drawn(benchmark, tmp_path, monkeypatch):
+    scaling, measuring = benchmark("predict_scaling"), benchmark("measuring")
+    monkeypatch.setattr(scaling, "DRAWN", 2)
+    scaling.draw_all(40, 64, tmp_path / "images")
+    files = sorted((tmp_path / "images").iterdir())
+    assert len({*measuring.hashes_of(files, tmp_path).values()}) == len(files) == 40
+    assert {Image.open(file).size for file in files} == {(64, 64)}
+
+
+def test_the_rate_is_that_of_the_middle_three_fifths(benchmark):
+    moments = [0, 9, *range(10, 16), 50, 99]  # a slow start and end do not count
+    assert benchmark("measuring").middle_rate(moments) == pytest.approx(6 / (50 - 10))
+    assert benchmark("measuring").middle_rate(range(100)) == 1
