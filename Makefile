@@ -14,11 +14,11 @@ ifneq ($(shell .venv/bin/python -c "" 2>/dev/null && cat $(STAMP) 2>/dev/null),$
 $(STAMP): remake
 endif
 
-.PHONY: help run test test-docs docs coverage lint lock clean remake
+.PHONY: help run test test-docs test-faults docs coverage lint lock clean remake
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
-	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: $(STAMP)  ## Quick run on the embedded sample; RUN_ARGS= for the full one.
 	@$(BIN) kedro run $(RUN_ARGS)
@@ -29,6 +29,9 @@ test: $(STAMP)  ## Tests; PYTEST_ARGS="tests/metrics -k dice" for some of them.
 
 test-docs: docs  ## Run the commands of the documentation, and build its site.
 	@OMP_NUM_THREADS=1 $(BIN) pytest -m docs tests/test_docs.py $(PYTEST_ARGS)
+
+test-faults: $(STAMP)  ## Long runs under faults and fuzzing.
+	@OMP_NUM_THREADS=1 $(BIN) pytest -m faults -n auto --maxprocesses 4 $(PYTEST_ARGS)
 
 coverage: $(STAMP)  ## All tests, and which lines no test runs: build/coverage/index.html.
 	@OMP_NUM_THREADS=1 $(BIN) pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered \

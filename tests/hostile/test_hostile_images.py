@@ -179,5 +179,3 @@ def test_a_mask_in_colours_is_vessel_where_it_is_neither_black_nor_transparent()
     pixels[1, 0] = (200, 200, 200, 0)
     mask = decode_mask(saved(Image.fromarray(pixels), "PNG"), LIMIT)
     np.testing.assert_array_equal(mask, [[True, True, True], [False, False, False]])
-
-
