@@ -268,7 +268,7 @@ def _is_note(noted: Any) -> bool:
     """Whether a line of the journal is whole: a disk may lose or change some of it."""
     return (
         isinstance(noted, dict)
-        and noted.keys() == {"key", "sizes", "scores"}
+        and {"key", "sizes", "scores"} <= noted.keys()
         and isinstance(noted["sizes"], dict)
         and isinstance(noted["scores"], dict)
         and "error" in noted["scores"]
