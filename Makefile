@@ -33,8 +33,8 @@ test: $(STAMP)  ## Tests; PYTEST_ARGS="tests/metrics -k dice" for some of them.
 test-docs: docs  ## Run the commands of the documentation, and build its site.
 	@OMP_NUM_THREADS=1 $(BIN) pytest -m docs tests/test_docs.py $(PYTEST_ARGS)
 
-test-faults: $(STAMP)  ## Kill, starve and start twice whole runs; KILLS= at random moments.
-	@OMP_NUM_THREADS=1 $(BIN) pytest -n auto --maxprocesses 4 -m faults tests/faults $(PYTEST_ARGS)
+test-faults: $(STAMP)  ## Kill, starve and fuzz whole runs; KILLS= at random moments.
+	@OMP_NUM_THREADS=1 $(BIN) pytest -n auto --maxprocesses 4 -m faults $(PYTEST_ARGS)
 
 coverage: $(STAMP)  ## All tests, and which lines no test runs: build/coverage/index.html.
 	@OMP_NUM_THREADS=1 $(BIN) pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered \

@@ -53,3 +53,19 @@ def quick_workers():
     multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
     forkserver._forkserver._stop()  # that of earlier tests has not
     forkserver.ensure_running()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window; skipped where there is none."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    driver, program = shutil.which("chromedriver"), shutil.which("chromium")
+    if not (driver and program):
+        pytest.skip("needs chromium and chromedriver on the path")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as started:
+        yield started

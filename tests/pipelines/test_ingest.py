@@ -156,6 +156,17 @@ def write_raw(folder, files, **tables):
         (folder / "raw" / f"{name}.json").write_text(json.dumps(content))
 
 
+def test_a_text_or_a_group_of_several_lines_breaks_no_table(tmp_path):
+    files = ["a.png", "b.png", "c.png"]
+    write_raw(tmp_path, files, annotations=[entry(file, text="a\rb\nc") for file in files])
+    catalog = catalog_in(tmp_path)
+    SequentialRunner().run(create_pipeline(), catalog)
+    assert catalog.load("samples")["text"].tolist() == ["a b c"] * 3
+    write_raw(tmp_path, files, groups=dict.fromkeys(files, "p\r1"))
+    with pytest.raises(VesselrlError, match=r"groups.json names 'p\?1'.*rename it there"):
+        SequentialRunner().run(create_pipeline(), catalog)
+
+
 def test_real_files_go_through_and_strings_stay_strings(tmp_path):
     files = ["002.png", "NA.png", "010.png"]
     write_raw(tmp_path, files, groups=dict(zip(files, ["01", "NA", "007"], strict=True)))

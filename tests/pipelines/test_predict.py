@@ -236,6 +236,36 @@ def test_every_image_gets_a_mask_and_a_row_or_a_reason(world, finished, new_imag
         assert np.array_equal(mask, expected.mask)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["x" * 251, "é" * 125, "-rf", "=1+1", "a'b\"c", "造影 🫀", "CON", "zip::c", "#?*[x]", "%2e%2e",
+     "a. ", "<script>alert(1)<", "${oc.env:HOME}", "{{ 7 * 7 }}", "nul\\0"],
+)  # fmt: skip
+def test_an_image_of_any_name_gets_its_mask(world, finished, new_images, name):
+    (new_images / f"Doe {world.of_split('test')[0]}.png").rename(new_images / f"{name}.png")
+    folder = run(world, finished, new_images)
+    quality = pd.read_csv(folder / "quality.csv", dtype=str, keep_default_na=False)
+    row = quality.set_index("file").loc[f"{name}.png"]
+    assert not row["error"]
+    assert (folder / f"predict/masks/{row['image']}.png").is_file()
+    assert (folder / f"labelme/{row['image']}.json").is_file()
+    assert len(row["image"].encode()) <= 200
+
+
+@pytest.mark.parametrize(
+    "name", ["two\nlines", "a\rb", "tab\tx", "\x1b[31mred", "a\u2028b", "C:x", "not\udcffutf8"]
+)
+def test_a_name_that_no_table_can_hold_is_in_the_quarantine(world, finished, new_images, name):
+    Image.new("L", (64, 64)).save(new_images / f"{name}.png", "PNG")
+    folder = run(world, finished, new_images)
+    assert len(pd.read_csv(folder / "quality.csv")) == len(world.of_split("test"))
+    refused = pd.read_csv(folder / "quarantine.csv", lineterminator="\n")
+    assert len(refused) == 3
+    told = refused[~refused["file"].isin(["broken.png", "large.png"])].iloc[0]
+    assert "control character" in told["reason"] or "absolute path" in told["reason"]
+    assert told["file"].isprintable()
+
+
 def masks_in(raw_dir):
     """File → mask, as ``ingest`` reads the folder."""
     from vesselrl.annotations.acceptance import read_sample

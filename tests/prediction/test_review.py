@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -188,22 +187,6 @@ def test_the_page_of_no_image_is_a_page():
     page = Page(render_review(quality("a")[:0], 0.05, 0.9, None, "en"))
     assert page.data["rows"] == []
     assert page.data["urgent"] == 0
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium without a window; skipped where there is none."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    driver, program = shutil.which("chromedriver"), shutil.which("chromium")
-    if not (driver and program):
-        pytest.skip("needs chromium and chromedriver on the path")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as started:
-        yield started
 
 
 FILES = [name for name in HOSTILE if "/" not in name]  # what can be a file's name

@@ -197,6 +197,9 @@ def test_adapters_of_another_kind_are_refused(folders, copied):
     config = json.loads((copied / ADAPTER_CONFIG).read_text())
     (copied / ADAPTER_CONFIG).write_text(json.dumps(config | {"peft_type": "IA3"}))
     assert "not of adapters of the kind LORA" in refusal(folders, copied)
+    to_import = {"megatron_config": {"x": 1}, "megatron_core": "antigravity"}
+    (copied / ADAPTER_CONFIG).write_text(json.dumps(config | to_import))
+    assert "lets a file say what code is imported" in refusal(folders, copied)
 
 
 def test_a_folder_without_adapters_is_refused_when_the_parameters_are_read(folders, tmp_path):

@@ -152,6 +152,11 @@ def read_adapters(folder: Path) -> Adapters:
             f"{folder / ADAPTER_CONFIG} is not of adapters of the kind LORA; expected what the "
             "pipeline sa2va_rl or peft writes."
         )
+    if config.get("megatron_config"):  # peft would import the module that stands beside it
+        raise VesselrlError(
+            f"{folder / ADAPTER_CONFIG} has a megatron_config, which no adapters of vesselrl have "
+            "and which lets a file say what code is imported: remove it if you trust the rest."
+        )
     return Adapters(weights, dict(config), metadata.get(BASE, ""), groups)
 
 
