@@ -173,13 +173,13 @@ def test_a_whole_bundle_of_something_else_is_an_error_in_a_sentence(change, make
         vesselrl.load_bundle(path)
 
 
-def test_a_bundle_of_an_extension_that_is_not_here_names_the_module(make_recipe, tmp_path):
+def test_a_bundle_that_asks_a_segmenter_that_is_not_here_says_so(make_recipe, tmp_path):
     content = recipe_files(make_recipe("static"))
     told = json.loads(content[RECIPE])
-    told["recipe"]["segmenter"]["kind"] = "theirs"
+    told["recipe"]["segmenter"]["kind"] = "unheard_of"
     content[RECIPE] = json.dumps(told).encode()
     path = put(tmp_path / "bundle", files.with_manifest(content))
-    with pytest.raises(VesselrlError, match=r"'theirs' is not built in, and .*/extensions has no"):
+    with pytest.raises(VesselrlError, match="asks the segmenter ‘unheard_of’.*does not have"):
         vesselrl.load_bundle(path)
 
 
