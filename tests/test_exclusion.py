@@ -72,3 +72,11 @@ def test_a_run_that_was_interrupted_in_a_process_does_not_keep_the_next_one_out(
     hooks.before_pipeline_run(catalog(tmp_path))
     hooks.after_pipeline_run()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        VesselrlError, match=r"Nothing can be written to .*/file/out \(Not a direct"
+    ):
+        ExclusionHooks().before_pipeline_run(catalog(tmp_path / "file/out"))

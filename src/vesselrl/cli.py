@@ -7,6 +7,7 @@ import copy
 import errno
 import logging
 import re
+import threading
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -58,6 +59,8 @@ def _with_colon_params(
 def _run_with_plain_errors(**options: Any) -> Any:
     # --pipeline is a promise to our users, whatever Kedro comes to prefer
     warnings.filterwarnings("ignore", "Option '--pipeline' is deprecated", KedroDeprecationWarning)
+    # Whoever waits for a thread tells its error; Python would show a traceback of its own.
+    threading.excepthook = _note_error_of_thread
     try:
         _refuse_unknown_pipelines([*filter(None, [options["pipeline"]]), *options["pipelines"]])
         assert kedro_run.callback is not None
@@ -74,6 +77,10 @@ def _run_with_plain_errors(**options: Any) -> Any:
     except Exception as error:
         logger.debug("Traceback", exc_info=error)
         raise click.ClickException(explain(error)) from error
+
+
+def _note_error_of_thread(error: threading.ExceptHookArgs) -> None:
+    logger.debug("A thread ended.", exc_info=error.exc_value)
 
 
 def _refuse_unknown_pipelines(names: Collection[str]) -> None:

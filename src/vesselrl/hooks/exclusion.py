@@ -36,10 +36,16 @@ class ExclusionHooks:
         """Take the folder, or stop."""
         self._release()  # a run that was interrupted in this process may have left its own
         out_dir = out_dir_of(catalog)
-        out_dir.mkdir(parents=True, exist_ok=True)
         file = out_dir / LOCK
-        is_left = file.exists()
-        self._held = file, _locked(file)
+        try:
+            out_dir.mkdir(parents=True, exist_ok=True)
+            is_left = file.exists()
+            self._held = file, _locked(file)
+        except OSError as error:
+            raise VesselrlError(
+                f"Nothing can be written to {out_dir} ({error.strerror}): give another out_dir, or "
+                "see to it that you may."
+            ) from error
         if is_left:
             remove_unfinished(out_dir)
 
