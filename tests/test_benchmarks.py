@@ -1,6 +1,7 @@
 """What benchmarks do before and after they measure."""
 
 import importlib
+import logging
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def benchmark(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    return importlib.import_module
+    yield importlib.import_module
+    logging.disable(logging.NOTSET)  # benchmarks silence Kedro
 
 
 def test_a_table_of_no_draws_says_what_is_missing(benchmark, tmp_path):
@@ -33,3 +35,17 @@ def test_the_rate_is_that_of_the_middle_three_fifths(benchmark):
     moments = [0, 9, *range(10, 16), 50, 99]  # a slow start and end do not count
     assert benchmark("measuring").middle_rate(moments) == pytest.approx(6 / (50 - 10))
     assert benchmark("measuring").middle_rate(range(100)) == 1
+
+
+def test_two_runs_of_predict_are_equal_and_one_of_other_images_is_not(benchmark, tmp_path):
+    scaling = benchmark("predict_scaling")
+    parameters = scaling.project_parameters("ridge")
+    outs = {}
+    for name, images in {"first": "a", "again": "a", "other": "b"}.items():
+        if not (tmp_path / images).exists():
+            scaling.draw_all(2 if images == "a" else 1, 64, tmp_path / images)
+        outs[name] = tmp_path / name
+        scaling.run_predict(tmp_path / images, outs[name], parameters, 0)
+    assert scaling.equal(outs["first"], outs["again"]) == "equal"
+    assert scaling.equal(outs["first"], outs["other"]) == "DIFFERENT"
+    assert scaling.lines_of_journal(outs["first"]) == 2

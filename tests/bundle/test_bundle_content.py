@@ -157,7 +157,6 @@ def test_a_network_of_ours_does_without_the_users_model(make_recipe, sa2va, imag
     [
         lambda told: told.pop("recipe"),
         lambda told: told["recipe"].pop("objective"),
-        lambda told: told["recipe"].update(segmenter={"kind": "unheard of"}),
         lambda told: told["recipe"]["reward_network"].update(features=[8] * 6),
         lambda told: told["recipe"].update(actions={"thresholds": "many"}),
         lambda told: told["recipe"].update(calibration=[1]),
@@ -171,6 +170,16 @@ def test_a_whole_bundle_of_something_else_is_an_error_in_a_sentence(change, make
     content[RECIPE] = json.dumps(told).encode()
     path = put(tmp_path / "bundle", files.with_manifest(content))
     with pytest.raises(VesselrlError, match="bundle does not hold what a bundle holds"):
+        vesselrl.load_bundle(path)
+
+
+def test_a_bundle_that_asks_a_segmenter_that_is_not_here_says_so(make_recipe, tmp_path):
+    content = recipe_files(make_recipe("static"))
+    told = json.loads(content[RECIPE])
+    told["recipe"]["segmenter"]["kind"] = "unheard_of"
+    content[RECIPE] = json.dumps(told).encode()
+    path = put(tmp_path / "bundle", files.with_manifest(content))
+    with pytest.raises(VesselrlError, match="asks the segmenter ‘unheard_of’.*does not have"):
         vesselrl.load_bundle(path)
 
 

@@ -102,7 +102,13 @@ def _segmenter_of(
     given: Mapping[str, Any],
 ) -> SegmenterParameters:
     kind = values["kind"]
-    fields = parameters_class(kind).model_fields
+    try:
+        fields = parameters_class(kind).model_fields
+    except VesselrlError as error:
+        raise VesselrlError(
+            f"The bundle's method asks the segmenter ‘{kind}’, which this vesselrl does not have: "
+            "get the extension from where the bundle was made."
+        ) from error
     free = [name for name, field in fields.items() if field.exclude]
     if wrong := [name for name in given if name not in free]:
         raise VesselrlError(

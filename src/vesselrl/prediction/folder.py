@@ -237,7 +237,7 @@ class _Writer:
                 ) from exception
             logger.warning("Segmenting '%s' failed: %s", sample, error)
             logger.debug("Segmenting '%s' failed.", sample, exc_info=exception)
-            return {"sizes": {}, "scores": {"error": error}}
+            return {"sizes": {}, "scores": {"error": error}, "absent": []}
 
     def _write(self, sample: str, loaded: Any) -> dict[str, Any]:
         made = self.predict(loaded)
@@ -259,8 +259,8 @@ class _Writer:
 
 def _has_new_voters(sample: str, journal: Journal) -> bool:
     """Whether neighbours failed when an image was predicted, and do so no more."""
-    noted = journal.get(sample) or {}
-    absent = (journal.get(voter) for voter in noted.get("absent", ()))
+    noted = journal.get(sample)
+    absent = (journal.get(voter) for voter in noted["absent"]) if noted else ()
     return any(voter is not None and not voter["scores"]["error"] for voter in absent)
 
 
@@ -268,10 +268,11 @@ def _is_note(noted: Any) -> bool:
     """Whether a line of the journal is whole: a disk may lose or change some of it."""
     return (
         isinstance(noted, dict)
-        and {"key", "sizes", "scores"} <= noted.keys()
+        and noted.keys() == {"key", "sizes", "scores", "absent"}
         and isinstance(noted["sizes"], dict)
         and isinstance(noted["scores"], dict)
         and "error" in noted["scores"]
+        and isinstance(noted["absent"], list)
     )
 
 
