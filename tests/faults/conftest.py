@@ -3,19 +3,11 @@
 import fcntl
 import os
 import shutil
-import sys
 
 import pytest
 from disturbed import OTHER, Runs, content, predict
 
 from small_project import copy_project, draw_raw_data, small_settings
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.faults)
-        if sys.platform != "linux":
-            item.add_marker(pytest.mark.skip(reason="kills and limits as Linux has them"))
 
 
 def settings() -> dict:

@@ -5,6 +5,7 @@ import re
 import resource
 import shutil
 import signal
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,10 @@ from pathlib import Path
 import pytest
 from disturbed import OTHER, Ended, content, differences, predict
 
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(sys.platform != "linux", reason="kills and limits as Linux has them"),
+]
 FULL = r"The disk is full, or the quota used up \(.*\): make room there and run the command again\."
 
 

@@ -4,10 +4,15 @@ import os
 import random
 import shutil
 import signal
+import sys
 
 import pytest
 from disturbed import content, differences, predict
 
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(sys.platform != "linux", reason="kills and limits as Linux has them"),
+]
 KILLS = int(os.environ.get("KILLS", "30"))
 A_MOMENT = 0.4  # seconds
 
