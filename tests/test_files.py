@@ -26,7 +26,7 @@ def killed(file):
 
     def look(stream):
         (beside,) = file.parent.glob(f".{file.name}.*")
-        half = file.parent / f"{beside.name.removesuffix(UNFINISHED)}0{UNFINISHED}"
+        half = file.parent / f"{beside.name.removesuffix(UNFINISHED)[:-1]}0{UNFINISHED}"
         half.write_bytes(b"half")
 
     write_atomically(file, look)
@@ -36,8 +36,10 @@ def test_what_killed_runs_left_half_written_goes_and_nothing_else(tmp_path):
     files = {tmp_path / "a.csv", tmp_path / "deep/b.npz"}
     for file in files:
         killed(file)
-    kept = {tmp_path / name for name in (".hidden", f"mine{UNFINISHED}", "deep/.masks.tsv")}
+    names = (".hidden", f"mine{UNFINISHED}", f".film{UNFINISHED}", f".album{UNFINISHED}/1.png")
+    kept = {tmp_path / name for name in (*names, "deep/.masks.tsv")}
     for file in kept:
+        file.parent.mkdir(exist_ok=True)
         file.write_text("kept")
     remove_unfinished(tmp_path)
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == files | kept

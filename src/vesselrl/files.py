@@ -1,16 +1,17 @@
 """Writing files so that a reader never sees half of one."""
 
 import os
-import shutil
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 UNFINISHED = ".part"
-"""Ending of hidden files and folders that become others once they are complete."""
-LOCK = ".lock"
+"""Ending of hidden files that become others once they are complete."""
+LOCK = ".vesselrl.lock"
 """In a folder that a run writes to, as long as it does."""
+_LEFT = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(UNFINISHED)}")  # as `tempfile` calls them
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], mode: int = 0o644) -> None:
@@ -45,10 +46,8 @@ def remove_unfinished(folder: Path) -> None:
         if Path(parent) != folder and LOCK in files:
             folders.clear()
             continue
-        for name in [*folders, *files]:
-            if name.startswith(".") and name.endswith(UNFINISHED):
-                path = Path(parent) / name
-                shutil.rmtree(path) if name in folders else path.unlink()
+        for name in filter(_LEFT.fullmatch, files):
+            (Path(parent) / name).unlink()
 
 
 def writer_of(data: bytes) -> Callable[[IO[bytes]], Any]:

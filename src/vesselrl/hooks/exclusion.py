@@ -1,6 +1,5 @@
 """One run at a time writes to an output folder."""
 
-import atexit
 import contextlib
 import os
 import time
@@ -22,31 +21,35 @@ except ImportError:  # Windows, where runs are not kept apart
 class ExclusionHooks:
     """Refuses a run whose output folder another one is writing to.
 
-    While a run lasts, the system holds a lock on ``<out_dir>/.lock`` for it, and gives it up when
-    the process ends, however it ends. The file goes with an orderly end; one that is there, and
-    not locked, is of a run that was killed, and what that left half-written is removed.
+    While a run lasts, the system holds a lock on ``<out_dir>/.vesselrl.lock`` for it, and gives it
+    up when the process ends, however it ends. The file goes with the run; one that is there, and
+    not locked, is of a run that was killed or interrupted, and what that left half-written is
+    removed. Where the system has no locks runs are not kept apart, and nothing is removed: it may
+    be of a run that goes on.
     """
 
     def __init__(self) -> None:
         self._held: tuple[Path, IO[str]] | None = None
-        atexit.register(self._release)
 
     @hook_impl
     def before_pipeline_run(self, catalog: Any) -> None:
         """Take the folder, or stop."""
-        self._release()  # a run that was interrupted in this process may have left its own
+        if self._held:  # by a run that was interrupted in this process
+            self._held[1].close()
+            self._held = None
         out_dir = out_dir_of(catalog)
         file = out_dir / LOCK
         try:
             out_dir.mkdir(parents=True, exist_ok=True)
             is_left = file.exists()
-            self._held = file, _locked(file)
+            stream, is_alone = _locked(file)
         except OSError as error:
             raise VesselrlError(
                 f"Nothing can be written to {out_dir} ({error.strerror}): give another out_dir, or "
                 "see to it that you may."
             ) from error
-        if is_left:
+        self._held = file, stream
+        if is_left and is_alone:
             remove_unfinished(out_dir)
 
     @hook_impl
@@ -67,8 +70,8 @@ class ExclusionHooks:
                 file.unlink()
 
 
-def _locked(file: Path) -> IO[str]:
-    """The lock's file, opened and locked.
+def _locked(file: Path) -> tuple[IO[str], bool]:
+    """The lock's file, opened and locked, and whether that keeps others out.
 
     Raises:
         VesselrlError: another process holds it.
@@ -76,7 +79,7 @@ def _locked(file: Path) -> IO[str]:
     while True:
         stream = file.open("a+", encoding="utf-8")
         try:
-            _lock(stream)
+            is_alone = _lock(stream)
         except BlockingIOError as error:
             stream.seek(0)
             holder = stream.read().strip() or "another process"
@@ -92,14 +95,17 @@ def _locked(file: Path) -> IO[str]:
     stream.truncate(0)
     stream.write(f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
     stream.flush()
-    return stream
+    return stream, is_alone
 
 
-def _lock(stream: IO[str]) -> None:
-    if fcntl is not None:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise
-        except OSError:  # a file system without locks: runs are not kept apart there
-            return
+def _lock(stream: IO[str]) -> bool:
+    """Lock a file; False where there are no locks."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # of the file system
+        return False
+    return True
