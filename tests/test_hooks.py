@@ -510,10 +510,13 @@ def test_a_wrong_parameter_of_a_later_stage_stops_the_run_before_it_begins(
 
 
 @pytest.mark.parametrize("given", [{}, {"input_dir": "/no/such/folder"}])
-def test_a_folder_of_new_images_is_missed_before_anything_is_made(run, tmp_path, given):
+def test_a_folder_of_new_images_is_missed_before_anything_is_made_or_put_away(run, tmp_path, given):
+    made_with_names = tmp_path / "out/02_intermediate/samples.csv"
+    made_with_names.parent.mkdir(parents=True)
+    made_with_names.touch()
     with pytest.raises(VesselrlError, match="--params input_dir="):
-        run(tmp_path / "out", "predict", given)
-    assert not (tmp_path / "out/02_intermediate").exists()
+        run(tmp_path / "out", "predict", {"pseudonymise": True, **given})
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [made_with_names]
 
 
 def test_each_stage_is_announced_once_as_it_begins(run, tmp_path, told):

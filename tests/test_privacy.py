@@ -20,9 +20,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from kedro.io import DataCatalog, MemoryDataset
 from PIL import Image, PngImagePlugin
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+
+from vesselrl.hooks.privacy import PrivacyHooks
 
 SIDE = 64
 NAME = "Mustermann_Erika"
@@ -242,6 +245,19 @@ def test_what_was_made_with_names_is_kept_in_the_private_folder(ran):
     assert json.loads(corrected.read_text())["imagePath"] == f"{NAME}.png"
     assert list(folder.glob("00_private/earlier/*/logs/ingest_*.log"))
     assert "held results made without pseudonyms" in said
+
+
+def test_folders_of_others_stay_where_no_run_was_before(tmp_path):
+    for name in ("logs", "cache"):
+        (tmp_path / name).mkdir()
+    settings = {"params:out_dir": str(tmp_path), "params:pseudonymise": True}
+    catalog = DataCatalog({name: MemoryDataset(value) for name, value in settings.items()})
+    PrivacyHooks().before_pipeline_run(catalog)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "cache",
+        "fingerprints.json",
+        "logs",
+    ]
 
 
 def test_results_are_not_replaced_by_those_of_another_folder_whose_name_is_hidden(ran, project):

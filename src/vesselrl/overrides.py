@@ -156,8 +156,8 @@ def suggestion(name: str, names: Collection[str], otherwise: str) -> str:
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: Mapping[str, Any], prefix: str) -> None:
-    everything = dict(_walk(known))
-    for name, value in _walk(given):
+    everything = dict(walk(known))
+    for name, value in walk(given):
         if name not in everything:
             hint = suggestion(name, everything, "conf/base lists all of them.")
             raise VesselrlError(f"Unknown parameter '{prefix}{name}': {hint}")
@@ -169,9 +169,9 @@ def _refuse_unknown(given: Mapping[str, Any], known: Mapping[str, Any], prefix: 
             )
 
 
-def _walk(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def walk(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted name and value of every entry, the groups themselves included."""
     for key, value in tree.items():
         yield f"{prefix}{key}", value
         if isinstance(value, Mapping):
-            yield from _walk(value, f"{prefix}{key}.")
+            yield from walk(value, f"{prefix}{key}.")

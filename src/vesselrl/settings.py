@@ -2,14 +2,16 @@
 
 from vesselrl.config_loader import ConfigLoader
 from vesselrl.hooks.exclusion import ExclusionHooks
+from vesselrl.hooks.failures import FailureHooks
 from vesselrl.hooks.privacy import PrivacyHooks
 from vesselrl.hooks.publishing import PublishHooks
 from vesselrl.hooks.resolving import ParameterHooks
 from vesselrl.hooks.run_log import RunLogHooks
 from vesselrl.hooks.stages import ProvenanceHooks
 
-# A run that is refused leaves no log and moves nothing. The log file opens after older ones were
-# put away, and before the provenance hook, so that what that one runs beforehand is logged too.
+# A run that lacks something, or that another one keeps out, leaves no log and moves nothing. The log
+# file opens after older ones were put away, and before the provenance hook, so that what that one
+# runs beforehand is logged too.
 # (pluggy calls the hook registered last first.)
 HOOKS = (
     ProvenanceHooks(),
@@ -18,6 +20,7 @@ HOOKS = (
     ExclusionHooks(),
     PublishHooks(),
     ParameterHooks(),
+    FailureHooks(),
 )
 
 CONFIG_LOADER_CLASS = ConfigLoader

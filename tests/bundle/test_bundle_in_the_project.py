@@ -17,6 +17,7 @@ from vesselrl.annotations.pictures import decode
 from vesselrl.bundle import files
 from vesselrl.bundle.content import recipe_files
 from vesselrl.errors import VesselrlError
+from vesselrl.files import LOCK
 from vesselrl.prediction import folder
 from vesselrl.prediction.predictor import Predictor
 from vesselrl.runner import SparingRunner
@@ -150,3 +151,25 @@ def test_the_parameters_of_a_bundle_are_checked_before_a_run(project, tmp_path):
         pytest.raises(ParameterValidationError, match="onnx"),
     ):
         session.load_context().catalog  # noqa: B018
+
+
+def test_a_bundle_that_was_made_with_names_is_not_put_away_while_it_is_needed(
+    predict, make_recipe, tmp_path
+):
+    content = files.with_manifest(recipe_files(make_recipe("static")))
+    (tmp_path / "out/06_models").mkdir(parents=True)
+    bundle = put(tmp_path / "out/06_models/bundle", content)
+    with pytest.raises(VesselrlError, match="bundle is in .* give another out_dir, or copy it"):
+        predict(bundle, pseudonymise=True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["06_models"]
+
+
+def test_an_error_of_publishing_is_in_the_log_and_leaves_the_folder_free(
+    predict, make_recipe, tmp_path
+):
+    content = files.with_manifest(recipe_files(make_recipe("static")))
+    with pytest.raises(VesselrlError, match="fsspec knows no 'nowhere://'"):
+        predict(put(tmp_path / "bundle", content), publish_to="nowhere://masks")
+    assert not (tmp_path / "out" / LOCK).exists()
+    (log,) = (tmp_path / "out/logs").iterdir()
+    assert "Traceback" in log.read_text()

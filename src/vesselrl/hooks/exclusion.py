@@ -100,12 +100,13 @@ def _locked(file: Path) -> tuple[IO[str], bool]:
 
 def _lock(stream: IO[str]) -> bool:
     """Lock a file; False where there are no locks."""
-    if fcntl is None:
-        return False
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:  # of the file system
-        return False
-    return True
+    if fcntl is not None:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # of the file system, which has none
+            pass
+        else:
+            return True
+    return False

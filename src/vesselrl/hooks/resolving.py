@@ -7,6 +7,7 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
+from kedro.pipeline import Pipeline
 
 from vesselrl import overrides
 from vesselrl.errors import VesselrlError
@@ -73,6 +74,14 @@ class ParameterHooks:
 
             use_bundle(catalog, Path(bundle))
 
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
+        """Stop before what only the user can give is missed after hours of work."""
+        _refuse_what_is_given(pipeline, catalog)
+        for name in pipeline.inputs():
+            if require := getattr(catalog.get(name), "require", None):
+                require()
+
     def _tell_datasets(self, catalog: Any) -> None:
         """Tell datasets what parameters say of them: where a user's files are, mostly."""
         replaced = [out_dir_of(catalog) / made for made in ("03_primary", "07_model_output")]
@@ -107,6 +116,20 @@ def _refuse_results_among_images(paths: Mapping[str, str]) -> None:
                 f"Masks of new images would be in {folder}, which is in input_dir, {images}: the "
                 f"next run would take them for images. Give another {name}."
             )
+
+
+def _refuse_what_is_given(pipeline: Pipeline, catalog: Any) -> None:
+    """With a bundle, stop whatever would make its recipe, or something else than predictions.
+
+    ``kedro run`` asks for the right nodes; who runs pipelines in another way has to.
+    """
+    is_given = getattr(catalog.get("recipe"), "is_given", False)
+    if is_given and any(node.namespace != "predict" for node in pipeline.nodes):
+        raise VesselrlError(
+            "A bundle was given, which stands for all that predict needs, and other nodes than "
+            "predict's own were asked for: name the pipeline predict and the namespace predict "
+            '(over HTTP: "namespaces": ["predict"]).'
+        )
 
 
 def _is_within(folder: str, other: str) -> bool:

@@ -52,32 +52,6 @@ class ProvenanceHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
     ) -> None:
         """Bring the inputs of the pipeline up to date."""
-        try:
-            self._bring_up_to_date(run_params, pipeline, catalog)
-        except Exception as error:
-            # Kedro tells the hooks of errors that come later than this one.
-            self._hook_manager.hook.on_pipeline_error(
-                error=error, run_params=run_params, pipeline=pipeline, catalog=catalog
-            )
-            raise
-
-    def is_fresh(self, name: str, catalog: Any) -> bool:
-        """Whether a dataset is there and made from the present data and parameters."""
-        record = self._ledger.get(name) if self._ledger else None
-        return (
-            record is not None
-            and record.fingerprint == self._expected.get(name)
-            and bool(catalog.exists(name))
-            and record.files == listing(catalog, name)
-        )
-
-    def _bring_up_to_date(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
-    ) -> None:
-        _refuse_what_is_given(pipeline, catalog)
-        for name in pipeline.inputs():
-            if require := getattr(catalog.get(name), "require", None):
-                require()  # what only the user can give is missed before hours of work, not after
         whole = _but_for_what_is_given(everything(), catalog)
         self._catalog = catalog
         self._ledger = provenance.Ledger(out_dir_of(catalog))
@@ -122,6 +96,16 @@ class ProvenanceHooks:
                 ", ".join(sorted(wanted & upstream.all_outputs())),
             )
             SequentialRunner().run(upstream, catalog, self._hook_manager)
+
+    def is_fresh(self, name: str, catalog: Any) -> bool:
+        """Whether a dataset is there and made from the present data and parameters."""
+        record = self._ledger.get(name) if self._ledger else None
+        return (
+            record is not None
+            and record.fingerprint == self._expected.get(name)
+            and bool(catalog.exists(name))
+            and record.files == listing(catalog, name)
+        )
 
     def _refuse_other_source(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
@@ -170,20 +154,6 @@ def _but_for_what_is_given(whole: Pipeline, catalog: Any) -> Pipeline:
     """Without the nodes whose output is another's this time (``is_given`` of its dataset)."""
     given = {name for name in whole.all_outputs() if getattr(catalog.get(name), "is_given", False)}
     return Pipeline([node for node in whole.nodes if given.isdisjoint(node.outputs)])
-
-
-def _refuse_what_is_given(pipeline: Pipeline, catalog: Any) -> None:
-    """With a bundle, stop whatever would make its recipe, or something else than predictions.
-
-    ``kedro run`` asks for the right nodes; who runs pipelines in another way has to.
-    """
-    is_given = getattr(catalog.get("recipe"), "is_given", False)
-    if is_given and any(node.namespace != "predict" for node in pipeline.nodes):
-        raise VesselrlError(
-            "A bundle was given, which stands for all that predict needs, and other nodes than "
-            "predict's own were asked for: name the pipeline predict and the namespace predict "
-            '(over HTTP: "namespaces": ["predict"]).'
-        )
 
 
 def _pseudonym_key(catalog: Any) -> bytes | None:
