@@ -9,9 +9,9 @@ from vesselrl.hooks.resolving import ParameterHooks
 from vesselrl.hooks.run_log import RunLogHooks
 from vesselrl.hooks.stages import ProvenanceHooks
 
-# A run that lacks something, or that another one keeps out, leaves no log and moves nothing. The log
-# file opens after older ones were put away, and before the provenance hook, so that what that one
-# runs beforehand is logged too.
+# A run that lacks something, or that another one keeps out, leaves no log and moves nothing. The
+# log file opens after older ones were put away, and before the provenance hook, so that what that
+# one runs beforehand is logged too.
 # (pluggy calls the hook registered last first.)
 HOOKS = (
     ProvenanceHooks(),

@@ -289,6 +289,11 @@ def test_equal_stems_get_the_suffix_as_well():
     assert len(set(sample_ids(["x/a.png", "y/a.png", "a.png", "a.png.png"]).values())) == 4
 
 
+def test_ids_are_apart_where_capitals_do_not_count():
+    ids = sample_ids(["x/a.png", "y/A.png", "z/A.PNG"]).values()
+    assert len({sample.casefold() for sample in ids}) == 3
+
+
 def test_a_file_without_permission_is_refused():
     def denied():
         raise PermissionError(errno.EACCES, "Permission denied")

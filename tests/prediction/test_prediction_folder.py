@@ -64,6 +64,12 @@ def made(tmp_path):
     return tmp_path
 
 
+def test_where_nothing_changed_no_file_is_written(made):
+    before = {file: file.stat().st_mtime_ns for file in made.rglob("*")}
+    PredictionFolder(made).make(pending(Asked(), maps=True))
+    assert {file: file.stat().st_mtime_ns for file in made.rglob("*")} == before
+
+
 def test_each_image_has_its_mask_its_error_map_and_its_scores(made):
     stored = PredictionFolder(made).load()
     assert list(stored) == NAMES

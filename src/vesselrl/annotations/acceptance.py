@@ -175,7 +175,8 @@ def sample_ids(files: Iterable[str]) -> dict[str, str]:
     """File → id, each id once and fit for a file name.
 
     The id is the file's stem; files of equal stems get the suffix as well, and files of equal names
-    in different folders their whole path. What is longer than `LONGEST_ID` ends in a hash.
+    in different folders their whole path. What is longer than `LONGEST_ID` ends in a hash. Names
+    that differ by capitals alone are equal: to some file systems they are.
 
     >>> sample_ids(["a.png", "b.png", "b.jpg"])
     {'a.png': 'a', 'b.png': 'b.png', 'b.jpg': 'b.jpg'}
@@ -189,8 +190,8 @@ def sample_ids(files: Iterable[str]) -> dict[str, str]:
     level = {file: 0 if form[0].strip(".") else 1 for file, form in forms.items()}
     while True:
         ids = {file: forms[file][level[file]] for file in forms}
-        uses = Counter(ids.values())
-        unclear = [file for file in forms if uses[ids[file]] > 1 and level[file] < 2]
+        uses = Counter(map(str.casefold, ids.values()))
+        unclear = [file for file in forms if uses[ids[file].casefold()] > 1 and level[file] < 2]
         if not unclear:
             return ids
         for file in unclear:

@@ -55,7 +55,7 @@ class BundleDataset(AbstractDataset[Mapping[str, bytes], dict[str, bytes]]):
                 (self._new / name).parent.mkdir(parents=True, exist_ok=True)
                 (self._new / name).write_bytes(content)
         except OSError:
-            shutil.rmtree(self._new)
+            shutil.rmtree(self._new, ignore_errors=True)
             raise
         if self._filepath.exists():
             self._filepath.rename(self._old)

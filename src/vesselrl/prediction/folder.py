@@ -139,7 +139,8 @@ class PredictionFolder:
         self, done: Set[str], pending: PendingPredictions, journal: Journal
     ) -> dict[str, str]:
         """Make all other predictions; gives the errors of those that failed."""
-        journal.keep(done)  # what is about to be replaced does not count from here on
+        # what is about to be replaced does not count from here on
+        journal.keep([sample for sample in journal if sample in done])
         self._remove_all_but(done)
         if not pending.probability_maps:
             self._remove_probabilities(journal)
