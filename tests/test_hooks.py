@@ -166,6 +166,16 @@ def test_results_of_one_data_set_are_not_replaced_by_another_s_unasked(run, fres
     assert {file: after[file] for file in before} == before
 
 
+def test_names_are_replaced_and_no_more_without_a_word_about_the_data_set(project, tmp_path):
+    bootstrap_project(project)
+    run = Runner(project, None)
+    run.paths = lambda out_dir: {"out_dir": str(out_dir)}  # conf names the raw_dir
+    for pseudonymise in (False, True, False, True):
+        ran = run(tmp_path, "ingest", {"pseudonymise": pseudonymise}, runner=SparingRunner())
+        assert sorted(ran.nodes) == INGEST
+    assert len(list((tmp_path / "00_private/earlier").iterdir())) == 2
+
+
 def test_results_without_a_record_of_what_made_them_are_made_again(run, fresh):
     (fresh / "fingerprints.json").unlink()
     assert sorted(run(fresh, "segment").nodes) == sorted(FOR_SEGMENT + SEGMENT)

@@ -118,9 +118,13 @@ class ProvenanceHooks:
         if path.is_relative_to(self._project):
             path = path.relative_to(self._project)  # a project may be moved
         source = Pseudonyms(_pseudonym_key(catalog)).text(str(path))
+        is_hidden = catalog.exists("pseudonym_key")  # by this run, or one that replaced names
+        names = {source}
+        if is_hidden:
+            names.add(Pseudonyms(catalog.load("pseudonym_key")()).text(str(path)))
         record, named = self._ledger.get(SOURCE), "raw_dir" in run_params["runtime_params"]
-        if record and record.fingerprint != source and not named:
-            earlier = record.fingerprint if source == str(path) else "<another folder>"
+        if record and record.fingerprint not in names and not named:
+            earlier = "<another folder>" if is_hidden else record.fingerprint
             raise VesselrlError(
                 f"{out_dir_of(catalog)} holds results made from {earlier}, and this run would "
                 f"replace them by those of {path}: add raw_dir={earlier} to --params, or another "
