@@ -49,7 +49,8 @@ def test_another_folder_is_free(tmp_path, other):
     hooks.after_pipeline_run()
 
 
-def test_after_a_process_that_ends_the_folder_is_free_and_as_before(tmp_path, other):
+def test_after_a_process_that_is_interrupted_the_folder_is_free_and_tidy(tmp_path, other):
+    (tmp_path / ".table.csv.x1y2.part").write_text("half")
     other.communicate("\n")
     assert list(tmp_path.iterdir()) == []
 

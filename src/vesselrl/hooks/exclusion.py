@@ -29,12 +29,12 @@ class ExclusionHooks:
 
     def __init__(self) -> None:
         self._held: tuple[Path, IO[str]] | None = None
-        atexit.register(self._release)
+        atexit.register(self._abandon)
 
     @hook_impl
     def before_pipeline_run(self, catalog: Any) -> None:
         """Take the folder, or stop."""
-        self._release()  # a run that was interrupted in this process may have left its own
+        self._abandon()  # a run that was interrupted in this process may have left its own
         out_dir = out_dir_of(catalog)
         file = out_dir / LOCK
         try:
@@ -57,6 +57,12 @@ class ExclusionHooks:
     @hook_impl
     def on_pipeline_error(self) -> None:
         """The folder is free."""
+        self._release()
+
+    def _abandon(self) -> None:
+        """Tidy up after a run that was interrupted, if there was one: Kedro tells no hook of it."""
+        if self._held:
+            remove_unfinished(self._held[0].parent)
         self._release()
 
     def _release(self) -> None:
