@@ -239,6 +239,7 @@ def tell_speed(folder: Path, options: argparse.Namespace) -> None:
     ):
         out_dir = folder / name.replace(" ", "_")
         runs[name] = Run(images, out_dir, env, count).finished(), out_dir
+        print(f"{name}: {runs[name][0].seconds:.1f} s", file=sys.stderr, flush=True)
     bare = (runs["bare loop"][0].rate() + runs["bare loop, again"][0].rate()) / 2
     rows = [("run", "images", "seconds", "images/s", "× bare", "peak MB", "of a worker", "files")]
     for name, (run, out_dir) in runs.items():
