@@ -35,9 +35,9 @@ class PrivacyHooks:
         before = Ledger(out_dir).get(SETTING)
         if replaced and before != _WITH:
             _put_away(out_dir)
-        now = _WITH if replaced else _WITHOUT
-        if before != now:
-            Ledger(out_dir).record(SETTING, now)
+            Ledger(out_dir).record(SETTING, _WITH)
+        elif before == _WITH and not replaced:
+            Ledger(out_dir).record(SETTING, _WITHOUT)
 
 
 def _put_away(out_dir: Path) -> None:
