@@ -13,6 +13,7 @@ import urllib.request
 from functools import partial
 from pathlib import Path
 
+import click
 import nbformat
 import pandas as pd
 import pytest
@@ -20,6 +21,7 @@ from kedro.io import DatasetError
 from nbclient import NotebookClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from vesselrl import cli
 from vesselrl.cli import _show_what_exists, explain
 from vesselrl.segmenters.unet.parameters import RIVALS
 
@@ -415,6 +417,20 @@ def caused_by(cause):
 )
 def test_a_full_disk_and_too_little_memory_are_told_as_such(cause, sentence):
     assert re.fullmatch(sentence, explain(caused_by(cause)))
+
+
+def test_ctrl_c_is_one_too_where_a_library_makes_another_error_of_it(monkeypatch, capsys):
+    def save(**_options):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise RuntimeError("[enforce fail at inline_container.cc:672]")  # noqa: B904
+
+    monkeypatch.setattr(cli.kedro_run, "callback", save)
+    with pytest.raises(click.exceptions.Exit) as ended:
+        cli.run.callback(pipeline=None, pipelines=[], params={}, runner=None)
+    assert ended.value.exit_code == 130
+    assert "Interrupted." in capsys.readouterr().err
 
 
 def test_an_interrupted_run_ends_cleanly_and_the_next_makes_up_for_it(kedro, tmp_path):

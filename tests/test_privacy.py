@@ -247,17 +247,18 @@ def test_what_was_made_with_names_is_kept_in_the_private_folder(ran):
     assert "held results made without pseudonyms" in said
 
 
-def test_folders_of_others_stay_where_no_run_was_before(tmp_path):
-    for name in ("logs", "cache"):
-        (tmp_path / name).mkdir()
+@pytest.mark.parametrize(
+    ("log", "stays"), [("apache.log", True), ("ingest_2026-01-31T12-00-00.log", False)]
+)
+def test_logs_are_put_away_if_they_are_of_a_run(tmp_path, log, stays):
+    for name in (f"logs/{log}", "cache/of.somebody"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
     settings = {"params:out_dir": str(tmp_path), "params:pseudonymise": True}
     catalog = DataCatalog({name: MemoryDataset(value) for name, value in settings.items()})
     PrivacyHooks().before_pipeline_run(catalog)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "cache",
-        "fingerprints.json",
-        "logs",
-    ]
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"fingerprints.json", *(["cache", "logs"] if stays else ["00_private"])}
 
 
 def test_results_are_not_replaced_by_those_of_another_folder_whose_name_is_hidden(ran, project):

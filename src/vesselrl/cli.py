@@ -9,7 +9,7 @@ import logging
 import re
 import threading
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +70,12 @@ def _run_with_plain_errors(**options: Any) -> Any:
         return kedro_run.callback(**options)
     except click.ClickException:
         raise
-    except KeyboardInterrupt:
-        logger.debug("Interrupted.", exc_info=True)
-        click.echo("\nInterrupted. What is unfinished is made again by the next run.", err=True)
-        raise click.exceptions.Exit(INTERRUPTED) from None
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        # one that came while torch saved a file is the cause of an error of torch's own
+        if any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error)):
+            logger.debug("Interrupted.", exc_info=True)
+            click.echo("\nInterrupted. What is unfinished is made again by the next run.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
         logger.debug("Traceback", exc_info=error)
         raise click.ClickException(explain(error)) from error
 
@@ -100,17 +101,23 @@ def _with_a_bundle(options: Mapping[str, Any]) -> list[str]:
     return ["predict"]
 
 
-def explain(error: BaseException) -> str:
-    """One sentence for a person: what was found, where, and what to do."""
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what caused it, what caused that, and so on."""
     cause: BaseException | None = error
     while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def explain(error: BaseException) -> str:
+    """One sentence for a person: what was found, where, and what to do."""
+    for cause in _causes(error):
         if isinstance(cause, VesselrlError):
             return str(cause)
         if isinstance(cause, ParameterValidationError):
             return _explain_parameters(str(cause))
         if told := _explain_machine(cause):
             return told
-        cause = cause.__cause__ or cause.__context__
     words = " ".join(str(error).split()) or "no message"
     kind = f"{type(error).__name__}: "
     if isinstance(error, OSError) and error.filename:

@@ -143,6 +143,16 @@ def test_another_model_than_the_bundles_is_refused(make_recipe, sa2va, tmp_path)
         vesselrl.load_bundle(path, segmenter={"path": str(other)})
 
 
+def test_code_is_trusted_only_of_a_model_that_the_user_names(make_recipe, sa2va, tmp_path):
+    content = recipe_files(make_recipe("static", sa2va))
+    told = json.loads(content[RECIPE])
+    told["segmenter_model"] |= {"name": "somebody/model", "revision": "a" * 40, "is_folder": False}
+    content[RECIPE] = json.dumps(told).encode()
+    path = put(tmp_path / "bundle", files.with_manifest(content))
+    with pytest.raises(VesselrlError, match="‘somebody/model’, which is no part of the bundle"):
+        vesselrl.load_bundle(path, segmenter={"trust_remote_code": True})
+
+
 def test_a_network_of_ours_does_without_the_users_model(make_recipe, sa2va, image, tmp_path):
     recipe = make_recipe("distilled", sa2va)
     predictor = vesselrl.load_bundle(written(tmp_path, recipe))

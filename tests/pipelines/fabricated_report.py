@@ -14,6 +14,7 @@ from skimage.morphology import dilation, disk
 
 from vesselrl.datasets.figure import FigureDataset
 from vesselrl.datasets.text import HtmlDataset, TextDataset
+from vesselrl.evaluation.parameters import EvaluationParameters
 from vesselrl.networks.architecture import Architecture
 from vesselrl.pipelines.report import create_pipeline
 from vesselrl.report.parameters import ReportParameters
@@ -241,7 +242,7 @@ class Outputs:
     def __init__(self, inputs: dict[str, Any], folder: Path, language: Any = "en") -> None:
         settings = ReportParameters(bootstrap_resamples=500, language=language)
         parameters = {
-            "params:evaluation": {"methods": METHODS},
+            "params:evaluation": EvaluationParameters.model_validate({"methods": METHODS}),
             "params:report": settings,
             "params:segmenter": SEGMENTER,
             "params:seed": 7,

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from vesselrl.metrics.masks import overlap_scores
 from vesselrl.segmenters.base import build_segmenter
-from vesselrl.segmenters.parameters import FilterParameters
+from vesselrl.segmenters.parameters import FilterParameters, SegmenterParameters
 from vesselrl.segmenters.tophat import TophatSegmenter
 
 SETTINGS = {
@@ -93,7 +93,7 @@ def test_an_image_of_one_grey_has_no_vessels(segmenter, shape, value):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"kind": "liver"}, r"kind\s.*'ridge'.*'tophat'"),
+        ({"kind": "liver"}, "kind is 'liver'; expected one of ridge, tophat, "),
         ({"prompts": {"vessels": {"scales": [8], "fraction": 0.1}}}, "prompts.vessels.min_size"),
         (
             {"prompts": {"vessels": {"scales": [40], "fraction": 0.1, "min_size": 0}}},
@@ -103,4 +103,4 @@ def test_an_image_of_one_grey_has_no_vessels(segmenter, shape, value):
 )
 def test_settings_that_cannot_be_used_are_named(change, named):
     with pytest.raises(ValidationError, match=named):
-        FilterParameters(**{**SETTINGS, **change})
+        SegmenterParameters.model_validate({**SETTINGS, **change})

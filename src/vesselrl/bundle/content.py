@@ -119,9 +119,11 @@ def _segmenter_of(
     if kind == "unet":
         unset = {"weights": str(weights)}
     elif model is not None:
-        if model.is_folder and is_asked and "path" not in given:
+        # Whoever trusts the code of a model says of which: a bundle may name any on the hub.
+        is_to_be_named = model.is_folder or given.get("trust_remote_code")
+        if is_to_be_named and is_asked and "path" not in given:
             raise VesselrlError(
-                f"The bundle's method asks the Sa2VA model in the folder ‘{model.name}’, which is "
+                f"The bundle's method asks the Sa2VA model ‘{model.name}’, which is "
                 "no part of the bundle: say where it is, with segmenter={'path': "
                 f"'/path/to/{model.name}'}} in load_bundle, or with --env sa2va --params "
                 f"segmenter.path=/path/to/{model.name} in kedro run."

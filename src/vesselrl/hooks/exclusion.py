@@ -1,5 +1,6 @@
 """One run at a time writes to an output folder."""
 
+import atexit
 import contextlib
 import os
 import time
@@ -22,21 +23,20 @@ class ExclusionHooks:
     """Refuses a run whose output folder another one is writing to.
 
     While a run lasts, the system holds a lock on ``<out_dir>/.vesselrl.lock`` for it, and gives it
-    up when the process ends, however it ends. The file goes with the run; one that is there, and
-    not locked, is of a run that was killed or interrupted, and what that left half-written is
-    removed. Where the system has no locks runs are not kept apart, and nothing is removed: it may
-    be of a run that goes on.
+    up when the process ends, however it ends. The file goes with an orderly end; one that is there,
+    and not locked, is of a run that was killed, and what that left half-written is removed. Where
+    the system has no locks runs are not kept apart, and nothing is removed: it may be of a run that
+    goes on.
     """
 
     def __init__(self) -> None:
-        self._held: tuple[Path, IO[str]] | None = None
+        self._held: tuple[Path, IO[str], bool] | None = None
+        atexit.register(self._abandon)
 
     @hook_impl
     def before_pipeline_run(self, catalog: Any) -> None:
         """Take the folder, or stop."""
-        if self._held:  # by a run that was interrupted in this process
-            self._held[1].close()
-            self._held = None
+        self._abandon()  # a run that was interrupted in this process may have left its own
         out_dir = out_dir_of(catalog)
         file = out_dir / LOCK
         try:
@@ -48,7 +48,7 @@ class ExclusionHooks:
                 f"Nothing can be written to {out_dir} ({error.strerror}): give another out_dir, or "
                 "see to it that you may."
             ) from error
-        self._held = file, stream
+        self._held = file, stream, is_alone
         if is_left and is_alone:
             remove_unfinished(out_dir)
 
@@ -62,9 +62,17 @@ class ExclusionHooks:
         """The folder is free."""
         self._release()
 
+    def _abandon(self) -> None:
+        """Tidy up after a run that was interrupted, if there was one: Kedro tells no hook of it."""
+        if self._held:
+            file, _, is_alone = self._held
+            if is_alone:
+                remove_unfinished(file.parent)
+        self._release()
+
     def _release(self) -> None:
         if self._held:
-            file, stream = self._held
+            file, stream, _ = self._held
             self._held = None
             with stream, contextlib.suppress(OSError):  # of a folder that has gone meanwhile
                 file.unlink()

@@ -19,8 +19,9 @@ logger = logging.getLogger(__name__)
 
 SETTING = "pseudonymise"
 """Under this name the ledger notes whether the latest run replaced names."""
-_OURS = ("0[2-8]_*", "fingerprints.json")  # tell an output folder from others
-_MADE = (*_OURS, "cache", "logs")
+_MADE = ("0[2-8]_*", "cache", "logs", "fingerprints.json")
+_OURS = ("0[2-8]_*", "logs/*_????-??-??T??-??-??.log", "fingerprints.json")
+"""Which tell an output folder from others, where ``cache`` and ``logs`` may be anybody's."""
 _WITH, _WITHOUT = Record("on", ""), Record("off", "")
 
 
@@ -45,13 +46,14 @@ class PrivacyHooks:
         out_dir = out_dir_of(catalog)
         replaced = catalog.load("params:pseudonymise")
         before = Ledger(out_dir).get(SETTING)
-        if replaced and before != _WITH and _found(out_dir, _OURS):
-            made = _found(out_dir, _MADE)
-            self._refuse_what_is_needed(out_dir, made)
-            _put_away(out_dir, made)
-        now = _WITH if replaced else _WITHOUT
-        if before != now:
-            Ledger(out_dir).record(SETTING, now)
+        if replaced and before != _WITH:
+            if _found(out_dir, _OURS):
+                made = _found(out_dir, _MADE)
+                self._refuse_what_is_needed(out_dir, made)
+                _put_away(out_dir, made)
+            Ledger(out_dir).record(SETTING, _WITH)
+        elif before == _WITH and not replaced:
+            Ledger(out_dir).record(SETTING, _WITHOUT)
 
     def _refuse_what_is_needed(self, out_dir: Path, made: Sequence[Path]) -> None:
         """Stop before what this run is to read is put away."""
