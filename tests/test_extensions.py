@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from vesselrl import extensions
 from vesselrl.errors import VesselrlError
-from vesselrl.evaluation.parameters import EvaluationParameters
-from vesselrl.pipelines.evaluation.nodes import METRIC_COLUMNS, score_predictions
+from vesselrl.evaluation.parameters import METRIC_COLUMNS, EvaluationParameters
+from vesselrl.pipelines.evaluation.nodes import score_predictions
 from vesselrl.report.comparison import image_scores
 from vesselrl.rl.operations import apply_operation
 from vesselrl.rl.parameters import Operation
@@ -76,6 +76,12 @@ def test_an_operation_is_one_module_and_an_entry_in_conf(write):
         Operation(kind="cut_off_rows"), np.ones((2, 2), bool), np.ones((2, 2), np.float32)
     )
     assert not changed.any()
+
+
+def test_a_metric_of_ones_own_takes_the_name_of_none_that_is_built_in(write):
+    write("dice", "def metric(found, true): return 1.0\n")
+    with pytest.raises(ValidationError, match="'dice' is built in: give the module .* another"):
+        EvaluationParameters(methods={"default": {"kind": "default"}}, metrics=["dice"])
 
 
 def test_a_metric_is_one_module_and_an_entry_in_conf_and_reaches_the_report(write):

@@ -1,6 +1,5 @@
 """Parameters of the comparison (``conf/base/parameters_evaluation.yml``)."""
 
-from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt, model_validator
@@ -22,8 +21,20 @@ NETWORK_SECONDS = {
     "posterior": ("opinion_seconds",),
 }
 """Kind that uses scores which the reward network gave before → which of their times it costs."""
+METRIC_COLUMNS = [
+    "method", "seed", "image", "group", "split", "dice", "iou", "recall", "precision", "cldice",
+    "hd95", "segmenter_calls", "seconds", "components_error", "thin_recall", "thick_recall",
+    "thin_share",
+]  # fmt: skip
+"""Of the table of scores, one row a method, seed and image."""
 GIVEN_POLICY = "given_policy"
 """The method that ``--params model_path=…`` adds: a policy with that path."""
+
+
+def _further_metric(name: str) -> str:
+    if name in METRIC_COLUMNS:
+        raise ValueError(f"'{name}' is built in: give the module of your metric another name")
+    return known_or_extension("metric", name)
 
 
 class Method(ParameterModel):
@@ -89,6 +100,6 @@ class EvaluationParameters(ParameterModel):
     """The group ``evaluation``."""
 
     methods: dict[str, Method] = Field(min_length=1, description="by name, as the report shows it")
-    metrics: list[Annotated[str, AfterValidator(partial(known_or_extension, "metric"))]] = Field(
+    metrics: list[Annotated[str, AfterValidator(_further_metric)]] = Field(
         default_factory=list, description="beside those built in: modules of vesselrl.extensions"
     )

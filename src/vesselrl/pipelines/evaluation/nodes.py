@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from vesselrl.errors import first_few
-from vesselrl.evaluation.parameters import NETWORK_SECONDS, EvaluationParameters
+from vesselrl.evaluation.parameters import METRIC_COLUMNS, NETWORK_SECONDS, EvaluationParameters
 from vesselrl.progress import with_progress
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.samples import ids_of
@@ -20,11 +20,6 @@ Partitions = dict[str, Callable[[], Any]]
 CHOICE_COLUMNS = [
     "method", "seed", "image", "prediction", "chooses", "state", "prompt", "threshold",
     "operations", "segmenter_calls", "seconds",
-]  # fmt: skip
-METRIC_COLUMNS = [
-    "method", "seed", "image", "group", "split", "dice", "iou", "recall", "precision", "cldice",
-    "hd95", "segmenter_calls", "seconds", "components_error", "thin_recall", "thick_recall",
-    "thin_share",
 ]  # fmt: skip
 MAPS = "_maps"
 """Ends the names of the arguments that are maps of a pipeline's networks."""
