@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -17,9 +16,11 @@ from vesselrl.hooks import exclusion
 from vesselrl.hooks.exclusion import ExclusionHooks
 
 HOLD = """
-import sys
+import signal, sys
 from kedro.io import DataCatalog, MemoryDataset
 from vesselrl.hooks.exclusion import ExclusionHooks
+# A shell that starts the tests in the background has SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 hooks = ExclusionHooks()
 hooks.before_pipeline_run(DataCatalog({"params:out_dir": MemoryDataset(sys.argv[1])}))
 print("held", flush=True)
@@ -45,8 +46,6 @@ def other(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        # A shell that starts the tests in the background has SIGINT ignored.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert process.stdout.readline() == "held\n"
     yield process
