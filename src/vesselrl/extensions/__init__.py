@@ -14,6 +14,7 @@ A name in conf that is not built in is looked for among the modules of this pack
 No other code can be named in conf, so settings from elsewhere, such as those of a bundle, run none.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -39,6 +40,20 @@ def known_or_extension(what: str, name: str, known: tuple[str, ...] = ()) -> str
             f"{what} is '{name}'; expected {expected} a module in src/vesselrl/extensions"
         )
     return name
+
+
+def built_in_or_extension(built_in: Mapping[str, str], name: str, part: str) -> Any:
+    """What is built in under a name, imported only now, or else an extension's ``part``.
+
+    Args:
+        built_in: name → where it is, as ``module:name``.
+        name: what conf asks for.
+        part: see `extension`.
+    """
+    if name not in built_in:
+        return extension(name, part)
+    module, found = built_in[name].split(":")
+    return getattr(import_module(module), found)
 
 
 def extension(name: str, part: str) -> Any:

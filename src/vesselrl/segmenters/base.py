@@ -1,14 +1,13 @@
 """What every segmenter offers, and which one the parameters ask for."""
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from vesselrl.errors import VesselrlError
-from vesselrl.extensions import extension
+from vesselrl.extensions import built_in_or_extension
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 Prompt = TypeVar("Prompt")
@@ -71,12 +70,7 @@ _CLASSES = {
 
 def segmenter_class(kind: str) -> type[Any]:
     """The class of a kind of segmenter, made from all of its parameters."""
-    found: type[Any]
-    if kind in _CLASSES:
-        module, name = _CLASSES[kind].split(":")
-        found = getattr(import_module(module), name)
-    else:
-        found = extension(kind, "Segmenter")
+    found: type[Any] = built_in_or_extension(_CLASSES, kind, "Segmenter")
     return found
 
 

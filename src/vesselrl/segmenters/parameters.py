@@ -1,12 +1,11 @@
 """Parameters of the segmenter (``conf/base/parameters_segment.yml``)."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
-from vesselrl.extensions import extension, known_or_extension
+from vesselrl.extensions import built_in_or_extension, known_or_extension
 from vesselrl.parameters import Devices, ParameterModel
 
 
@@ -86,10 +85,5 @@ extensions."""
 
 def parameters_class(kind: str) -> type[SegmenterParameters]:
     """The parameters that a kind of segmenter has."""
-    model: type[SegmenterParameters]
-    if kind in MODELS:
-        module, name = MODELS[kind].split(":")
-        model = getattr(import_module(module), name)
-    else:
-        model = extension(kind, "Parameters")
+    model: type[SegmenterParameters] = built_in_or_extension(MODELS, kind, "Parameters")
     return model

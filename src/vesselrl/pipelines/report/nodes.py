@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from vesselrl.evaluation.parameters import EvaluationParameters
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
@@ -43,7 +44,7 @@ def gather_histories(**experiments: Mapping[int, Any]) -> Any:
 
 def compare_methods(
     metrics_per_image: Any,
-    evaluation: Any,
+    evaluation: EvaluationParameters,
     report: ReportParameters,
     seed: int,
     **network_facts: Mapping[str, Mapping[str, Any]],
@@ -52,7 +53,7 @@ def compare_methods(
 
     Args:
         metrics_per_image: scores of each mask.
-        evaluation: of which ``methods`` (method → settings) is read.
+        evaluation: the methods, and further metrics.
         report: objective, targets, baseline.
         seed: of the resampling.
         network_facts: pipeline → network → what it takes to have it.
@@ -96,7 +97,7 @@ def count_costs(
     action_scores: Lazy,
     reward_network: dict[str, Any],
     reward_history: Any,
-    evaluation: Any,
+    evaluation: EvaluationParameters,
     parameters: Mapping[str, Any],
     seed: int,
     **trained: Mapping[Any, Any],
@@ -110,7 +111,7 @@ def count_costs(
         reward_network: state of the ``RewardNetwork``, whose parameters are counted.
         reward_history: of its training, of which ``seconds`` is read (not there in histories that
             earlier versions wrote).
-        evaluation: of which ``methods`` (method → settings) is read.
+        evaluation: the methods, and further metrics.
         parameters: every parameter of the run.
         seed: under which the networks' facts are filed.
         trained: ``<experiment>_policies`` and ``<experiment>_infos`` → seed → policy or facts;
@@ -236,7 +237,7 @@ def write_report(
     pixel_training_figure: bytes,
     pixel_dice_figure: bytes,
     pixel_gallery_figure: bytes,
-    evaluation: Any,
+    evaluation: EvaluationParameters,
     report: ReportParameters,
     parameters: Mapping[str, Any],
     **training_infos: Mapping[int, Mapping[str, Any]],
@@ -272,7 +273,7 @@ def write_report(
         pixel_training_figure: its proxy and gold.
         pixel_dice_figure: Dice of validation images before and after it.
         pixel_gallery_figure: masks before and after it.
-        evaluation: of which ``methods`` (method → settings) is read.
+        evaluation: the methods, and further metrics.
         report: objective, targets, baseline.
         parameters: every parameter of the run, to be printed.
         training_infos: experiment → seed → facts.
@@ -349,9 +350,6 @@ def write_report(
         return render_html(document), render_markdown(document)
 
 
-def _specifications(evaluation: Any) -> dict[str, dict[str, Any]]:
-    """Method → its settings as plain values, whether validated into models or not."""
-    from pydantic_core import to_jsonable_python
-
-    methods: dict[str, dict[str, Any]] = to_jsonable_python(evaluation)["methods"]
-    return methods
+def _specifications(evaluation: EvaluationParameters) -> dict[str, dict[str, Any]]:
+    """Method → its settings as plain values."""
+    return {name: method.model_dump(mode="json") for name, method in evaluation.methods.items()}
