@@ -114,25 +114,38 @@ AT_ONCE = 10
 LONG = pytest.param(50, marks=pytest.mark.faults)
 
 
+@pytest.fixture
+def require_told(outcomes, tmp_path_factory):
+    """Lets ``read`` try folders into which ``content_of(data)`` is put, and no other file comes."""
+
+    def require(read, examples, content_of):
+        @settings(SHARED, max_examples=examples)
+        @given(st.data())
+        def check(data):
+            root = tmp_path_factory.mktemp("tried")
+            folders = [root / str(number) for number in range(AT_ONCE)]
+            for folder in folders:
+                put(folder, content_of(data))
+            before = sorted(root.rglob("*"))
+            assert_told(outcomes(read, folders))
+            assert sorted(root.rglob("*")) == before
+            shutil.rmtree(root)
+
+        check()
+
+    return require
+
+
 @pytest.mark.parametrize("examples", [1, LONG])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_file_is_read_or_refused(kind, examples, good, outcomes, tmp_path_factory):
+def test_a_damaged_file_is_read_or_refused(kind, examples, good, require_told):
     content = good[kind]
 
-    @settings(SHARED, max_examples=examples)
-    @given(st.data())
-    def check(data):
-        root = tmp_path_factory.mktemp("damaged")
-        folders = [root / str(number) for number in range(AT_ONCE)]
-        for folder in folders:
-            name = data.draw(st.sampled_from(sorted(content)))
-            put(folder, content | {name: data.draw(damages(content[name]))})
-        before = sorted(root.rglob("*"))
-        assert_told(outcomes(reader(kind), folders))
-        assert sorted(root.rglob("*")) == before
-        shutil.rmtree(root)
+    def damaged(data):
+        name = data.draw(st.sampled_from(sorted(content)))
+        return content | {name: data.draw(damages(content[name]))}
 
-    check()
+    require_told(reader(kind), examples, damaged)
 
 
 VALUES = st.sampled_from(
@@ -163,27 +176,20 @@ def changed_values(data, document):
 
 
 @pytest.mark.parametrize("examples", [2, LONG])
-def test_a_bundle_of_any_other_content_is_read_or_refused(examples, outcomes, tmp_path_factory):
+def test_a_bundle_of_any_other_content_is_read_or_refused(examples, require_told):
     content = recipe_files(recipe())
 
-    @settings(SHARED, max_examples=examples)
-    @given(st.data())
-    def check(data):
-        root = tmp_path_factory.mktemp("bundle")
-        folders = [root / str(number) for number in range(AT_ONCE)]
-        for folder in folders:
-            told = changed_values(data, json.loads(content[RECIPE]))
-            put(folder, with_manifest(content | {RECIPE: json.dumps(told).encode()}))
-        assert_told(outcomes(load_bundle, folders))
-        shutil.rmtree(root)
+    def changed(data):
+        told = changed_values(data, json.loads(content[RECIPE]))
+        return with_manifest(content | {RECIPE: json.dumps(told).encode()})
 
-    check()
+    require_told(load_bundle, examples, changed)
 
 
 @pytest.mark.parametrize("examples", [2, LONG])
 @pytest.mark.parametrize(("kind", "name"), [("policy", "policy.json"), ("sb3 model", "data")])
 def test_a_policy_that_tells_anything_else_is_read_or_refused(
-    kind, name, examples, good, outcomes, tmp_path_factory
+    kind, name, examples, good, require_told
 ):
     content = good[kind]
 
@@ -205,18 +211,11 @@ def test_a_policy_that_tells_anything_else_is_read_or_refused(
         with zipfile.ZipFile(io.BytesIO(content["final_model.zip"])) as archive:
             document = json.loads(archive.read(name))
 
-    @settings(SHARED, max_examples=examples)
-    @given(st.data())
-    def check(data):
-        root = tmp_path_factory.mktemp("policy")
-        folders = [root / str(number) for number in range(AT_ONCE)]
-        for folder in folders:
-            told = changed_values(data, json.loads(json.dumps(document)))
-            put(folder, with_settings(json.dumps(told).encode()))
-        assert_told(outcomes(reader(kind), folders))
-        shutil.rmtree(root)
+    def changed(data):
+        told = changed_values(data, json.loads(json.dumps(document)))
+        return with_settings(json.dumps(told).encode())
 
-    check()
+    require_told(reader(kind), examples, changed)
 
 
 def archive_of(parts, compression=zipfile.ZIP_DEFLATED):
