@@ -13,7 +13,7 @@ from vesselrl.bundle.files import MANIFEST, read_files
 from vesselrl.bundle.parameters import BundlingParameters
 from vesselrl.datasets.bundle import BundleDataset
 from vesselrl.errors import VesselrlError
-from vesselrl.evaluation.parameters import Method
+from vesselrl.evaluation.parameters import EvaluationParameters, Method
 from vesselrl.pipelines.bundle import create_pipeline
 from vesselrl.pipelines.bundle.nodes import make_bundle
 from vesselrl.pipelines.report.nodes import compare_methods, give_verdict
@@ -69,7 +69,8 @@ def recipe(name):
 def found():
     """What the pipeline reads beside the recipe."""
     made = fabricate()
-    board = compare_methods(made["metrics_per_image"], {"methods": METHODS}, REPORT, 7)
+    evaluation = EvaluationParameters.model_validate({"methods": METHODS})
+    board = compare_methods(made["metrics_per_image"], evaluation, REPORT, 7)
     return {
         "samples": made["samples"],
         "leaderboard": board,
