@@ -5,8 +5,13 @@ mask is kept for them, and their vessel fraction is NaN.
 """
 
 import hashlib
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Part = TypeVar("Part")
 
 HELD_OUT = ("val", "test")
 """The splits that choose and measure: no method may learn from images of their groups."""
@@ -25,6 +30,20 @@ def ids_of(samples: Any, *splits: str) -> list[str]:
     return [str(sample) for sample in chosen["id"]]
 
 
+def of_splits(partitions: Mapping[str, Part], samples: Any, *splits: str) -> dict[str, Part]:
+    """The partitions, by sample id, of some splits."""
+    return {sample: partitions[sample] for sample in ids_of(samples, *splits)}
+
+
+def generator_of(sample: str, seed: int) -> "np.random.Generator":
+    """What draws for one sample, whichever others there are."""
+    import zlib
+
+    import numpy as np
+
+    return np.random.default_rng([seed, zlib.crc32(sample.encode())])
+
+
 def unlabelled_pool(samples: Any) -> list[str]:
     """Ids, sorted, of the images without label that may be learned from.
 
@@ -36,6 +55,14 @@ def unlabelled_pool(samples: Any) -> list[str]:
     """
     held_out = samples.loc[samples["split"].isin(HELD_OUT), "group"]
     return sorted(ids_of(samples[~samples["group"].isin(held_out)], UNLABELLED))
+
+
+def learning_pool(samples: Any) -> list[str]:
+    """Ids of the images that are learnt from without their truth.
+
+    They are the `unlabelled_pool`, the training images where there is none.
+    """
+    return unlabelled_pool(samples) or ids_of(samples, "train")
 
 
 def group_hashes(samples: Any, ids: Collection[str]) -> list[str]:

@@ -224,7 +224,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_adapters(
     # in the second seed's second look, before it is in a checkpoint
     dies = logbook_that_stops(5, told)
     with monkeypatch.context() as patch:
-        patch.setattr("vesselrl.rl.pixel.logbook.Logbook", dies)
+        patch.setattr("vesselrl.rl.pixel.seeds.Logbook", dies)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path)
     adapters, histories, _ = train(tmp_path)

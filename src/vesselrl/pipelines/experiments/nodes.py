@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 from zlib import crc32
 
+from vesselrl.checkpoints import weight_sums
 from vesselrl.progress import with_progress
 from vesselrl.reward.fitness import check_fit
 from vesselrl.rl.parameters import (
@@ -102,7 +103,8 @@ def train_policies(
         ]
         for outcomes in (training, validation)
     ]
-    judge = {**reward_network, "members": _weights(reward_network)}
+    members = [weight_sums(member) for member in reward_network["members"]]
+    judge = {**reward_network, "members": members}
     fingerprint = digest([config, packages, data, judge])
     run_folder.begin(fingerprint, rl.resume == "auto")
     runs = {
@@ -136,13 +138,6 @@ def train_policies(
 
 def _checksums(*arrays: Any) -> list[int]:
     return [crc32(array.tobytes()) for array in arrays]
-
-
-def _weights(state: Mapping[str, Any]) -> list[list[float]]:
-    """Sums that tell one reward network from another."""
-    return [
-        [float(tensor.double().sum()) for tensor in member.values()] for member in state["members"]
-    ]
 
 
 def draw_training(histories: dict[int, Any], experiment: ExperimentParameters) -> Any:

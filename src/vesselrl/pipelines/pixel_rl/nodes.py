@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from vesselrl.pipelines.pixel_rl.reward_nodes import judges_of, pool_of
+from vesselrl.checkpoints import training_fingerprint, weight_sums
+from vesselrl.pipelines.pixel_rl.reward_nodes import judges_of
 from vesselrl.progress import with_progress
 from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE, PixelRLParameters
 from vesselrl.rl.run_folder import RunFolder
-from vesselrl.samples import group_hashes, ids_of, unlabelled_pool
+from vesselrl.samples import group_hashes, ids_of, learning_pool, of_splits, unlabelled_pool
 from vesselrl.segmenters.unet.parameters import SupervisedParameters
 
 Loader = Callable[[], Any]
@@ -55,19 +56,18 @@ def train_policies(
     import pandas as pd
 
     from vesselrl.networks.trainings import spread
-    from vesselrl.provenance import digest
-    from vesselrl.reward.examples import fingerprint_of
-    from vesselrl.rl.pixel.guard import Guard
+    from vesselrl.rl.pixel.guard import Guard, unlabelled_view, validation_view
     from vesselrl.rl.pixel.seeds import Seeds
 
-    pool, training, validation = pool_of(samples), *(ids_of(samples, s) for s in ("train", "val"))
+    pool = learning_pool(samples)
+    training, validation = (ids_of(samples, split) for split in ("train", "val"))
     state = segmenter_networks[pixel_rl.start]
     guard = Guard(
         validation=[
-            partial(_validation_view, images[sample], masks[sample], reward_maps[sample])
+            partial(validation_view, images[sample], masks[sample], reward_maps[sample])
             for sample in validation
         ],
-        unlabelled=[partial(_unlabelled_view, reward_maps[sample]) for sample in pool],
+        unlabelled=[partial(unlabelled_view, reward_maps[sample]) for sample in pool],
         objective=objective,
     )
     config = {
@@ -76,9 +76,10 @@ def train_policies(
         "objective": list(objective),
     }
     packages = {package: version(package) for package in PACKAGES}
-    weights = [float(tensor.double().sum()) for tensor in state["weights"].values()]
-    data = {"maps": reward_maps, "labelled": _of(segmenter_examples, [*training, *validation])}
-    fingerprint = digest([fingerprint_of(data, [config, weights]), packages])
+    labelled = of_splits(segmenter_examples, samples, "train", "val")
+    data = {"maps": reward_maps, "labelled": labelled}
+    made_by = [config, weight_sums(state["weights"]), packages]
+    fingerprint = training_fingerprint(data, made_by)
     run_folder.begin(fingerprint, pixel_rl.resume == "auto")
     names = {seed: str(seed) for seed in pixel_rl.seeds}
     seeds = Seeds(
@@ -93,7 +94,7 @@ def train_policies(
     )
     steps = pixel_rl.policy.iterations
     spread(seeds, list(names.values()), pixel_rl.devices, "RL on pixels", steps)
-    runs = {seed: seeds.trained(name) for seed, name in names.items()}
+    runs = {seed: seeds.learned(name) for seed, name in names.items()}
     facts = {
         "start": pixel_rl.start,
         "reward": dict(pixel_reward_report),
@@ -106,28 +107,10 @@ def train_policies(
     }
     groups = sorted({*state.get("groups", ()), *group_hashes(samples, [*pool, *training])})
     return (
-        {seed: {**run.network.state(), "groups": groups} for seed, run in runs.items()},
+        {seed: {**state, "weights": run.weights, "groups": groups} for seed, run in runs.items()},
         {seed: pd.DataFrame(run.history) for seed, run in runs.items()},
         {seed: {"seed": seed, **run.result, **facts} for seed, run in runs.items()},
     )
-
-
-def _validation_view(image: Loader, mask: Loader, reward: Loader) -> Any:
-    """An image with its truth and then the reward's ``q``."""
-    import numpy as np
-
-    from vesselrl.rl.pixel.reward_maps import q_of
-
-    truth = mask().astype(np.float32)
-    return image(), np.stack([truth, q_of(reward()["rewarded"], truth.shape)])
-
-
-def _unlabelled_view(reward: Loader) -> Any:
-    """An image with ``q``."""
-    from vesselrl.rl.pixel.reward_maps import q_of
-
-    stack = reward()["rewarded"]
-    return stack[0], q_of(stack, stack[0].shape)[None]
 
 
 def _with_truth(example: Loader) -> Any:
@@ -365,10 +348,6 @@ def draw_before_and_after(
         return Shown(sample, image, masks[sample](), start_mask(image), after, expected)
 
     return draw([show(sample) for sample in evenly_spread(gains)])
-
-
-def _of(partitions: Partitions, ids: list[str]) -> Partitions:
-    return {sample: partitions[sample] for sample in ids}
 
 
 def _part(load: Callable[[], Mapping[str, Any]], name: str) -> Any:

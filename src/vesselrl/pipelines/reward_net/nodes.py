@@ -8,7 +8,7 @@ from vesselrl.checkpoints import Checkpoints
 from vesselrl.progress import with_progress
 from vesselrl.reward.parameters import RewardParameters
 from vesselrl.rl.parameters import ActionParameters
-from vesselrl.samples import ids_of
+from vesselrl.samples import generator_of, ids_of, of_splits
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 Partitions = dict[str, Callable[[], Any]]
@@ -35,15 +35,10 @@ def make_reward_examples(
     Returns:
         Sample id → maker of `vesselrl.reward.examples.reward_examples`.
     """
-    import zlib
-
-    import numpy as np
-
     from vesselrl.reward.examples import reward_examples
 
     def make(sample: str) -> dict[str, Any]:
-        rng = np.random.default_rng([seed, zlib.crc32(sample.encode())])
-        levels = candidates[sample]()["levels"]
+        rng, levels = generator_of(sample, seed), candidates[sample]()["levels"]
         return reward_examples(images[sample](), masks[sample](), levels, reward.examples, rng)
 
     makers: Partitions = {s: partial(make, s) for s in ids_of(samples, "train", "val")}
@@ -74,25 +69,18 @@ def train_network(
     """
     import pandas as pd
 
-    from vesselrl.reward.examples import fingerprint_of
     from vesselrl.reward.training import train_reward_network
 
-    splits = {
-        split: {sample: reward_examples[sample] for sample in ids_of(samples, split)}
-        for split in ("train", "val")
-    }
     network, history = train_reward_network(
-        training=splits["train"],
-        validation=splits["val"],
+        training=of_splits(reward_examples, samples, "train"),
+        validation=of_splits(reward_examples, samples, "val"),
         examples=reward.examples,
         parameters=reward.training,
         objective=objective,
         seed=seed,
         checkpoints=checkpoints,
-        fingerprint=fingerprint_of(splits, [reward, objective, seed]),
         devices=reward.devices,
     )
-    checkpoints.clear()
     return network.state(), pd.DataFrame(history)
 
 
@@ -107,7 +95,7 @@ def train_scalar_judges(
     """
     from vesselrl.reward.scalar import train_scalar
 
-    training = {sample: reward_examples[sample] for sample in ids_of(samples, "train")}
+    training = of_splits(reward_examples, samples, "train")
     return {
         "scalar": train_scalar(training, True, "dice", reward.scalar, seed).state(),
         "galdran": train_scalar(training, False, "nmi", reward.scalar, seed).state(),
