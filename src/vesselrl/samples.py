@@ -31,7 +31,7 @@ def ids_of(samples: Any, *splits: str) -> list[str]:
 
 
 def of_splits(partitions: Mapping[str, Part], samples: Any, *splits: str) -> dict[str, Part]:
-    """The partitions, by sample id, of some splits."""
+    """Those of the samples of some splits, of all without any named: sample id → partition."""
     return {sample: partitions[sample] for sample in ids_of(samples, *splits)}
 
 
@@ -80,8 +80,8 @@ def group_hashes(samples: Any, ids: Collection[str]) -> list[str]:
     return sorted({hashlib.sha256(group.encode()).hexdigest()[:16] for group in groups})
 
 
-def held_out_of(samples: Any, hashes: Collection[str]) -> int:
-    """How many groups in validation or test are among those that weights learned from."""
+def known_groups(samples: Any, hashes: Collection[str], *splits: str) -> int:
+    """How many groups of some splits are among those that weights learned from."""
     if not hashes:
         return 0
-    return len(set(hashes).intersection(group_hashes(samples, ids_of(samples, *HELD_OUT))))
+    return len(set(hashes).intersection(group_hashes(samples, ids_of(samples, *splits))))

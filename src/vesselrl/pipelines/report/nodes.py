@@ -120,6 +120,7 @@ def count_costs(
     import pandas as pd
     from pydantic_core import to_jsonable_python
 
+    from vesselrl.networks.architecture import weight_count
     from vesselrl.report.costs import method_costs
     from vesselrl.reward.network import RewardNetwork
 
@@ -145,7 +146,7 @@ def count_costs(
         _specifications(evaluation),
         of("_policies"),
         of("_infos") | networks,
-        sum(weights.numel() for member in members for weights in member.parameters()),
+        weight_count(members),
         float(reward_history.get("seconds", pd.Series(dtype=float)).max()),
         to_jsonable_python(parameters),
     )

@@ -12,6 +12,7 @@ from vesselrl.reward.fitness import check_fit
 from vesselrl.rl.pixel.parameters import SA2VA_RL, Sa2vaRLParameters
 from vesselrl.rl.run_folder import RunFolder
 from vesselrl.samples import group_hashes, ids_of, learning_pool, unlabelled_pool
+from vesselrl.seeds import place_of_seed
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 if TYPE_CHECKING:
@@ -329,7 +330,7 @@ def map_adapted(
 
     makers: Partitions = {}
     for seed in adapters:
-        folder = SA2VA_RL if seed == first else f"{SA2VA_RL}/seeds/{seed}"
+        folder = place_of_seed(SA2VA_RL, seed, first)
         ids = ids_of(samples, "val", "test")
         makers |= {f"{folder}/{sample}": partial(make, seed, sample) for sample in ids}
     return with_progress(makers, "Mapping after RL", unit="map")

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from vesselrl.errors import VesselrlError
-from vesselrl.samples import group_hashes, held_out_of, ids_of
+from vesselrl.samples import HELD_OUT, group_hashes, ids_of, known_groups
 from vesselrl.segmenters.unet.parameters import SupervisedParameters
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def check_groups(known: Collection[str], samples: Any, parameters: SupervisedPar
     Raises:
         VesselrlError: they learned from groups that are in validation or test here.
     """
-    if leaking := held_out_of(samples, known):
+    if leaking := known_groups(samples, known, *HELD_OUT):
         raise VesselrlError(
             f"supervised.pretrained, '{parameters.pretrained}', learned from {leaking} of the "
             "groups that are in validation or test here, so nothing measured on them would be "
@@ -66,13 +66,12 @@ def check_groups(known: Collection[str], samples: Any, parameters: SupervisedPar
             "trained with. (If these are other patients of the same names, give the groups other "
             "names, in groups.json.)"
         )
-    here = group_hashes(samples, ids_of(samples, "train"))
-    if again := set(known).intersection(here):
+    if again := known_groups(samples, known, "train"):
         logger.warning(
             "supervised.pretrained, '%s', learned from %d of the %d training groups: what the fold "
             "networks show of these is not honest, and a reward network that learns from it (as in "
             "pixel_rl) believes masks to be better than they are.",
             parameters.pretrained,
-            len(again),
-            len(here),
+            again,
+            len(group_hashes(samples, ids_of(samples, "train"))),
         )
