@@ -286,7 +286,7 @@ def test_a_model_that_fails_on_every_image_does_not_count_as_one_that_finds_noth
         raise error
 
     encodings = encode_images(inputs["images"], SAMPLES, inputs["params:segmenter"])
-    monkeypatch.setattr("vesselrl.segmenters.sa2va.decoding.Encoder.__call__", fails)
+    monkeypatch.setattr("vesselrl.segmenters.sa2va.encoding.Encoder.__call__", fails)
     *first, last = encodings.values()
     assert all(len(make()["hidden"]) == 0 for make in first)
     with pytest.raises(VesselrlError, match=f"failed on all 5 images.*{told}"):

@@ -79,49 +79,24 @@ def make_reward_maps(
 def encode_images(images: Partitions, samples: Any, segmenter: SegmenterParameters) -> Partitions:
     """What the model's mask decoder is given of each image, asked the default prompt.
 
-    An image on which the model fails counts as one in which it finds nothing, unless it fails on
-    all of them.
-
     Args:
         images: sample id → loader of uint8 (H, W) or (H, W, 3).
         samples: the table of samples.
         segmenter: a Sa2VA model.
 
     Returns:
-        Sample id → maker of the tensors of `vesselrl.segmenters.sa2va.decoding.Encoded`.
+        Sample id → maker of the tensors of `vesselrl.segmenters.sa2va.decoding.Encoded`; see
+        `vesselrl.segmenters.sa2va.encoding.encodings`.
 
     Raises:
-        VesselrlError: see `vesselrl.segmenters.sa2va.decoding.Encoder`. A maker raises it too, when
-            the model has failed on all images.
+        VesselrlError: see `vesselrl.segmenters.sa2va.encoding.Encoder`.
     """
-    from vesselrl.segmenters.sa2va.decoding import Encoded, Encoder
-    from vesselrl.segmenters.sa2va.memory import NEEDS_LESS, is_out_of_memory
+    from vesselrl.segmenters.sa2va.encoding import Encoder, encodings
 
     labelled = ids_of(samples, "train", "val", "test")
-    ids = list(dict.fromkeys([*learning_pool(samples), *labelled]))
+    ids = dict.fromkeys([*learning_pool(samples), *labelled])
     encode = Encoder(_sa2va(segmenter), segmenter.default_prompt)
-    failed: set[str] = set()
-
-    def make(sample: str) -> dict[str, Any]:
-        image = images[sample]()
-        try:
-            return encode(image).tensors()
-        except VesselrlError:
-            raise
-        except Exception as error:
-            logger.exception("The model failed on '%s': it counts as seeing nothing there.", sample)
-            failed.add(sample)
-            if len(failed) == len(ids):
-                reason = str(error).strip().partition("\n")[0].rstrip(".")
-                hint = "the traceback is in the log file."
-                raise VesselrlError(
-                    f"The model failed on all {len(ids)} images, so nothing can be learned from "
-                    f"them; on the last by {type(error).__name__} ({reason}): "
-                    f"{NEEDS_LESS if is_out_of_memory(error) else hint}"
-                ) from error
-            return Encoded.nothing(image.shape[:2], 0.0).tensors()
-
-    return with_progress({s: partial(make, s) for s in ids}, "Encoding images")
+    return with_progress(encodings(encode, {s: images[s] for s in ids}), "Encoding images")
 
 
 def train_adapters(
@@ -167,7 +142,7 @@ def train_adapters(
     import torch
 
     from vesselrl.networks.residents import Residents
-    from vesselrl.rl.pixel.adapters import AdapterLearner, Judged
+    from vesselrl.rl.pixel.adapters import AdapterLearner, Judged, with_an_object
     from vesselrl.rl.pixel.guard import Guard, unlabelled_view, validation_view
     from vesselrl.rl.pixel.reward_maps import labelled
     from vesselrl.rl.pixel.seeds import learn_in
@@ -193,7 +168,7 @@ def train_adapters(
 
     shares = ((sa2va_rl.policy.unlabelled, pool), (sa2va_rl.policy.labelled, training))
     learnt_from = [ids for share, ids in shares if share]
-    seen = _seen(learnt_from, encodings, segmenter.default_prompt)
+    seen = with_an_object(learnt_from, encodings, segmenter.default_prompt)
     unlabelled, with_labels = (
         Residents([partial(load, sample) for sample in ids if sample in seen])
         for load, ids in ((rewarded, pool), (with_truth, training))
@@ -259,27 +234,6 @@ def train_adapters(
             "config": config,
         }
     return adapters, histories, infos
-
-
-def _seen(pools: list[list[str]], encodings: Partitions, prompt: str) -> set[str]:
-    """Which images the model finds something in: nothing can be learnt of the others.
-
-    Raises:
-        VesselrlError: there are none in one of the pools.
-    """
-    ids = set().union(*pools)
-    found = {sample for sample in ids if len(encodings[sample]()["hidden"])}
-    if not all(found.intersection(pool) for pool in pools):
-        raise VesselrlError(
-            f"Asked '{prompt}' the model finds no object in any image to learn from, so its mask "
-            "decoder has nothing to learn: name another prompt, segmenter.default_prompt."
-        )
-    if blind := len(ids - found):
-        logger.warning(
-            "In %d of %d images the model finds no object when asked '%s': they are not learnt "
-            "from.", blind, len(ids), prompt,
-        )  # fmt: skip
-    return found
 
 
 def map_adapted(

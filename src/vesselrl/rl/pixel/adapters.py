@@ -1,6 +1,7 @@
 """Proximal policy optimisation of adapters on a Sa2VA model's mask decoder, step by step."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from vesselrl.errors import VesselrlError
 from vesselrl.networks.learning import Learner
 from vesselrl.reward.closed_form import Probability
 from vesselrl.rl.pixel.parameters import LearningParameters, LoraParameters
@@ -15,6 +17,8 @@ from vesselrl.rl.pixel.ppo import Step, StepObjective
 from vesselrl.segmenters.sa2va.adapters import Adapters, adapters_of, attach
 from vesselrl.segmenters.sa2va.decoding import Encoded, MaskDecoder, map_of, merged_logits
 from vesselrl.segmenters.sa2va.maps import Merge
+
+logger = logging.getLogger(__name__)
 
 
 class Judged(NamedTuple):
@@ -188,3 +192,33 @@ def _at_size(logits: Tensor, image: Judged, merge: Merge) -> Tensor:
     one = merged_logits(logits, image.encoded, merge)[None, None]
     size = image.maps.shape[1:]
     return functional.interpolate(one, size, mode="bilinear", align_corners=False)[0]
+
+
+def with_an_object(
+    pools: Sequence[Sequence[str]],
+    encodings: Mapping[str, Callable[[], Mapping[str, Tensor]]],
+    prompt: str,
+) -> set[str]:
+    """Which images the model finds something in: nothing can be learnt of the others.
+
+    Args:
+        pools: ids of the images to learn from.
+        encodings: id → loader of the tensors of `Encoded`.
+        prompt: which the model was asked.
+
+    Raises:
+        VesselrlError: there are none in one of the pools.
+    """
+    ids = set().union(*pools)
+    found = {sample for sample in ids if len(encodings[sample]()["hidden"])}
+    if not all(found.intersection(pool) for pool in pools):
+        raise VesselrlError(
+            f"Asked '{prompt}' the model finds no object in any image to learn from, so its mask "
+            "decoder has nothing to learn: name another prompt, segmenter.default_prompt."
+        )
+    if blind := len(ids - found):
+        logger.warning(
+            "In %d of %d images the model finds no object when asked '%s': they are not learnt "
+            "from.", blind, len(ids), prompt,
+        )  # fmt: skip
+    return found
