@@ -24,7 +24,7 @@ from pydantic_core import to_jsonable_python
 from vesselrl import provenance, summary
 from vesselrl.annotations.writing import MaskMaker
 from vesselrl.errors import VesselrlError
-from vesselrl.hashes import ContentHashes
+from vesselrl.hashes import ContentHashes, digest
 from vesselrl.hooks import contents, publishing, stages
 from vesselrl.pipelines import predict, segment
 from vesselrl.runner import SparingRunner
@@ -623,7 +623,7 @@ def test_a_policy_given_by_its_path_is_one_more_method_and_makes_another_run(run
     assert set(methods) - set(without.load("params:evaluation").methods) == {"given_policy"}
     assert with_it.get("finished_policies").paths == {"given_policy": model}
     assert without.get("finished_policies").paths == {}
-    settings = [provenance.digest(c.load("params:evaluation")) for c in (without, with_it)]
+    settings = [digest(c.load("params:evaluation")) for c in (without, with_it)]
     assert settings[0] != settings[1]
     assert str(model) not in json.dumps(to_jsonable_python(with_it.load("parameters")))
     before = fingerprint_of(with_it, "finished_policies")

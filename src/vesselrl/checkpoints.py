@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vesselrl.files import write_atomically
-from vesselrl.provenance import digest
+from vesselrl.hashes import digest
 from vesselrl.torch_files import read_torch
 
 logger = logging.getLogger(__name__)

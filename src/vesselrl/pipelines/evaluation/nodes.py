@@ -8,6 +8,7 @@ from typing import Any
 
 from vesselrl.errors import first_few
 from vesselrl.evaluation.parameters import METRIC_COLUMNS, NETWORK_SECONDS, EvaluationParameters
+from vesselrl.pipelines import Partitions
 from vesselrl.progress import with_progress
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.samples import ids_of
@@ -15,8 +16,6 @@ from vesselrl.seeds import place_of_seed
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 logger = logging.getLogger(__name__)
-
-Partitions = dict[str, Callable[[], Any]]
 
 MAPS = "_maps"
 """Ends the names of the arguments that are maps of a pipeline's networks."""

@@ -1,11 +1,12 @@
 """Nodes of the pipeline ``experiments``: candidates in, trained policies out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 from zlib import crc32
 
 from vesselrl.checkpoints import weight_sums
+from vesselrl.pipelines import Partitions
 from vesselrl.progress import with_progress
 from vesselrl.reward.fitness import check_fit
 from vesselrl.rl.parameters import (
@@ -19,8 +20,6 @@ from vesselrl.rl.parameters import (
 from vesselrl.rl.run_folder import RunFolder
 from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
-
-Partitions = dict[str, Callable[[], Any]]
 
 PACKAGES = ("vesselrl", "numpy", "torch", "stable-baselines3", "gymnasium", "scikit-image")
 
@@ -67,12 +66,12 @@ def train_policies(
 
     import pandas as pd
 
-    from vesselrl.provenance import digest
+    from vesselrl.hashes import digest
     from vesselrl.reward.network import RewardNetwork
+    from vesselrl.reward.scenes import SceneLoader
     from vesselrl.rl.actions import ActionSet, Rules
     from vesselrl.rl.observations import feature_function
     from vesselrl.rl.outcomes import Outcomes
-    from vesselrl.rl.scenes import SceneLoader
     from vesselrl.rl.training import train_policy
 
     if experiment.reward == "reward_network":
@@ -171,8 +170,8 @@ def score_training_images(
     import numpy as np
 
     from vesselrl.reward.network import RewardNetwork
+    from vesselrl.reward.scenes import SceneLoader
     from vesselrl.rl.actions import ActionSet
-    from vesselrl.rl.scenes import SceneLoader
     from vesselrl.rl.setting_scores import setting_scores
 
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)

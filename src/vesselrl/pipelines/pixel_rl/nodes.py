@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from vesselrl.checkpoints import training_fingerprint, weight_sums
+from vesselrl.pipelines import Partitions, part
 from vesselrl.pipelines.pixel_rl.reward_nodes import judges_of
 from vesselrl.progress import with_progress
 from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE, PixelRLParameters
@@ -12,9 +13,6 @@ from vesselrl.rl.run_folder import RunFolder
 from vesselrl.samples import group_hashes, ids_of, learning_pool, of_splits, unlabelled_pool
 from vesselrl.seeds import place_of_seed
 from vesselrl.segmenters.unet.parameters import SupervisedParameters
-
-Loader = Callable[[], Any]
-Partitions = dict[str, Loader]
 
 PACKAGES = ("vesselrl", "numpy", "torch", "monai")
 
@@ -85,7 +83,7 @@ def train_policies(
     names = {seed: str(seed) for seed in pixel_rl.seeds}
     seeds = Seeds(
         start=state,
-        unlabelled=[partial(_part, reward_maps[sample], "rewarded") for sample in pool],
+        unlabelled=[partial(part, reward_maps[sample], "rewarded") for sample in pool],
         labelled=[partial(_with_truth, segmenter_examples[sample]) for sample in training],
         guard=guard,
         parameters=pixel_rl.policy,
@@ -114,7 +112,7 @@ def train_policies(
     )
 
 
-def _with_truth(example: Loader) -> Any:
+def _with_truth(example: Callable[[], Any]) -> Any:
     from vesselrl.rl.pixel.reward_maps import labelled
 
     loaded = example()
@@ -238,7 +236,3 @@ def describe_networks(
             "training_seconds": round(folds["training_seconds"] + reward, 3),
         },
     }
-
-
-def _part(load: Callable[[], Mapping[str, Any]], name: str) -> Any:
-    return load()[name]

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from vesselrl.pipelines import Partitions
 from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE, PixelRLParameters
 from vesselrl.samples import ids_of
 from vesselrl.seeds import place_of_seed
-
-Partitions = dict[str, Callable[[], Any]]
 
 
 def draw_training(histories: Mapping[int, Any]) -> Any:

@@ -1,11 +1,12 @@
 """Nodes of the pipeline ``pixel_rl`` that make the reward: who pays, and what for each image."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vesselrl.checkpoints import Checkpoints
+from vesselrl.pipelines import Partitions
 from vesselrl.progress import with_progress
 from vesselrl.rl.pixel.parameters import PixelRLParameters
 from vesselrl.samples import generator_of, ids_of, learning_pool, of_splits, unlabelled_pool
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from vesselrl.rl.pixel.reward_maps import Judges
 
 logger = logging.getLogger(__name__)
-
-Partitions = dict[str, Callable[[], Any]]
 
 
 def make_reward_examples(

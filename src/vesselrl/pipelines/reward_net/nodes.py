@@ -1,17 +1,16 @@
 """Nodes of the pipeline ``reward_net``: arrays and tables in, arrays and tables out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from vesselrl.checkpoints import Checkpoints
+from vesselrl.pipelines import Partitions
 from vesselrl.progress import with_progress
 from vesselrl.reward.parameters import RewardParameters
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.samples import generator_of, ids_of, of_splits
 from vesselrl.segmenters.parameters import SegmenterParameters
-
-Partitions = dict[str, Callable[[], Any]]
 
 
 def make_reward_examples(
@@ -115,7 +114,7 @@ def score_actions(
     """True and predicted scores of every mask of validation and test images that could be chosen.
 
     Returns:
-        Sample id → maker of `vesselrl.rl.scenes.score_settings`, float64 arrays (A,).
+        Sample id → maker of `vesselrl.rl.setting_scores.report_card_scores`, float64 arrays (A,).
     """
     from vesselrl.reward.scalar import ScalarJudge
 
@@ -137,7 +136,7 @@ def score_unseen(
     """The same of test images for a segmenter that had no part in training.
 
     Returns:
-        Sample id → maker of `vesselrl.rl.scenes.score_settings`, float64 arrays (A,).
+        Sample id → maker of `vesselrl.rl.setting_scores.report_card_scores`, float64 arrays (A,).
     """
     from vesselrl.segmenters.base import build_segmenter
     from vesselrl.segmenters.candidates import make_candidates
@@ -166,13 +165,14 @@ def _scored(
     what: str,
 ) -> Partitions:
     from vesselrl.reward.network import RewardNetwork
+    from vesselrl.reward.scenes import SceneLoader
     from vesselrl.rl.actions import ActionSet
-    from vesselrl.rl.scenes import SceneLoader, score_settings
+    from vesselrl.rl.setting_scores import report_card_scores
 
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
     load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
     makers: Partitions = {
-        sample: partial(score_settings, load, sample, action_set, judges) for sample in ids
+        sample: partial(report_card_scores, load, sample, action_set, judges) for sample in ids
     }
     return with_progress(makers, what)
 
@@ -196,7 +196,7 @@ def try_hacks(
 
     from vesselrl.reward.hacks import HACK_COLUMNS, hack_rows
     from vesselrl.reward.network import RewardNetwork
-    from vesselrl.rl.scenes import SceneLoader
+    from vesselrl.reward.scenes import SceneLoader
 
     load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
     default = list(segmenter.prompts).index(segmenter.default_prompt)
@@ -286,7 +286,7 @@ def draw_error_maps(
     """Where the network believes masks of validation images to be wrong, beside where they are."""
     from vesselrl.reward.error_maps import draw_error_maps as draw
     from vesselrl.reward.network import RewardNetwork
-    from vesselrl.rl.scenes import SceneLoader
+    from vesselrl.reward.scenes import SceneLoader
 
     load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
     default = list(segmenter.prompts).index(segmenter.default_prompt)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vesselrl.checkpoints import training_fingerprint
 from vesselrl.errors import VesselrlError
+from vesselrl.pipelines import Partitions
 from vesselrl.progress import SharedProgress, with_progress
 from vesselrl.reward.fitness import check_fit
 from vesselrl.rl.pixel.parameters import SA2VA_RL, Sa2vaRLParameters
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from vesselrl.segmenters.sa2va.parameters import Sa2vaParameters
 
 logger = logging.getLogger(__name__)
-
-Partitions = dict[str, Callable[[], Any]]
 
 PACKAGES = ("vesselrl", "numpy", "torch", "transformers", "peft")
 ADAPTERS = "adapters"

@@ -1,17 +1,15 @@
 """Nodes of the pipeline ``segment``: images in, maps and tables out."""
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from vesselrl.distributed.parameters import RayParameters
 from vesselrl.errors import VesselrlError
+from vesselrl.pipelines import Partitions
 from vesselrl.samples import HELD_OUT, ids_of, known_groups, of_splits
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 logger = logging.getLogger(__name__)
-
-Partitions = dict[str, Callable[[], Any]]
 
 OVERVIEW_ROWS = 5
 TIMING_COLUMNS = ["id", "seconds", "calls", "encoder_passes", "gpu_mb"]

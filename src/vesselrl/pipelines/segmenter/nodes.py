@@ -1,11 +1,12 @@
 """Nodes of the pipeline ``segmenter``: arrays and tables in, arrays and tables out."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vesselrl.checkpoints import Checkpoints, training_fingerprint, weight_sums
+from vesselrl.pipelines import Partitions, part
 from vesselrl.progress import with_progress
 from vesselrl.samples import group_hashes, ids_of, learning_pool, of_splits, unlabelled_pool
 from vesselrl.segmenters.unet.parameters import RIVALS, SupervisedParameters
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from vesselrl.segmenters.unet.network import SegmentationNetwork
 
 logger = logging.getLogger(__name__)
-
-Partitions = dict[str, Callable[[], Any]]
 
 HISTORY_COLUMNS = ["network", "iteration", "loss", "val_dice", "seconds"]
 
@@ -224,7 +223,7 @@ def train_students(
     shown = {sample: segmenter_examples[sample] for sample in soft_targets}
 
     def believed(teacher: str) -> Any:
-        targets = {s: partial(_part, load, teacher) for s, load in soft_targets.items()}
+        targets = {s: partial(part, load, teacher) for s, load in soft_targets.items()}
         return pairs(shown, targets=targets)
 
     lessons = {"distilled": "fold_ensemble_tta", "pseudo_labelled": "supervised"}
@@ -253,10 +252,6 @@ def train_students(
     }
     table = pd.concat([teacher_history, pd.DataFrame(history)], ignore_index=True)
     return networks | students, table
-
-
-def _part(load: Callable[[], Mapping[str, Any]], name: str) -> Any:
-    return load()[name]
 
 
 def export_weights(segmenter_networks: dict[str, Any]) -> Partitions:

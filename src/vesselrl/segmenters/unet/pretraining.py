@@ -11,10 +11,10 @@ from torch import Tensor
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.devices import best_device
+from vesselrl.hashes import digest
 from vesselrl.networks.data_parallel import Share
 from vesselrl.networks.residents import Residents
 from vesselrl.networks.trainings import SideBySide, spread
-from vesselrl.provenance import digest
 from vesselrl.segmenters.unet.fitting import SegmenterLearner
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.segmenters.unet.parameters import PretrainingParameters
