@@ -33,7 +33,7 @@ def setting_scores(scene: Scene, actions: ActionSet) -> dict[str, Scores]:
 def report_card_scores(
     load: SceneLoader, sample: str, actions: ActionSet, judges: Mapping[str, ScalarJudge]
 ) -> dict[str, Scores]:
-    """What the report card compares: true, predicted and rivals' scores of every setting of an image.
+    """What the report card compares of one image: true, predicted and rivals' scores of settings.
 
     Args:
         load: makes the scene.
