@@ -12,6 +12,7 @@ from torch import nn
 
 from vesselrl.checkpoints import Checkpoints, training_fingerprint
 from vesselrl.devices import best_device
+from vesselrl.early_stopping import is_exhausted
 from vesselrl.errors import VesselrlError
 from vesselrl.networks.graphs import graphed, in_mixed_precision
 from vesselrl.networks.learning import Learner
@@ -181,8 +182,8 @@ class Member(Learner):
     def finished(self) -> bool:
         """All steps are made, or the last checks brought no better ranking."""
         taus = [record["tau"] for record in self.records]
-        stale = len(taus) - 1 - int(np.argmax(taus)) if taus else 0
-        return self.iteration >= self._parameters.iterations or stale >= self._parameters.patience
+        p = self._parameters
+        return self.iteration >= p.iterations or is_exhausted(taus, p.patience)
 
     def step(self) -> None:
         """One step of the optimiser."""

@@ -7,6 +7,7 @@ the validation images, true and as the reward network predicts it.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vesselrl.early_stopping import is_exhausted
 from vesselrl.rl.parameters import Judge
 
 ALL_STEPS = "all steps"
@@ -30,10 +31,20 @@ def kept(history: Sequence[Row]) -> Row | None:
     return max(looks(history), key=lambda row: (row["val_gold"], row["steps"]), default=None)
 
 
-def is_exhausted(history: Sequence[Row], patience: int) -> bool:
-    """Whether the last looks, as many as ``patience``, brought no better gold than before."""
-    gold = [row["val_gold"] for row in looks(history)]
-    return bool(gold) and len(gold) - 1 - gold.index(max(gold)) >= patience
+def reason_to_end(history: Sequence[Row], steps: int, planned: int, patience: int) -> str:
+    """Why a training ends now; empty if it goes on.
+
+    Args:
+        history: see above.
+        steps: that were made.
+        planned: so many there are to be.
+        patience: so many looks may bring no better gold.
+    """
+    if steps >= planned:
+        return ALL_STEPS
+    if is_exhausted([row["val_gold"] for row in looks(history)], patience):
+        return f"no better validation score for {patience} looks"
+    return ""
 
 
 def over_optimisation(history: Sequence[Row], paid_by: Judge) -> dict[str, Any]:

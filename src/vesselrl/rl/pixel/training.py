@@ -10,7 +10,7 @@ from torch import Tensor, stack
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.networks.data_parallel import Share, SharedCheckpoints
-from vesselrl.rl.looks import ALL_STEPS, is_exhausted, kept, over_optimisation
+from vesselrl.rl.looks import kept, over_optimisation, reason_to_end
 from vesselrl.rl.pixel.guard import Guard, Policy
 from vesselrl.rl.pixel.parameters import LearningParameters
 from vesselrl.rl.pixel.ppo import Step
@@ -168,8 +168,5 @@ def _means(steps: Sequence[Step]) -> Row:
 
 
 def _reason_to_end(history: Sequence[Row], parameters: LearningParameters) -> str:
-    if history[-1]["steps"] >= parameters.iterations:
-        return ALL_STEPS
-    if is_exhausted(history, parameters.patience):
-        return f"no better validation score for {parameters.patience} looks"
-    return ""
+    steps = int(history[-1]["steps"])
+    return reason_to_end(history, steps, parameters.iterations, parameters.patience)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.devices import best_device
+from vesselrl.early_stopping import is_exhausted
 from vesselrl.errors import VesselrlError
 from vesselrl.metrics.masks import overlap_scores
 from vesselrl.networks.augmentation import Augmentation
@@ -183,8 +184,7 @@ class Trainee:
     def finished(self) -> bool:
         """All steps are made, or the last checks brought nothing better."""
         scores = [record["val_dice"] for record in self.records]
-        stale = len(scores) - 1 - int(np.argmax(scores)) if scores else 0
-        return self._learner.finished or stale >= self._parameters.patience
+        return self._learner.finished or is_exhausted(scores, self._parameters.patience)
 
     def step(self) -> None:
         """One step of the optimiser."""
