@@ -1,5 +1,9 @@
 """What the looks at validation images tell: which policy is kept, when to end, what went wrong.
 
+What a policy is paid for, the proxy, goes on rising when the truth, gold, has begun to fall (Gao,
+Schulman and Hilton, "Scaling laws for reward model overoptimization", ICML 2023). So gold decides
+which policy is kept and when there is no use in going on.
+
 A history has one row an update; a look fills ``val_gold`` and ``val_proxy``, the mean objective of
 the validation images, true and as the reward network predicts it.
 """
@@ -14,6 +18,12 @@ ALL_STEPS = "all steps"
 """Why a training ended that was not ended early."""
 Row = Mapping[str, float]
 
+LOOK_TAGS = {
+    "custom/val_dice": "val_dice",
+    "custom/val_objective": "val_gold",
+    "custom/val_proxy_objective": "val_proxy",
+}
+"""TensorBoard tag → column of the history, filled at the updates after which there was a look."""
 TOLERANCE = 0.01
 """Gold objective that may be lost from its best before the loss counts as more than noise."""
 

@@ -48,11 +48,7 @@ class Policy(Protocol):
 
 @dataclass(frozen=True)
 class Guard:
-    """Looks at whole images now and then.
-
-    What a policy is paid for, the proxy, goes on rising when the truth, gold, has begun to fall
-    (Gao, Schulman and Hilton, "Scaling laws for reward model overoptimization", ICML 2023). So gold
-    decides which policy is kept and when there is no use in going on; the start is the first.
+    """Looks at whole images now and then; see `vesselrl.rl.looks`. The first look is at the start.
 
     Attributes:
         validation: images of other patients than those learnt from, with their truth and then with
