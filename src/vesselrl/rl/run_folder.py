@@ -5,11 +5,8 @@ import time
 from pathlib import Path
 
 from vesselrl.checkpoints import Checkpoints
-<<<<<<< HEAD
 from vesselrl.files import unused
-=======
 from vesselrl.seeds import SEEDS, place_of_seed
->>>>>>> h/house
 
 CHECKPOINTS = "checkpoints"
 RESUME = f"{CHECKPOINTS}/resume"
