@@ -8,7 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.morphology import disk, skeletonize
+from skimage.morphology import skeletonize
+
+from vesselrl.morphology import dilated, eroded, opened
 
 Mask = npt.NDArray[np.bool_]
 Corruption = Callable[[Mask, np.random.Generator], Mask]
@@ -28,7 +30,7 @@ def missing_parts(mask: Mask, rng: np.random.Generator) -> Mask:
 
 def missing_thin_branches(mask: Mask, rng: np.random.Generator) -> Mask:
     """Branches thinner than a random calibre are not found."""
-    return ndimage.binary_opening(mask, disk(int(rng.integers(1, 3))))
+    return opened(mask, int(rng.integers(1, 3)))
 
 
 def broken_vessels(mask: Mask, rng: np.random.Generator) -> Mask:
@@ -53,7 +55,7 @@ def false_branches(mask: Mask, rng: np.random.Generator) -> Mask:
         columns = (rng.uniform(0, width) + np.cumsum(np.cos(heading))).astype(int)
         inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
         streaks[rows[inside], columns[inside]] = True
-    return mask | ndimage.binary_dilation(streaks, disk(int(rng.integers(1, 4))))
+    return mask | dilated(streaks, int(rng.integers(1, 4)))
 
 
 def leakage(mask: Mask, rng: np.random.Generator) -> Mask:
@@ -64,12 +66,12 @@ def leakage(mask: Mask, rng: np.random.Generator) -> Mask:
 
 def too_thick(mask: Mask, rng: np.random.Generator) -> Mask:
     """Over-segmentation."""
-    return ndimage.binary_dilation(mask, disk(int(rng.integers(1, 4))))
+    return dilated(mask, int(rng.integers(1, 4)))
 
 
 def too_thin(mask: Mask, rng: np.random.Generator) -> Mask:
     """Under-segmentation."""
-    return ndimage.binary_erosion(mask, disk(int(rng.integers(1, 3))), border_value=1)
+    return eroded(mask, int(rng.integers(1, 3)), beyond=True)
 
 
 def shifted(mask: Mask, rng: np.random.Generator) -> Mask:
