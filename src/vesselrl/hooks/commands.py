@@ -2,15 +2,19 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
+import yaml
 from kedro.framework.cli.hooks import cli_hook_impl
+from kedro.framework.project import LOGGING
 
 NEED_A_PROJECT = ("run", "viz")
+LOG_SETTINGS = Path("conf/logging.yml")
 
 
 class CommandHooks:
-    """Keep Kedro's telemetry off, and say where there is no project for a command."""
+    """Keep telemetry off and logs short, and say where there is no project for a command."""
 
     @cli_hook_impl(tryfirst=True)
     def before_command_run(self, project_metadata: Any, command_args: list[str]) -> None:
@@ -21,6 +25,11 @@ class CommandHooks:
                 "Error: This folder is not in the project: go to the one with its pyproject.toml "
                 f"and conf/, then kedro {command_args[0]} again."
             )
+        if project_metadata and not LOG_SETTINGS.exists():
+            # In a folder within the project Kedro has not found them and tells every step.
+            settings = project_metadata.project_path / LOG_SETTINGS
+            if settings.exists() and "KEDRO_LOGGING_CONFIG" not in os.environ:
+                LOGGING.configure(yaml.safe_load(settings.read_text()))
 
 
 commands = CommandHooks()
