@@ -2,11 +2,14 @@
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -585,6 +588,36 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
         "Result: Use ‘static’.",
     ]
     assert list(summary.lines(tmp_path, {"masks"})) == []
+
+
+def test_the_end_of_ingest_tells_what_came_in_and_what_to_look_at(tmp_path):
+    folder = tmp_path / "02_intermediate"
+    folder.mkdir()
+    splits = {"train": 16, "val": 6, "test": 0}
+    report = {
+        "samples": 22, "quarantined": 3, "groups": {"count": 11},
+        "splits": {name: {"images": images} for name, images in splits.items()},
+    }  # fmt: skip
+    (folder / "ingest_report.json").write_text(json.dumps(report))
+    overview = tmp_path / "08_reporting/figures/ingest_overview.png"
+    assert list(summary.lines(tmp_path, {"ingest_overview"})) == [
+        "Read in: 22 images of 11 groups (16 train, 6 val), 3 refused",
+        f"Why they were refused: {folder}/quarantine.csv",
+        f"Images and masks, to look at: {overview}",
+    ]
+
+
+@pytest.mark.parametrize("command", ["run", "viz"])
+def test_a_command_outside_the_project_is_refused_in_a_sentence_and_tells_nobody(
+    command, monkeypatch
+):
+    monkeypatch.setattr(os, "environ", {})
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    ((name, value),) = project["entry-points"]["kedro.cli_hooks"].items()
+    commands = EntryPoint(name, value, "kedro.cli_hooks").load()
+    with pytest.raises(SystemExit, match=rf"This folder is not in the project: .*kedro {command}"):
+        commands.before_command_run(None, [command, "--params", "quick:true"])
+    assert os.environ == {"DO_NOT_TRACK": "1"}
 
 
 def test_commands_that_run_nothing_import_nothing_heavy():
