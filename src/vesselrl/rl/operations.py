@@ -1,14 +1,13 @@
-"""Post-processing operations on a vessel mask."""
+"""Post-processing operations on a vessel mask, built on scipy.ndimage and scikit-image."""
 
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.morphology import remove_small_holes, remove_small_objects
+from skimage.morphology import disk, remove_small_holes, remove_small_objects
 
 from vesselrl.extensions import extension
-from vesselrl.morphology import closed, dilated, eroded, opened
 from vesselrl.rl.parameters import Operation
 
 Mask = npt.NDArray[np.bool_]
@@ -41,18 +40,18 @@ def _grow(operation: Operation, mask: Mask, probability: Probability) -> Mask:
 
 def _at_the_border_too(operation: Callable[..., Mask], mask: Mask, radius: int) -> Mask:
     """Opening or closing as if the image went on beyond its border as it is there."""
-    padded = operation(np.pad(mask, radius, mode="edge"), radius)
+    padded = operation(np.pad(mask, radius, mode="edge"), disk(radius))
     return padded[radius:-radius, radius:-radius]
 
 
 _OPERATIONS: dict[str, Callable[[Operation, Mask, Probability], Mask]] = {
-    "opening": lambda o, mask, _: _at_the_border_too(opened, mask, o.radius),
-    "closing": lambda o, mask, _: _at_the_border_too(closed, mask, o.radius),
+    "opening": lambda o, mask, _: _at_the_border_too(ndimage.binary_opening, mask, o.radius),
+    "closing": lambda o, mask, _: _at_the_border_too(ndimage.binary_closing, mask, o.radius),
     "remove_small": lambda o, mask, _: remove_small_objects(
         mask, max_size=o.size - 1, connectivity=2
     ),
     "fill_holes": lambda o, mask, _: remove_small_holes(mask, max_size=o.size),
     "hysteresis": _grow,
-    "dilate": lambda o, mask, _: dilated(mask, o.radius),
-    "erode": lambda o, mask, _: eroded(mask, o.radius, beyond=True),
+    "dilate": lambda o, mask, _: ndimage.binary_dilation(mask, disk(o.radius)),
+    "erode": lambda o, mask, _: ndimage.binary_erosion(mask, disk(o.radius), border_value=1),
 }
