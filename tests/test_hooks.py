@@ -5,6 +5,7 @@ import logging
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -536,6 +537,14 @@ def test_the_log_of_a_run_keeps_what_the_console_leaves_out(run, tmp_path, told)
     text = log.read_text()
     assert "Running node: draw_masks" in text
     assert "Finished in" in text
+
+
+def test_runs_that_begin_at_the_same_time_have_a_log_each(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "strftime", lambda *_: "2026-01-31T12-00-00")
+    for _ in range(2):
+        run(tmp_path, "ingest")
+    names = ["ingest_2026-01-31T12-00-00.log", "ingest_2026-01-31T12-00-00_2.log"]
+    assert sorted(log.name for log in (tmp_path / "logs").iterdir()) == names
 
 
 @pytest.mark.parametrize("pipeline", ["ingest", "segment"])

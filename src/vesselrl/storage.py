@@ -120,6 +120,17 @@ class _Loader:
         return data
 
 
+def require_store(url: str) -> None:
+    """Raise a VesselrlError if `mirror` would fail, as far as asking tells: nothing is written.
+
+    That is: the store is unknown, its library is not installed, it does not answer, has no such
+    bucket or refuses.
+    """
+    filesystem, root = _open(url)
+    with _told(url, "written"):
+        _list(filesystem, root)
+
+
 def mirror(folder: Path, url: str) -> tuple[int, int]:
     """Make a remote folder hold the files of a local one, hidden ones left out.
 

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from vesselrl.checkpoints import Checkpoints
+from vesselrl.files import unused
 from vesselrl.seeds import SEEDS, place_of_seed
 
 CHECKPOINTS = "checkpoints"
@@ -53,7 +54,9 @@ class RunFolder:
         parts = [part for part in self._path.iterdir() if part.name != KEPT]
         if final.exists():
             ended = time.strftime("%Y-%m-%dT%H-%M-%S", time.localtime(final.stat().st_mtime))
-            archive = self._path / KEPT / ended
+            archive = unused(
+                self._path / KEPT / ended, lambda folder: (folder / self._final).exists()
+            )
             archive.mkdir(parents=True, exist_ok=True)
             # What tells that the run was finished goes last: until then it may be moved once more.
             for part in sorted(parts, key=lambda p: (p.name == INFO) + 2 * (p.name == self._final)):
