@@ -299,6 +299,7 @@ def write_report(
     from vesselrl.report.words import counted
 
     recommended = verdict["recommended"]
+    quick = bool(parameters.get("quick"))
     settings = to_jsonable_python(parameters)
     seen = {"observations": settings["rl"]["observations"]}
     trained = {
@@ -317,7 +318,9 @@ def write_report(
                 groups=counted(verdict["groups"], "group"),
             ),
             sections=(
-                summary(verdict, leaderboard, report, len(ingest_report.get("warnings", []))),
+                summary(
+                    verdict, leaderboard, report, len(ingest_report.get("warnings", [])), quick
+                ),
                 background.data(samples, ingest_report, quarantine, ingest_overview),
                 methods(leaderboard, choices, _specifications(evaluation), trained),
                 findings.scores(
@@ -337,12 +340,12 @@ def write_report(
                 ),
                 findings.gallery(gallery_figure),
                 deployment.costs(leaderboard, costs, recommended, cost_figure),
-                new_images(recipe_check),
+                new_images(recipe_check, quick),
                 failures(segment_failures, methods_not_run, len(quarantine), worst),
                 background.reproduction(
                     yaml.safe_dump(settings, sort_keys=False),
                     {package: version(package) for package in PACKAGES},
-                    quick=bool(parameters.get("quick")),
+                    quick,
                 ),
             ),
             language=report.language,
