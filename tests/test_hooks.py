@@ -583,6 +583,9 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
         "Result: Use ‘static’.",
     ]
     assert list(summary.lines(tmp_path, {"masks"})) == []
+    assert list(summary.lines(tmp_path, {"ingest_overview"})) == [
+        f"Images and masks: {reports}/figures/ingest_overview.png"
+    ]
 
 
 def test_commands_that_run_nothing_import_nothing_heavy():

@@ -12,6 +12,8 @@ def lines(out_dir: Path, made: Collection[str]) -> Iterator[str]:
         out_dir: the folder the run wrote to.
         made: names of the datasets the run made.
     """
+    if "ingest_overview" in made and "verdict" not in made:
+        yield f"Images and masks: {out_dir / '08_reporting' / 'figures' / 'ingest_overview.png'}"
     experiments = sorted(name.split(".")[0] for name in made if name.endswith(".models"))
     for experiment in experiments:
         folder = out_dir / "06_models" / experiment
