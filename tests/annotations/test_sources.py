@@ -212,6 +212,14 @@ def test_a_missing_folder_is_told_in_a_sentence(tmp_path):
         open_source(tmp_path / "gone")
 
 
+def test_a_misspelt_folder_is_told_with_the_one_that_was_meant(tmp_path):
+    (tmp_path / "chase_db1").mkdir()
+    with pytest.raises(
+        VesselrlError, match=r"chase_db does not exist; .*: did you mean chase_db1\?"
+    ):
+        open_source(tmp_path / "chase_db")
+
+
 def test_a_large_coco_file_is_refused_and_a_large_list_is_not(raw_dir):
     write(raw_dir, "annotations.json", COCO)
     with pytest.raises(VesselrlError, match="more than the limit of 0.0001 MB"):

@@ -173,7 +173,7 @@ def test_warnings_on_images_without_labels_are_told_in_chinese() -> None:
     samples = pd.DataFrame(
         {"id": list(sides), "group": list("1223"), "split": sides.values(), "sha256": list("1234")}
     )
-    accepted = pd.DataFrame({"file": list(sides), "clipped": False})
+    accepted = pd.DataFrame({"file": list(sides), "clipped": False, "vessel_fraction": 0.9})
     report = account_for(accepted, accepted[:0], samples, {"warnings": []}, [*sides, "e.png"], {})
     by_group = dict(zip("1234", sides.values(), strict=True))
     leaking = tell_leaks(leak, by_group, "warn", by_file=True)

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vesselrl.annotations.assignment import SPLITS
-from vesselrl.report.style import BLUE, FAINT, GREEN, GREY, ORANGE, RC, VERMILLION
 from vesselrl.samples import UNLABELLED
+from vesselrl.style import BLUE, FAINT, GREEN, GREY, ORANGE, RC, VERMILLION
 
 COLUMNS = 6
 MOST_REASONS = 6

@@ -28,6 +28,7 @@ from vesselrl.annotations.json_files import first_character, read_json, stream_l
 from vesselrl.annotations.labelme import entries_of_labelme, labelme_files
 from vesselrl.annotations.mask_files import entries_of_masks
 from vesselrl.errors import VesselrlError
+from vesselrl.overrides import suggestion
 
 logger = logging.getLogger(__name__)
 
@@ -122,9 +123,14 @@ def of_images(images: Iterable[str], name: str) -> Source:
 def require_folder(raw_dir: Path) -> None:
     """Raise a VesselrlError unless there is a data folder."""
     if not raw_dir.is_dir():
+        beside = raw_dir.parent.iterdir() if raw_dir.parent.is_dir() else []
+        hint = suggestion(
+            raw_dir.name,
+            [path.name for path in beside if path.is_dir()],
+            "give the folder that holds it with --params raw_dir=….",
+        )
         raise VesselrlError(
-            f"The folder {raw_dir} does not exist; expected annotations.json in it: give the "
-            "folder that holds it with --params raw_dir=…."
+            f"The folder {raw_dir} does not exist; expected annotations.json in it: {hint}"
         )
 
 

@@ -32,9 +32,10 @@ def apply_operation(operation: Operation, mask: Mask, probability: Probability) 
 
 def _grow(operation: Operation, mask: Mask, probability: Probability) -> Mask:
     """Hysteresis (Canny 1986): the mask's pixels are strong; keep the weak ones joined to them."""
-    labels, _ = ndimage.label(mask | (probability > operation.low), structure=np.ones((3, 3)))
-    kept = np.unique(labels[mask])
-    return np.isin(labels, kept[kept > 0])
+    labels, count = ndimage.label(mask | (probability > operation.low), structure=np.ones((3, 3)))
+    kept = np.zeros(count + 1, bool)
+    kept[labels[mask]] = True
+    return kept[labels]
 
 
 def _at_the_border_too(operation: Callable[..., Mask], mask: Mask, radius: int) -> Mask:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from vesselrl.report.style import ORANGE, SKY
+from vesselrl.style import ORANGE, SKY
 
 HALF = 127.5
 """Between the levels of probabilities up to and above one half."""
