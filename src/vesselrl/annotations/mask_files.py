@@ -106,7 +106,7 @@ def decode_mask(data: bytes, max_pixels: int, may_be_full: bool = False) -> Mask
     except Refusal as refusal:
         raise Refusal("mask_file", refusal.reason, refusal.hint) from None
     if data.startswith(_JPEG):
-        values = _without_loss(np.asarray(source.convert("L")))
+        values: npt.NDArray[Any] = _without_loss(np.asarray(source.convert("L")))
     elif source.mode in _GREY:
         values = np.asarray(source)
     else:

@@ -228,6 +228,16 @@ def _over_optimised(infos: Infos) -> list[str]:
     return notes
 
 
+def given(quick: bool) -> str:
+    """The parameters with which a command meets the results of this run.
+
+    Args:
+        quick: whether this was a quick run.
+    """
+    extra = ",quick:true" if quick else ""
+    return say("raw_dir=<images and annotations>,out_dir=<results>") + extra
+
+
 def reproduction(configuration: str, versions: Mapping[str, str], quick: bool) -> Section:
     """Commands, configuration and versions.
 
@@ -236,8 +246,7 @@ def reproduction(configuration: str, versions: Mapping[str, str], quick: bool) -
         versions: package → version.
         quick: whether this was a quick run.
     """
-    extra = ",quick:true" if quick else ""
-    params = "--params " + say("raw_dir=<images and annotations>,out_dir=<results>") + extra
+    params = "--params " + given(quick)
     commands = (
         f"# {say('everything, from the raw data to this report')}\nkedro run {params}\n\n"
         f"# {say('this report alone, from results that exist')}\n"

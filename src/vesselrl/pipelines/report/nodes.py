@@ -306,6 +306,7 @@ def write_report(
         for name, specification in (settings["experiments"] | settings["regressors"]).items()
     }
     scores = image_scores(metrics_per_image, report.objective)
+    quick = bool(parameters.get("quick"))
     with written_in(report.language):
         worst = worst_images(scores, leaderboard, recommended, list(segment_failures["id"]))
         document = Document(
@@ -337,12 +338,12 @@ def write_report(
                 ),
                 findings.gallery(gallery_figure),
                 deployment.costs(leaderboard, costs, recommended, cost_figure),
-                new_images(recipe_check),
+                new_images(recipe_check, quick),
                 failures(segment_failures, methods_not_run, len(quarantine), worst),
                 background.reproduction(
                     yaml.safe_dump(settings, sort_keys=False),
                     {package: version(package) for package in PACKAGES},
-                    quick=bool(parameters.get("quick")),
+                    quick,
                 ),
             ),
             language=report.language,
