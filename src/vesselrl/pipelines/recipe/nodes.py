@@ -186,8 +186,8 @@ def calibrate_recipe(
     needed = groups_needed(coverage)
     if calibration.groups < needed:
         logger.warning(
-            "The validation images are of %d groups, and an interval that holds the Dice of %g %% "
-            "of new images needs %d: until there are as many, every interval is 0 to 1.",
+            "Groups of validation images: %d. An interval that holds the Dice of %g %% of new "
+            "images needs %d: until there are as many, every interval is 0 to 1.",
             calibration.groups,
             100 * coverage,
             needed,

@@ -75,9 +75,10 @@ def summarise_candidates(candidates: Partitions) -> tuple[Any, Any]:
         numbers = [float(stored[name]) for name in TIMING_COLUMNS[3:]]
         timing.append((sample, float(stored["seconds"]), len(stored["prompts"]), *numbers))
     if not answered:
+        first, error = failures[0]
         raise VesselrlError(
             f"The segmenter failed on all {len(timing)} images, so nothing can be learned from its "
-            f"maps. {failures[0][0]}: {failures[0][1]}. The traceback is in the log file."
+            f"maps. {first}: {error.rstrip('.')}. The traceback is in the log file."
         )
     if failures:
         logger.warning(
