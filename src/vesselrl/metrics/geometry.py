@@ -8,8 +8,6 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 from skimage.morphology import skeletonize
 
-from vesselrl.morphology import eroded
-
 Mask = npt.NDArray[np.bool_]
 
 
@@ -39,7 +37,7 @@ class Geometry:
     @cached_property
     def outline(self) -> KDTree:
         """The mask's pixels with one of their four neighbours outside the mask or the image."""
-        return KDTree(_places(self.mask & ~eroded(self.mask, 1)))
+        return KDTree(_places(self.mask & ~_inner(self.mask, beyond=False)))
 
     @cached_property
     def regions(self) -> int:
@@ -58,13 +56,22 @@ class Geometry:
             float64 (N,), N the mask's pixels in the order of ``mask.nonzero()``.
         """
         # The nearest pixel outside always touches the mask: one step nearer lies within it.
-        around = _places(~self.mask & ~eroded(~self.mask, 1, beyond=True))
+        around = _places(~self.mask & ~_inner(~self.mask, beyond=True))
         vessel, centreline = _places(self.mask), _places(self.skeleton)
         if not len(around):
             return np.full(len(vessel), np.inf)
         radius, _ = KDTree(around).query(centreline)
         _, nearest = KDTree(centreline).query(vessel)
         return np.asarray(radius[nearest], np.float64)
+
+
+def _inner(mask: Mask, beyond: bool) -> Mask:
+    """The mask's pixels whose four neighbours are in it; beyond the image all are or none.
+
+    As ``scipy.ndimage.binary_erosion``, which is many times slower.
+    """
+    m = np.pad(mask, 1, constant_values=beyond)
+    return mask & m[:-2, 1:-1] & m[2:, 1:-1] & m[1:-1, :-2] & m[1:-1, 2:]
 
 
 def _places(mask: Mask) -> npt.NDArray[np.intp]:

@@ -8,9 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.morphology import skeletonize
-
-from vesselrl.morphology import dilated, eroded, opened
+from skimage.morphology import disk, skeletonize
 
 Mask = npt.NDArray[np.bool_]
 Corruption = Callable[[Mask, np.random.Generator], Mask]
@@ -30,7 +28,7 @@ def missing_parts(mask: Mask, rng: np.random.Generator) -> Mask:
 
 def missing_thin_branches(mask: Mask, rng: np.random.Generator) -> Mask:
     """Branches thinner than a random calibre are not found."""
-    return opened(mask, int(rng.integers(1, 3)))
+    return ndimage.binary_opening(mask, disk(int(rng.integers(1, 3))))
 
 
 def broken_vessels(mask: Mask, rng: np.random.Generator) -> Mask:
@@ -55,7 +53,7 @@ def false_branches(mask: Mask, rng: np.random.Generator) -> Mask:
         columns = (rng.uniform(0, width) + np.cumsum(np.cos(heading))).astype(int)
         inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
         streaks[rows[inside], columns[inside]] = True
-    return mask | dilated(streaks, int(rng.integers(1, 4)))
+    return mask | ndimage.binary_dilation(streaks, disk(int(rng.integers(1, 4))))
 
 
 def leakage(mask: Mask, rng: np.random.Generator) -> Mask:
@@ -66,12 +64,12 @@ def leakage(mask: Mask, rng: np.random.Generator) -> Mask:
 
 def too_thick(mask: Mask, rng: np.random.Generator) -> Mask:
     """Over-segmentation."""
-    return dilated(mask, int(rng.integers(1, 4)))
+    return ndimage.binary_dilation(mask, disk(int(rng.integers(1, 4))))
 
 
 def too_thin(mask: Mask, rng: np.random.Generator) -> Mask:
     """Under-segmentation."""
-    return eroded(mask, int(rng.integers(1, 3)), beyond=True)
+    return ndimage.binary_erosion(mask, disk(int(rng.integers(1, 3))), border_value=1)
 
 
 def shifted(mask: Mask, rng: np.random.Generator) -> Mask:

@@ -28,16 +28,15 @@ import pandas as pd
 import torch
 from scipy import ndimage
 from skimage.feature import canny
-from skimage.morphology import skeletonize
+from skimage.morphology import disk, skeletonize
 from torch import Tensor
 
 from vesselrl.metrics.masks import objective_of
-from vesselrl.morphology import dilated
 from vesselrl.networks.imaging import grey
 from vesselrl.reward.closed_form import Probability
 from vesselrl.reward.network import RewardNetwork
-from vesselrl.rl.actions import default_mask
-from vesselrl.rl.scenes import Scene
+from vesselrl.reward.scenes import Scene
+from vesselrl.segmenters.answers import default_mask
 from vesselrl.threads import one_thread
 
 Mask = npt.NDArray[np.bool_]
@@ -87,7 +86,7 @@ def hack_pairs(
         "image_edges": (edges, default),
         "other_truth": (_nearest(other_truth, truth.shape), default),
         "ascent": (ascended(default, scene.opinions, scene.network, objective), default),
-        "dilated_truth": (dilated(truth, TOO_THICK), truth),
+        "dilated_truth": (ndimage.binary_dilation(truth, disk(TOO_THICK)), truth),
         "branch_removed": (branch_removed(truth), truth),
     }
 

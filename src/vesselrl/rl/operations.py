@@ -1,14 +1,14 @@
-"""Post-processing operations on a vessel mask."""
+"""Post-processing operations on a vessel mask, built on scipy.ndimage and scikit-image."""
 
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.morphology import remove_small_holes, remove_small_objects
+from skimage.morphology import disk, remove_small_holes, remove_small_objects
 
+from vesselrl.errors import VesselrlError
 from vesselrl.extensions import extension
-from vesselrl.morphology import closed, dilated, eroded, opened
 from vesselrl.rl.parameters import Operation
 
 Mask = npt.NDArray[np.bool_]
@@ -25,10 +25,20 @@ def apply_operation(operation: Operation, mask: Mask, probability: Probability) 
 
     Returns:
         The new mask, bool (H, W).
+
+    Raises:
+        VesselrlError: an operation of the user's gives anything else.
     """
-    apply = _OPERATIONS.get(operation.kind) or extension(operation.kind, "operation")
-    changed: Mask = apply(operation, mask, probability)
-    return changed
+    if apply := _OPERATIONS.get(operation.kind):
+        return apply(operation, mask, probability)
+    changed = extension(operation.kind, "operation")(operation, mask.copy(), probability.copy())
+    form = getattr(changed, "dtype", type(changed).__name__), getattr(changed, "shape", ())
+    if form != (np.dtype(bool), mask.shape):
+        raise VesselrlError(
+            f"src/vesselrl/extensions/{operation.kind}.py: operation gives {form[0]} of shape "
+            f"{form[1]}; expected a mask, bool of shape {mask.shape}."
+        )
+    return np.asarray(changed)
 
 
 def _grow(operation: Operation, mask: Mask, probability: Probability) -> Mask:
@@ -41,18 +51,18 @@ def _grow(operation: Operation, mask: Mask, probability: Probability) -> Mask:
 
 def _at_the_border_too(operation: Callable[..., Mask], mask: Mask, radius: int) -> Mask:
     """Opening or closing as if the image went on beyond its border as it is there."""
-    padded = operation(np.pad(mask, radius, mode="edge"), radius)
+    padded = operation(np.pad(mask, radius, mode="edge"), disk(radius))
     return padded[radius:-radius, radius:-radius]
 
 
 _OPERATIONS: dict[str, Callable[[Operation, Mask, Probability], Mask]] = {
-    "opening": lambda o, mask, _: _at_the_border_too(opened, mask, o.radius),
-    "closing": lambda o, mask, _: _at_the_border_too(closed, mask, o.radius),
+    "opening": lambda o, mask, _: _at_the_border_too(ndimage.binary_opening, mask, o.radius),
+    "closing": lambda o, mask, _: _at_the_border_too(ndimage.binary_closing, mask, o.radius),
     "remove_small": lambda o, mask, _: remove_small_objects(
         mask, max_size=o.size - 1, connectivity=2
     ),
     "fill_holes": lambda o, mask, _: remove_small_holes(mask, max_size=o.size),
     "hysteresis": _grow,
-    "dilate": lambda o, mask, _: dilated(mask, o.radius),
-    "erode": lambda o, mask, _: eroded(mask, o.radius, beyond=True),
+    "dilate": lambda o, mask, _: ndimage.binary_dilation(mask, disk(o.radius)),
+    "erode": lambda o, mask, _: ndimage.binary_erosion(mask, disk(o.radius), border_value=1),
 }
