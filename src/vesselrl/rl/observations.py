@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,6 @@ from skimage.transform import resize
 
 from vesselrl.colour import one_channel
 from vesselrl.errors import VesselrlError
-from vesselrl.morphology import dilated
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.rl.parameters import Observations
 
@@ -112,7 +110,7 @@ def mask_features(mask: Mask, probability: Probability) -> Features:
     labels, regions = ndimage.label(mask, structure=np.ones((3, 3)))
     area = int(mask.sum())
     length = int(skeletonize(mask).sum())
-    around = reduce(dilated, (1, 1, 1), mask) & ~mask  # within three steps
+    around = ndimage.binary_dilation(mask, iterations=3) & ~mask
     return np.array(
         [
             area / mask.size * 5,
