@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from vesselrl.networks.architecture import Architecture
 from vesselrl.reward.network import RewardNetwork
-from vesselrl.reward.scenes import SceneLoader
+from vesselrl.reward.scenes import CACHE_BYTES, SceneLoader
 from vesselrl.rl.actions import ActionSet, Rules
 from vesselrl.rl.environments import CandidateVecEnv
 from vesselrl.rl.observations import Observer
@@ -128,7 +128,7 @@ def world():
         name: lambda name=name: make_candidates(name, images[name](), segmenter, list(PROMPTS))
         for name in images
     }
-    load = SceneLoader(images, truths, candidates, network)
+    load = SceneLoader(images, truths, candidates, network, CACHE_BYTES)
     return World(images, truths, network, segmenter, candidates, load)
 
 
@@ -246,7 +246,7 @@ def test_who_keeps_nothing_asks_each_prompt_once_an_episode(world, paid_by, call
 
 
 def test_the_table_asks_the_segmenter_once_an_image(world):
-    load = SceneLoader(world.images, world.truths, world.candidates, world.network)
+    load = SceneLoader(world.images, world.truths, world.candidates, world.network, CACHE_BYTES)
     world.segmenter.asked.clear()
     environment = world.table(world.outcomes("prompts", 3, load), "reward_network", n_envs=2)
     environment.reset()

@@ -66,10 +66,19 @@ class Scene:
 
 
 class SceneLoader:
-    """Makes scenes from the catalog's partitions; those used last are kept, see `CACHE_BYTES`."""
+    """Makes scenes from the catalog's partitions.
+
+    The last one used stays, and those before it as far as ``kept_bytes`` go: give `CACHE_BYTES`
+    where scenes are asked for again and again.
+    """
 
     def __init__(
-        self, images: Partitions, masks: Partitions, candidates: Partitions, network: RewardNetwork
+        self,
+        images: Partitions,
+        masks: Partitions,
+        candidates: Partitions,
+        network: RewardNetwork,
+        kept_bytes: int = 0,
     ) -> None:
         def load(sample: str) -> Scene:
             return Scene.of(
@@ -80,7 +89,7 @@ class SceneLoader:
             )
 
         loaders = {sample: partial(load, sample) for sample in images}
-        self._scenes = Residents(loaders, CACHE_BYTES)
+        self._scenes = Residents(loaders, kept_bytes)
 
     def __call__(self, sample: str) -> Scene:
         """The scene of a sample id."""

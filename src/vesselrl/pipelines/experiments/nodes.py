@@ -68,7 +68,7 @@ def train_policies(
 
     from vesselrl.hashes import digest
     from vesselrl.reward.network import RewardNetwork
-    from vesselrl.reward.scenes import SceneLoader
+    from vesselrl.reward.scenes import CACHE_BYTES, SceneLoader
     from vesselrl.rl.actions import ActionSet, Rules
     from vesselrl.rl.observations import feature_function
     from vesselrl.rl.outcomes import Outcomes
@@ -79,7 +79,7 @@ def train_policies(
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
     rules = Rules.of(action_set, experiment)
     network = RewardNetwork.from_state(reward_network)
-    load = SceneLoader(images, masks, candidates, network)
+    load = SceneLoader(images, masks, candidates, network, CACHE_BYTES)
     features = feature_function(rl.observations, network)
 
     def see(sample: str) -> Any:
