@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from PIL import Image, PngImagePlugin
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
+from vesselrl.errors import VesselrlError
 from vesselrl.hooks.privacy import PrivacyHooks
 
 SIDE = 64
@@ -247,6 +249,34 @@ def test_what_was_made_with_names_is_kept_in_the_private_folder(ran):
     assert "held results made without pseudonyms" in said
 
 
+def hiding_names(out_dir):
+    settings = {"params:out_dir": str(out_dir), "params:pseudonymise": True}
+    return DataCatalog({name: MemoryDataset(value) for name, value in settings.items()})
+
+
+@pytest.mark.parametrize(
+    "link", ["07_model_output", "07_model_output/predict", "08_reporting/metrics.csv"]
+)
+def test_results_behind_a_link_stop_the_run_before_anything_is_put_away(tmp_path, link):
+    out_dir, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    for made in ("02_intermediate", link):
+        (out_dir / made).parent.mkdir(parents=True, exist_ok=True)
+    (out_dir / "02_intermediate").mkdir()
+    elsewhere.mkdir()
+    (elsewhere / f"{NAME}.png").touch()
+    (out_dir / link).symlink_to(elsewhere / f"{NAME}.png" if "." in link else elsewhere)
+    before = sorted(out_dir.rglob("*"))
+    hooks = PrivacyHooks()
+    for _ in range(2):  # it is not forgotten
+        with pytest.raises(VesselrlError, match=f"{link} is a link to {elsewhere}.*remove the li"):
+            hooks.before_pipeline_run(hiding_names(out_dir))
+        assert sorted(out_dir.rglob("*")) == before
+    (out_dir / link).unlink()
+    hooks.before_pipeline_run(hiding_names(out_dir))
+    assert not (out_dir / "02_intermediate").exists()
+    assert (elsewhere / f"{NAME}.png").exists()
+
+
 @pytest.mark.parametrize(
     ("log", "stays"), [("apache.log", True), ("ingest_2026-01-31T12-00-00.log", False)]
 )
@@ -254,11 +284,18 @@ def test_logs_are_put_away_if_they_are_of_a_run(tmp_path, log, stays):
     for name in (f"logs/{log}", "cache/of.somebody"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
-    settings = {"params:out_dir": str(tmp_path), "params:pseudonymise": True}
-    catalog = DataCatalog({name: MemoryDataset(value) for name, value in settings.items()})
-    PrivacyHooks().before_pipeline_run(catalog)
+    PrivacyHooks().before_pipeline_run(hiding_names(tmp_path))
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"fingerprints.json", *(["cache", "logs"] if stays else ["00_private"])}
+
+
+def test_what_is_put_away_at_the_same_time_is_all_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "strftime", lambda *_: "2026-01-31T12-00-00")
+    for _ in range(2):
+        (tmp_path / "06_models").mkdir()
+        PrivacyHooks().before_pipeline_run(hiding_names(tmp_path))
+        (tmp_path / "fingerprints.json").unlink()
+    assert len(list(tmp_path.glob("00_private/earlier/*/06_models"))) == 2
 
 
 def test_results_are_not_replaced_by_those_of_another_folder_whose_name_is_hidden(ran, project):

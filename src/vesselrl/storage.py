@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from vesselrl.errors import VesselrlError
+from vesselrl.hashes import digest
 from vesselrl.progress import tracked
-from vesselrl.provenance import digest
 
 MANIFEST = ".vesselrl.json"
 """Beside what `mirror` wrote: name of each file → hash of its content."""

@@ -9,11 +9,11 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-from vesselrl import provenance
 from vesselrl.datasets.journal import FolderHashesDataset
 from vesselrl.datasets.raw import ImageFolderDataset
 from vesselrl.errors import VesselrlError
 from vesselrl.files import write_atomically, writer_of
+from vesselrl.hashes import digest
 from vesselrl.journal import Journal
 from vesselrl.storage import RemoteFolder, is_remote
 
@@ -67,7 +67,7 @@ class NewImagesDataset(ImageFolderDataset):
     @property
     def fingerprint(self) -> str | None:
         """Of a folder elsewhere: what its store tells of the files."""
-        return provenance.digest(RemoteFolder(self._url).stamps()) if self._url else None
+        return digest(RemoteFolder(self._url).stamps()) if self._url else None
 
     def _exists(self) -> bool:
         return bool(self._url) or (self._is_given and super()._exists())

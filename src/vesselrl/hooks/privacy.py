@@ -11,6 +11,7 @@ from kedro.framework.hooks import hook_impl
 
 from vesselrl.datasets.private import private_folder
 from vesselrl.errors import VesselrlError
+from vesselrl.files import unused
 from vesselrl.hooks.contents import out_dir_of
 from vesselrl.overrides import walk
 from vesselrl.provenance import Ledger, Record
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 SETTING = "pseudonymise"
 """Under this name the ledger notes whether the latest run replaced names."""
 _MADE = ("0[2-8]_*", "cache", "logs", "fingerprints.json")
-_OURS = ("0[2-8]_*", "logs/*_????-??-??T??-??-??.log", "fingerprints.json")
+_OURS = ("0[2-8]_*", "logs/*_????-??-??T??-??-??*.log", "fingerprints.json")
 """Which tell an output folder from others, where ``cache`` and ``logs`` may be anybody's."""
 _WITH, _WITHOUT = Record("on", ""), Record("off", "")
 
@@ -50,6 +51,7 @@ class PrivacyHooks:
             if _found(out_dir, _OURS):
                 made = _found(out_dir, _MADE)
                 self._refuse_what_is_needed(out_dir, made)
+                _refuse_links(made)
                 _put_away(out_dir, made)
             Ledger(out_dir).record(SETTING, _WITH)
         elif before == _WITH and not replaced:
@@ -73,11 +75,26 @@ def _found(out_dir: Path, patterns: Sequence[str]) -> list[Path]:
     return [path for pattern in patterns for path in sorted(out_dir.glob(pattern))]
 
 
+def _refuse_links(made: Sequence[Path]) -> None:
+    """Stop where only a link would be put away: the names behind it would stay where they are.
+
+    What it leads to is not moved either: it may be elsewhere on purpose, and hold more than ours.
+    """
+    for path in made:
+        for one in [path, *path.rglob("*")]:  # which does not follow links
+            if one.is_symlink():
+                raise VesselrlError(
+                    f"{one} is a link to {one.resolve()}, which may hold results made with names, "
+                    "and these are put away before names are replaced: move what it leads to where "
+                    "names may stand, remove the link, and run again; or give another out_dir."
+                )
+
+
 def _put_away(out_dir: Path, made: Sequence[Path]) -> None:
     private_folder(out_dir / "00_private")
     earlier = out_dir / "00_private/earlier"
     earlier.mkdir(mode=0o700, exist_ok=True)
-    kept = earlier / time.strftime("%Y-%m-%dT%H-%M-%S")
+    kept = unused(earlier / time.strftime("%Y-%m-%dT%H-%M-%S"))
     kept.mkdir(mode=0o700)
     for path in made:
         shutil.move(path, kept)

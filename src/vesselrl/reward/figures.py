@@ -12,7 +12,6 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 
 from vesselrl.metrics.masks import Scores
-from vesselrl.report.style import BLUE, FAINT, GREY, INK, ORANGE, RC
 from vesselrl.report.words import counted, decimal
 from vesselrl.reward.names import NETWORK, rival_name
 from vesselrl.reward.report_card import (
@@ -22,6 +21,7 @@ from vesselrl.reward.report_card import (
     in_equal_steps,
     within_image_tau,
 )
+from vesselrl.style import BLUE, FAINT, GREY, INK, ORANGE, RC
 
 SPLITS = {"val": "validation", "test": "test"}
 HEIGHTS = (3.4, 3.1, 2.7)
@@ -44,8 +44,8 @@ def draw_report_card(
 
     Args:
         images: ``val`` and ``test``, each the scores of each image, as
-            `vesselrl.rl.scenes.score_settings` gives them; there may be none. Of more than `DRAWN`
-            only so many or fewer are drawn, in equal steps.
+            `vesselrl.rl.setting_scores.report_card_scores` gives them; there may be none. Of
+            more than `DRAWN` only so many or fewer are drawn, in equal steps.
         card: the report card of these scores, of all images: ``val``, ``test`` and ``rivals``.
         history: columns member, iteration, loss, tau.
     """
