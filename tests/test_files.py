@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from vesselrl.files import LOCK, UNFINISHED, remove_unfinished, write_atomically
+from vesselrl.files import LOCK, UNFINISHED, remove_unfinished, unused, write_atomically
 
 
 def test_an_error_of_the_stream_names_the_file_and_leaves_the_old_one_alone(tmp_path):
@@ -52,3 +52,10 @@ def test_in_a_folder_that_another_run_writes_to_nothing_is_removed(tmp_path):
     before = set(tmp_path.rglob("*"))
     remove_unfinished(tmp_path)
     assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_name_that_is_used_gets_a_number(tmp_path):
+    names = ["run.log", "run_2.log", "run_3.log"]
+    for name in names:
+        assert unused(tmp_path / "run.log") == tmp_path / name
+        (tmp_path / name).touch()

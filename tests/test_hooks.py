@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
@@ -27,7 +28,7 @@ from pydantic_core import to_jsonable_python
 from vesselrl import provenance, summary
 from vesselrl.annotations.writing import MaskMaker
 from vesselrl.errors import VesselrlError
-from vesselrl.hashes import ContentHashes
+from vesselrl.hashes import ContentHashes, digest
 from vesselrl.hooks import contents, publishing, stages
 from vesselrl.hooks.resolving import ParameterHooks
 from vesselrl.pipelines import predict, segment
@@ -305,52 +306,44 @@ def test_a_quick_run_leaves_the_full_run_s_results_alone(run, tmp_path):
     assert new == {"quick"}
 
 
-def test_a_stage_that_only_its_own_name_asks_for_is_not_run_for_the_report(run, fresh, monkeypatch):
-    asked = []
+@pytest.fixture
+def made_first(monkeypatch):
+    """Fills with the nodes that a run would make first, and stops it there."""
+    nodes = []
 
     class Asked(SequentialRunner):
         def run(self, pipeline, *_):
-            asked.extend(node.namespace for node in pipeline.nodes)
+            nodes.extend(pipeline.nodes)
             raise InterruptedError
 
     monkeypatch.setattr(stages, "SequentialRunner", Asked)
+    return nodes
+
+
+def test_a_stage_that_only_its_own_name_asks_for_is_not_run_for_the_report(run, fresh, made_first):
     with pytest.raises(InterruptedError):
         run(fresh, "report")
-    assert {"reward_net", "reward_rl", "evaluation"} <= set(asked)
-    assert not {"pixel_rl", "sa2va_rl", "sa2va_data", "pretrain"} & set(asked)
+    asked = {node.namespace for node in made_first}
+    assert {"reward_net", "reward_rl", "evaluation"} <= asked
+    assert not {"pixel_rl", "sa2va_rl", "sa2va_data", "pretrain"} & asked
 
 
-def test_of_a_stage_that_was_run_all_is_made_again_and_nothing_left_out(run, fresh, monkeypatch):
-    made = []
-
-    class Asked(SequentialRunner):
-        def run(self, pipeline, *_):
-            made.extend(pipeline.all_outputs())
-            raise InterruptedError
-
-    monkeypatch.setattr(stages, "SequentialRunner", Asked)
+def test_of_a_stage_that_was_run_all_is_made_again_and_nothing_left_out(run, fresh, made_first):
     # as another training leaves them that was broken off: it has put the models' folder away
     maps = fresh / "04_feature/network_maps/pixel_rl/pixel_rl"
     maps.mkdir(parents=True)
     np.savez(maps / "a.npz", levels=np.zeros((2, 2), np.uint8))
     with pytest.raises(InterruptedError):
         run(fresh, "report")
-    assert {f"pixel_rl.network_{what}" for what in ("maps", "facts")} <= set(made)
-    assert {"pixel_rl.networks_in_use", "pixel_rl_gallery_figure"} <= set(made)
+    made = Pipeline(made_first).all_outputs()
+    assert {f"pixel_rl.network_{what}" for what in ("maps", "facts")} <= made
+    assert {"pixel_rl.networks_in_use", "pixel_rl_gallery_figure"} <= made
     assert "sa2va_rl.network_maps" not in made
 
 
 def test_what_is_made_first_is_noted_as_made_with_all_that_is_made_before_it(
-    run, fresh, monkeypatch
+    run, fresh, made_first
 ):
-    made = []
-
-    class Asked(SequentialRunner):
-        def run(self, pipeline, *_):
-            made.extend(pipeline.all_outputs())
-            raise InterruptedError
-
-    monkeypatch.setattr(stages, "SequentialRunner", Asked)
     with run.session(fresh, None) as session:
         (own,) = [
             plugin
@@ -359,11 +352,12 @@ def test_what_is_made_first_is_noted_as_made_with_all_that_is_made_before_it(
         ]
         with pytest.raises(InterruptedError):
             session.run(pipeline_names=["report"])
-    assert {"segmenter.network_maps", "metrics_per_image"} <= set(made)
+    made = Pipeline(made_first).all_outputs()
+    assert {"segmenter.network_maps", "metrics_per_image"} <= made
     catalog, whole = run.catalog(fresh), contents.everything()
     absent = {
         name
-        for name in whole.datasets() - set(made)
+        for name in whole.datasets() - made
         if contents.is_optional(catalog, name) and not catalog.exists(name)
     }
     assert "pixel_rl.network_maps" in absent
@@ -549,6 +543,14 @@ def test_the_log_of_a_run_keeps_what_the_console_leaves_out(run, tmp_path, told)
     assert "Finished in" in text
 
 
+def test_runs_that_begin_at_the_same_time_have_a_log_each(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "strftime", lambda *_: "2026-01-31T12-00-00")
+    for _ in range(2):
+        run(tmp_path, "ingest")
+    names = ["ingest_2026-01-31T12-00-00.log", "ingest_2026-01-31T12-00-00_2.log"]
+    assert sorted(log.name for log in (tmp_path / "logs").iterdir()) == names
+
+
 @pytest.mark.parametrize("pipeline", ["ingest", "segment"])
 def test_the_traceback_of_an_error_is_in_the_log_wherever_it_came_up(
     project, tmp_path, pipeline, caplog
@@ -685,7 +687,7 @@ def test_a_policy_given_by_its_path_is_one_more_method_and_makes_another_run(run
     assert set(methods) - set(without.load("params:evaluation").methods) == {"given_policy"}
     assert with_it.get("finished_policies").paths == {"given_policy": model}
     assert without.get("finished_policies").paths == {}
-    settings = [provenance.digest(c.load("params:evaluation")) for c in (without, with_it)]
+    settings = [digest(c.load("params:evaluation")) for c in (without, with_it)]
     assert settings[0] != settings[1]
     assert str(model) not in json.dumps(to_jsonable_python(with_it.load("parameters")))
     before = fingerprint_of(with_it, "finished_policies")

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -247,6 +248,11 @@ def test_what_was_made_with_names_is_kept_in_the_private_folder(ran):
     assert "held results made without pseudonyms" in said
 
 
+def hiding_names(out_dir):
+    settings = {"params:out_dir": str(out_dir), "params:pseudonymise": True}
+    return DataCatalog({name: MemoryDataset(value) for name, value in settings.items()})
+
+
 @pytest.mark.parametrize(
     ("log", "stays"), [("apache.log", True), ("ingest_2026-01-31T12-00-00.log", False)]
 )
@@ -254,11 +260,18 @@ def test_logs_are_put_away_if_they_are_of_a_run(tmp_path, log, stays):
     for name in (f"logs/{log}", "cache/of.somebody"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
-    settings = {"params:out_dir": str(tmp_path), "params:pseudonymise": True}
-    catalog = DataCatalog({name: MemoryDataset(value) for name, value in settings.items()})
-    PrivacyHooks().before_pipeline_run(catalog)
+    PrivacyHooks().before_pipeline_run(hiding_names(tmp_path))
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"fingerprints.json", *(["cache", "logs"] if stays else ["00_private"])}
+
+
+def test_what_is_put_away_at_the_same_time_is_all_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "strftime", lambda *_: "2026-01-31T12-00-00")
+    for _ in range(2):
+        (tmp_path / "06_models").mkdir()
+        PrivacyHooks().before_pipeline_run(hiding_names(tmp_path))
+        (tmp_path / "fingerprints.json").unlink()
+    assert len(list(tmp_path.glob("00_private/earlier/*/06_models"))) == 2
 
 
 def test_results_are_not_replaced_by_those_of_another_folder_whose_name_is_hidden(ran, project):

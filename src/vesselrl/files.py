@@ -4,6 +4,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
+from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,6 +49,15 @@ def remove_unfinished(folder: Path) -> None:
             continue
         for name in filter(_LEFT.fullmatch, files):
             (Path(parent) / name).unlink()
+
+
+def unused(path: Path, is_used: Callable[[Path], bool] = Path.exists) -> Path:
+    """The path, or the first with a number after its stem that is not used yet.
+
+    For names that hold the time: a clock that is set back shows the same time again.
+    """
+    numbered = (path.with_stem(f"{path.stem}_{number}") for number in count(2))
+    return next(one for one in chain([path], numbered) if not is_used(one))
 
 
 def writer_of(data: bytes) -> Callable[[IO[bytes]], Any]:

@@ -108,6 +108,16 @@ def test_a_move_that_was_interrupted_is_completed(run_folder, folder):
     assert files(folder) == {f"{KEPT}/{part}" for part in (*FINAL, *PARTS)}
 
 
+def test_runs_that_ended_at_the_same_time_are_all_kept(run_folder, folder):
+    for number in range(3):
+        fill(folder, *FINAL, *PARTS)
+        (folder / PARTS[0]).write_text(str(number))
+        run_folder.begin("this", resume=True)
+    kept = [KEPT, f"{KEPT}_2", f"{KEPT}_3"]
+    assert files(folder) == {f"{place}/{part}" for place in kept for part in (*FINAL, *PARTS)}
+    assert [(folder / place / PARTS[0]).read_text() for place in kept] == ["0", "1", "2"]
+
+
 def test_earlier_runs_and_other_experiments_stay_untouched(run_folder, folder):
     earlier = "previous/2024-01-01T00-00-00/final_model.zip"
     fill(folder, earlier, *PARTS)

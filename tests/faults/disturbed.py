@@ -27,7 +27,7 @@ class Runs:
     def __init__(self, project: Path, raw_dir: Path) -> None:
         self.project, self.raw_dir = project, raw_dir
 
-    def start(self, out_dir, *words, params="", fault=None, wrapper=(), **options):
+    def start(self, out_dir, *words, params="", fault=None, clock=None, wrapper=(), **options):
         """A run in a process of its own, a member of the session that it leads.
 
         Args:
@@ -35,6 +35,7 @@ class Runs:
             words: further words of the command.
             params: further ``--params``.
             fault: arguments of the injected fault, but for its folder.
+            clock: ``start`` and ``speed`` of the injected clock.
             wrapper: words before the command.
             options: of `subprocess.Popen`.
         """
@@ -46,6 +47,8 @@ class Runs:
         }
         if fault:
             environment["VESSELRL_FAULT"] = json.dumps({"folder": str(out_dir)} | fault)
+        if clock:
+            environment["VESSELRL_CLOCK"] = json.dumps(clock)
         given = f"raw_dir={self.raw_dir},out_dir={out_dir}" + f",{params}" * bool(params)
         return subprocess.Popen(
             [*wrapper, sys.executable, "-m", "kedro", "run", *words, "--params", given],

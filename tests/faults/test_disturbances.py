@@ -110,6 +110,39 @@ def test_a_run_without_enough_memory_says_so_and_ends_well_with_more(
 # Clocks.
 
 
+CLOCKS = {
+    "stand still": [{"start": 1e9, "speed": 0}] * 2,
+    "are set back and run backwards": [{"start": 2e9, "speed": 1}, {"start": 1e9, "speed": -3600}],
+}
+
+
+@pytest.mark.parametrize("clocks", CLOCKS.values(), ids=CLOCKS)
+def test_a_killed_run_is_gone_on_with_whatever_the_clocks(runs, expected, tmp_path, clocks):
+    states = "06_models/reward_rl/seeds/43/checkpoints/resume/*.pth"
+    fault = {"files": states, "change": "replace", "count": 2, "later": 0.01}
+    killed = runs(tmp_path, fault=fault, clock=clocks[0])
+    assert killed.code == -signal.SIGKILL, killed.said
+    ended = runs(tmp_path, clock=clocks[1]).require_success()
+    assert differences(expected, content(tmp_path)) == []
+    assert "Nothing changed, so left as it is: ingest." in ended.said
+    assert "8 of 8 images have all their maps already." in ended.said
+    assert "goes on after step" in ended.said
+    assert re.search(r"Finished in \d+ s\.", ended.said)
+    assert len(list((tmp_path / "logs").iterdir())) == 2
+
+
+@pytest.mark.parametrize("clocks", CLOCKS.values(), ids=CLOCKS)
+def test_killed_predictions_are_gone_on_with_whatever_the_clocks(
+    runs, reference, predicted, tmp_path, clocks
+):
+    out_dir = shutil.copytree(reference[0], tmp_path / "out")
+    fault = {"files": "07_model_output/predict/masks/*", "change": "replace", "count": 5}
+    killed = predict(runs, out_dir, fault=fault, clock=clocks[0])
+    assert killed.code == -signal.SIGKILL, killed.said
+    predict(runs, out_dir, clock=clocks[1]).require_success()
+    assert differences(content(predicted[0]), content(out_dir)) == []
+
+
 def test_times_of_files_that_lie_change_nothing(runs, reference, expected, tmp_path):
     out_dir = shutil.copytree(reference[0], tmp_path / "out")
     for number, path in enumerate(sorted(out_dir.rglob("*"))):
@@ -189,7 +222,7 @@ def test_ctrl_c_ends_a_run_in_a_line_and_without_half_files(
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )
     assert stopped.code == 130, stopped.said
-    assert "Interrupted. What is unfinished is made again by the next run." in stopped.said
+    assert "Interrupted. The same command goes on from what is finished." in stopped.said
     assert "Traceback" not in stopped.said
     assert [p for p in tmp_path.rglob(".*") if p.name != ".masks.tsv"] == []
     assert not list(tmp_path.rglob("*.unfinished"))

@@ -9,6 +9,8 @@ import sys
 import pytest
 from disturbed import content, differences, predict
 
+from vesselrl.files import LOCK
+
 pytestmark = [
     pytest.mark.faults,
     pytest.mark.skipif(sys.platform != "linux", reason="kills and limits as Linux has them"),
@@ -67,6 +69,7 @@ def test_a_run_killed_at_the_worst_moment_of_a_stage_ends_as_if_it_had_not_been(
     files, change, count = moment
     killed = runs(tmp_path, fault={"files": files, "change": change, "count": count})
     assert killed.code == -signal.SIGKILL, killed.said
+    assert (tmp_path / LOCK).exists()
     runs(tmp_path).require_success()
     assert differences(expected, content(tmp_path)) == []
 

@@ -275,6 +275,13 @@ def test_a_label_that_splits_json_sets_aside_is_nowhere_in_what_is_made(tmp_path
     report = catalog.load("ingest_report")
     assert report["unlabelled_pool"] == 1
     assert any("1 of 2 images without labels are of groups in val" in w for w in report["warnings"])
+    of_one = {
+        name
+        for name in ("train", "val", "test")
+        for warning in report["warnings"]
+        if f"The {name} split has images of one group" in warning
+    }
+    assert of_one == {"val", "test"}
 
 
 @pytest.mark.parametrize("splits", [None, {"x.png": "unlabelled", "y.png": "unlabelled"}])

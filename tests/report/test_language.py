@@ -178,7 +178,7 @@ def test_warnings_on_images_without_labels_are_told_in_chinese() -> None:
     by_group = dict(zip("1234", sides.values(), strict=True))
     leaking = tell_leaks(leak, by_group, "warn", by_file=True)
     warnings = [*no_label, *look_alike, *leaking, *report["warnings"]]
-    assert len(warnings) == 6
+    assert len(warnings) == 7
     names = "splits json images ingest unannotated unlabelled split on leak on_leak move"
     with written_in("zh"):
         for warning in warnings:

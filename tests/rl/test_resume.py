@@ -42,11 +42,11 @@ def checkpoints(folder):
 
 
 def scalars(folder):
-    """Tag → (step, value) of all event files together."""
+    """Tag → (step, value) of all event files together, as TensorBoard reads them."""
     log = EventAccumulator(str(folder / "logs" / "PPO_1"))
     log.Reload()
     tags = set(log.Tags()["scalars"]) - {"time/fps"}
-    return {tag: sorted((event.step, event.value) for event in log.Scalars(tag)) for tag in tags}
+    return {tag: [(event.step, event.value) for event in log.Scalars(tag)] for tag in tags}
 
 
 def untimed(result):
@@ -151,6 +151,23 @@ def test_time_spent_before_an_interruption_counts(tmp_path):
     state = states.load("state", "fingerprint")
     states.save("state", "fingerprint", state | {"seconds": state["seconds"] + 1000})
     assert 1000 < train(tmp_path).result["seconds"] < 1100
+
+
+def test_a_clock_that_runs_backwards_changes_nothing(undisturbed, monkeypatch, tmp_path):
+    now = [time.time_ns()]
+
+    def earlier():
+        now[0] -= 3600 * 10**9
+        return now[0]
+
+    monkeypatch.setattr(time, "time_ns", earlier)
+    monkeypatch.setattr(time, "time", lambda: earlier() / 1e9)
+    for set_up in INTERRUPTIONS["twice"]:
+        interrupt(set_up, tmp_path)
+    run, folder = undisturbed
+    assert_same(run, train(tmp_path), [folder, tmp_path])
+    speeds = EventAccumulator(str(tmp_path / "logs" / "PPO_1")).Reload().Scalars("time/fps")
+    assert max(event.value for event in speeds) < 10**9
 
 
 def killed(folder, seconds):

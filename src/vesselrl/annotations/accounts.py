@@ -67,6 +67,12 @@ def account_for(
             f"Files in images/ that no annotation names: {unnamed}. To use them as images "
             "without labels, set ingest.unannotated to unlabelled."
         )
+    for split in HELD_OUT:
+        if samples.loc[samples["split"] == split, "group"].nunique() == 1:
+            warnings.append(
+                f"The {split} split has images of one group: what is measured there says nothing "
+                "about other patients."
+            )
     unlabelled = ids_of(samples, UNLABELLED)
     if withheld := len(unlabelled) - len(pool):
         warnings.append(

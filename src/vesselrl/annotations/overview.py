@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from vesselrl.annotations.assignment import SPLITS
 from vesselrl.colour import one_channel
-from vesselrl.report.style import BLUE, FAINT, GREEN, GREY, ORANGE, RC, VERMILLION
 from vesselrl.samples import UNLABELLED
+from vesselrl.style import BLUE, FAINT, GREEN, GREY, ORANGE, RC, VERMILLION
 
 COLUMNS = 6
 MOST_REASONS = 6

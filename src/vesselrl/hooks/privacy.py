@@ -11,6 +11,7 @@ from kedro.framework.hooks import hook_impl
 
 from vesselrl.datasets.private import private_folder
 from vesselrl.errors import VesselrlError
+from vesselrl.files import unused
 from vesselrl.hooks.contents import out_dir_of
 from vesselrl.overrides import walk
 from vesselrl.provenance import Ledger, Record
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 SETTING = "pseudonymise"
 """Under this name the ledger notes whether the latest run replaced names."""
 _MADE = ("0[2-8]_*", "cache", "logs", "fingerprints.json")
-_OURS = ("0[2-8]_*", "logs/*_????-??-??T??-??-??.log", "fingerprints.json")
+_OURS = ("0[2-8]_*", "logs/*_????-??-??T??-??-??*.log", "fingerprints.json")
 """Which tell an output folder from others, where ``cache`` and ``logs`` may be anybody's."""
 _WITH, _WITHOUT = Record("on", ""), Record("off", "")
 
@@ -77,7 +78,7 @@ def _put_away(out_dir: Path, made: Sequence[Path]) -> None:
     private_folder(out_dir / "00_private")
     earlier = out_dir / "00_private/earlier"
     earlier.mkdir(mode=0o700, exist_ok=True)
-    kept = earlier / time.strftime("%Y-%m-%dT%H-%M-%S")
+    kept = unused(earlier / time.strftime("%Y-%m-%dT%H-%M-%S"))
     kept.mkdir(mode=0o700)
     for path in made:
         shutil.move(path, kept)

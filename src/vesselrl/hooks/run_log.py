@@ -10,6 +10,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from vesselrl import summary
+from vesselrl.files import unused
 from vesselrl.hooks.contents import (
     out_dir_of,
 )
@@ -46,7 +47,7 @@ class RunLogHooks:
         self._begun, self._made = set(), set()
         name = "+".join(run_params["pipeline_names"] or ["default"])
         stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
-        file = out_dir_of(catalog) / "logs" / f"{name}_{stamp}.log"
+        file = unused(out_dir_of(catalog) / "logs" / f"{name}_{stamp}.log")
         file.parent.mkdir(parents=True, exist_ok=True)
         self._handler = _LogFile(file, encoding="utf-8")
         self._handler.setFormatter(

@@ -13,16 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from vesselrl.colour import one_channel
-from vesselrl.report.style import RC, SKY, VERMILLION, YELLOW
+from vesselrl.style import GROUND, PAPER, PARTS, RC
 
-PARTS = {
-    "vessel found": SKY,
-    "marked, but no vessel": YELLOW,
-    "vessel missed": VERMILLION,
-}
-"""Part (true positive, false positive, false negative) → its colour."""
 OPACITY = 0.7
-GROUND, PAPER = "#14171a", "#e8ebee"
 
 Lazy = Mapping[str, Callable[[], npt.NDArray[Any]]]
 

@@ -29,6 +29,7 @@ class SteppedPPO(PPO):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.history: list[dict[str, float]] = []
         self.deployment: dict[str, Any] = {}
+        self._began = 0.0
         super().__init__(*args, **kwargs)
 
     def begin(self, total_timesteps: int, callback: BaseCallback) -> None:
@@ -37,6 +38,7 @@ class SteppedPPO(PPO):
             total_timesteps - self.num_timesteps, callback, reset_num_timesteps=not self.history
         )
         callback.on_training_start({}, {})
+        self._began = time.perf_counter()
 
     def update(self, callback: BaseCallback) -> None:
         """Collect a rollout, learn from it, and write all that was recorded meanwhile."""
@@ -44,7 +46,7 @@ class SteppedPPO(PPO):
         self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
         self.train()
         measured = self.logger.name_to_value
-        seconds = (time.time_ns() - self.start_time) / 1e9
+        seconds = time.perf_counter() - self._began
         steps = self.num_timesteps - self._num_timesteps_at_start
         self.logger.record("time/fps", int(steps / max(seconds, 1e-9)))
         self.logger.record("train/policy_loss", measured["train/policy_gradient_loss"])

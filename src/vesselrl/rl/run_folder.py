@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 
 from vesselrl.checkpoints import Checkpoints
+from vesselrl.files import unused
+from vesselrl.seeds import SEEDS, place_of_seed
 
 CHECKPOINTS = "checkpoints"
 RESUME = f"{CHECKPOINTS}/resume"
@@ -12,7 +14,6 @@ STATE = "state"
 """Name of what is kept in `RESUME`."""
 LOG = "logs/PPO_1"
 KEPT = "previous"
-SEEDS = "seeds"
 FINAL, INFO = "final_model.zip", "training_info.json"
 """The first and the last of the files that are saved when all seeds are trained: of a policy."""
 
@@ -53,7 +54,9 @@ class RunFolder:
         parts = [part for part in self._path.iterdir() if part.name != KEPT]
         if final.exists():
             ended = time.strftime("%Y-%m-%dT%H-%M-%S", time.localtime(final.stat().st_mtime))
-            archive = self._path / KEPT / ended
+            archive = unused(
+                self._path / KEPT / ended, lambda folder: (folder / self._final).exists()
+            )
             archive.mkdir(parents=True, exist_ok=True)
             # What tells that the run was finished goes last: until then it may be moved once more.
             for part in sorted(parts, key=lambda p: (p.name == INFO) + 2 * (p.name == self._final)):
@@ -64,7 +67,7 @@ class RunFolder:
 
     def of_seed(self, seed: int, first: int) -> Path:
         """Where a seed writes, given which seed is the first listed."""
-        return self._path if seed == first else self._path / SEEDS / str(seed)
+        return Path(place_of_seed(str(self._path), seed, first))
 
     def _go_on(self, fingerprint: str) -> bool:
         """Leave the seeds whose training can be gone on with; whether there are any."""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,10 @@ from stable_baselines3.common.logger import configure
 from tqdm import tqdm
 
 from vesselrl.checkpoints import Checkpoints
+from vesselrl.files import write_atomically, writer_of
 from vesselrl.rl.environments import CandidateVecEnv
 from vesselrl.rl.guard import GoldGuard, greedy_states
-from vesselrl.rl.looks import ALL_STEPS, is_exhausted, kept, over_optimisation
+from vesselrl.rl.looks import kept, over_optimisation, reason_to_end
 from vesselrl.rl.monitoring import Monitor, entropy
 from vesselrl.rl.observations import Observer
 from vesselrl.rl.outcomes import Outcomes
@@ -27,6 +28,9 @@ from vesselrl.rl.run_folder import CHECKPOINTS, LOG, RESUME, STATE
 from vesselrl.threads import one_thread
 
 logger = logging.getLogger(__name__)
+
+_EARLIER = "events.out.tfevents.0000000000"
+"""Of the files of a TensorBoard log the one before all whose names have a time in this place."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def train_policy(
     environment = CandidateVecEnv(training, observer, paid_by, ppo.n_envs, seed)
     states, log = Checkpoints(folder / RESUME), folder / LOG
     saved = states.load(STATE, fingerprint)
-    _cut(log, saved["log"] if saved else {})
+    _take_back(log, saved["log"] if saved else 0)
     if saved:
         logger.info("%s, seed %d: goes on after step %d.", name, seed, saved["model"]["steps"])
     guard = GoldGuard(observer, validation)
@@ -104,10 +108,11 @@ def train_policy(
             started -= saved["seconds"]
             progress.update(model.num_timesteps)
         monitor = Monitor(folder / CHECKPOINTS, parameters.save_freq, progress)
-        model.begin(ppo.total_timesteps, monitor)
-        while not (ended := _reason_to_end(model, parameters)):
+        planned, patience = ppo.total_timesteps, parameters.patience
+        model.begin(planned, monitor)
+        while not (ended := reason_to_end(model.history, model.num_timesteps, planned, patience)):
             model.update(monitor)
-            updates, is_last = len(model.history), model.num_timesteps >= ppo.total_timesteps
+            updates, is_last = len(model.history), model.num_timesteps >= planned
             if is_last or updates % parameters.validate_every == 0:
                 guard.look(model)
             states.save(
@@ -116,7 +121,7 @@ def train_policy(
                 {
                     "model": model.state(),
                     "best": guard.best,
-                    "log": {file.name: file.stat().st_size for file in log.iterdir()},
+                    "log": sum(file.stat().st_size for file in _parts(log)),
                     "seconds": time.perf_counter() - started,
                 },
             )
@@ -167,22 +172,24 @@ def _whole_rollouts(ppo: PPOParameters) -> int:
     return -(-ppo.total_timesteps // rollout) * rollout
 
 
-def _reason_to_end(model: SteppedPPO, parameters: RLParameters) -> str:
-    if model.num_timesteps >= parameters.ppo.total_timesteps:
-        return ALL_STEPS
-    if is_exhausted(model.history, parameters.patience):
-        return f"no better validation score for {parameters.patience} looks"
-    return ""
+def _parts(log: Path) -> list[Path]:
+    """Files of a TensorBoard log, in the order in which they are read."""
+    return sorted(log.glob("events*"))
 
 
-def _cut(log: Path, sizes: Mapping[str, int]) -> None:
-    """Take a TensorBoard log back to when its files had these sizes: later updates come again."""
-    for file in log.glob("*"):
-        if file.name in sizes:
-            with file.open("r+b") as stream:
-                stream.truncate(sizes[file.name])
-        else:
-            file.unlink()
+def _take_back(log: Path, size: int) -> None:
+    """Take a TensorBoard log back to its first so many bytes: later updates come again.
+
+    They are in one file then, which is read before the one that follows: the time in that one's
+    name may be an earlier one, if the clock was set back.
+    """
+    parts = _parts(log)
+    kept = b"".join(part.read_bytes() for part in parts)[:size]
+    if kept:
+        write_atomically(log / _EARLIER, writer_of(kept))
+    for part in parts:
+        if part.name != _EARLIER or not kept:
+            part.unlink()
 
 
 def _behaviour(policy: Policy, sets: Sequence[Outcomes]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from vesselrl.colour import one_channel
-from vesselrl.report.style import ORANGE, SKY
+from vesselrl.style import ORANGE, SKY
 
 HALF = 127.5
 """Between the levels of probabilities up to and above one half."""

@@ -1,4 +1,4 @@
-"""What each Python of a fault test imports first: a clock that stands still, and one fault."""
+"""What each Python of a fault test imports first: clocks that lie, and one fault."""
 
 import errno
 import fnmatch
@@ -11,6 +11,23 @@ import time
 
 # Seconds that were measured are in many files, which could not be compared byte for byte.
 time.perf_counter = lambda: 0.0
+
+
+def _set_clock(start, speed):
+    """Let the clock show ``start``, in seconds since 1970, and go on at ``speed``."""
+    real, began = time.time, time.time()
+
+    def now():
+        return start + speed * (real() - began)
+
+    def at(function):
+        return lambda seconds=None: function(now() if seconds is None else seconds)
+
+    time.time, time.time_ns = now, lambda: int(now() * 1e9)
+    time.localtime, time.gmtime, time.ctime = map(at, (time.localtime, time.gmtime, time.ctime))
+    written = time.strftime
+    time.strftime = lambda form, when=None: written(form, when or time.localtime())
+
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
@@ -68,5 +85,7 @@ class _Fault:
             os.kill(os.getpid(), signal.SIGKILL if self._then == "kill" else signal.SIGINT)
 
 
+if clock := json.loads(os.environ.get("VESSELRL_CLOCK", "null")):
+    _set_clock(**clock)
 if fault := json.loads(os.environ.get("VESSELRL_FAULT", "null")):
     sys.addaudithook(_Fault(**fault))
