@@ -170,7 +170,8 @@ def make_soft_targets(
     folds = [networks[name] for name in networks_of("fold_ensemble", list(networks))]
     if not unlabelled_pool(samples):
         logger.info(
-            "No images without labels: distilled and pseudo-labelled networks learn from the training images."
+            "No images without labels: distilled and pseudo-labelled networks learn from the "
+            "training images."
         )
 
     def make(sample: str) -> dict[str, Any]:
