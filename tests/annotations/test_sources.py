@@ -212,6 +212,12 @@ def test_a_missing_folder_is_told_in_a_sentence(tmp_path):
         open_source(tmp_path / "gone")
 
 
+def test_a_file_in_place_of_the_folder_is_told_with_its_folder(raw_dir):
+    write(raw_dir, "annotations.json", FLAT)
+    with pytest.raises(VesselrlError, match=rf"json is a file: give .* raw_dir={raw_dir}\.$"):
+        open_source(raw_dir / "annotations.json")
+
+
 def test_a_misspelt_folder_is_told_with_the_one_that_was_meant(tmp_path):
     (tmp_path / "chase_db1").mkdir()
     with pytest.raises(

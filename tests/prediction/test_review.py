@@ -245,6 +245,16 @@ def test_pictures_of_oddly_named_files_are_shown_and_their_names_do_nothing(open
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
+def test_errors_are_shown_over_an_image_without_colour(opened):
+    browser = opened(FILES[0])
+    filters = []
+    for _ in range(3):
+        image = browser.find_element("id", "image")
+        filters.append(image.value_of_css_property("filter"))
+        press(browser, "h")
+    assert filters == ["none", "grayscale(1)", "none"]
+
+
 def test_a_name_that_leads_out_of_the_folder_shows_no_picture(opened, tmp_path):
     from PIL import Image
 

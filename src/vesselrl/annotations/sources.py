@@ -122,6 +122,10 @@ def of_images(images: Iterable[str], name: str) -> Source:
 
 def require_folder(raw_dir: Path) -> None:
     """Raise a VesselrlError unless there is a data folder."""
+    if raw_dir.is_file():
+        raise VesselrlError(
+            f"{raw_dir} is a file: give its folder, --params raw_dir={raw_dir.parent}."
+        )
     if not raw_dir.is_dir():
         beside = raw_dir.parent.iterdir() if raw_dir.parent.is_dir() else []
         hint = suggestion(
