@@ -569,6 +569,9 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
     reports = tmp_path / "08_reporting"
     reports.mkdir()
     (reports / "verdict.json").write_text('{"sentence": "Use ‘static’."}')
+    predict = tmp_path / "07_model_output/predict"
+    predict.mkdir(parents=True)
+    (predict / "quarantine.csv").write_text('entry,file\n3,"a\n.txt"\n')
     made = {
         "verdict", "final_report_html", "segmenter_weights", "reward_network", "reward_rl.models",
         "pixel_rl.models", "quality", "masks",
@@ -585,6 +588,7 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
         f"{tmp_path}/07_model_output/predict/quality.csv",
         "To check them, the least trustworthy first: "
         f"{tmp_path}/07_model_output/predict/review.html",
+        f"Files that could not be used: 1; why: {predict}/quarantine.csv",
         "Result: Use ‘static’.",
     ]
     assert list(summary.lines(tmp_path, {"masks"})) == []

@@ -1,5 +1,6 @@
 """The last lines a run prints: where its results are and what came out."""
 
+import csv
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -36,6 +37,8 @@ def lines(out_dir: Path, made: Collection[str]) -> Iterator[str]:
         yield f"Masks of new images: {folder / 'masks'}"
         yield f"How far each may be trusted, the least first: {folder / 'quality.csv'}"
         yield f"To check them, the least trustworthy first: {folder / 'review.html'}"
+        if refused := _rows(folder / "quarantine.csv"):
+            yield f"Files that could not be used: {refused}; why: {folder / 'quarantine.csv'}"
     if "verdict" in made:
         verdict = json.loads((out_dir / "08_reporting" / "verdict.json").read_text())
         yield f"Result: {verdict['sentence']}"
@@ -55,3 +58,8 @@ def _of_ingest(out_dir: Path) -> Iterator[str]:
         yield f"Why they were refused: {folder / 'quarantine.csv'}"
     overview = out_dir / "08_reporting" / "figures" / "ingest_overview.png"
     yield f"Images and masks, to look at: {overview}"
+
+
+def _rows(table: Path) -> int:
+    with table.open(newline="", encoding="utf-8") as lines:
+        return sum(1 for _ in csv.DictReader(lines))

@@ -332,7 +332,7 @@ def test_scores_of_an_earlier_version_are_refused_with_what_to_run() -> None:
 def summary_of(table: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     """The verdict, and the warnings at the head of the report's summary."""
     board, result = judge(table)
-    blocks = summary(result, board.reset_index(), SETTINGS, 0).blocks
+    blocks = summary(result, board.reset_index(), SETTINGS, 0, quick=False).blocks
     return result, [b.text for b in blocks if b.kind == "callout" and b.tone == "warning"]
 
 

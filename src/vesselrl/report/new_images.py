@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vesselrl.report.background import given
 from vesselrl.report.document import Block, Callout, Code, Paragraph, Section
 from vesselrl.report.language import say, sentences
-from vesselrl.report.words import NOTHING, counted, decimal
+from vesselrl.report.words import NOTHING, counted, decimal, params_of_run
 
 
 def new_images(check: Mapping[str, Any], quick: bool) -> Section:
@@ -22,7 +21,9 @@ def new_images(check: Mapping[str, Any], quick: bool) -> Section:
                 "‘{method}’ segments images without labels by this command:", method=check["method"]
             )
         ),
-        Code(f"kedro run --pipeline predict --params {given(quick)},input_dir=/path/to/images"),
+        Code(
+            f"kedro run --pipeline predict {params_of_run(quick)},{say('input_dir=<new images>')}"
+        ),
     ]
     coverage = _percent(check["coverage"])
     if check["validation_groups"] < check["groups_needed"]:

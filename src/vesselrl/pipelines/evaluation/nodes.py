@@ -119,7 +119,7 @@ def import_masks(
             method, open_results(), samples, original, max_pixels
         ).items()
     }
-    return with_progress(makers, "Importing masks", unit="mask") if makers else {}
+    return with_progress(makers, "Importing masks", unit="mask")
 
 
 def decide(

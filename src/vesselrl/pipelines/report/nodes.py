@@ -299,6 +299,7 @@ def write_report(
     from vesselrl.report.words import counted
 
     recommended = verdict["recommended"]
+    quick = bool(parameters.get("quick"))
     settings = to_jsonable_python(parameters)
     seen = {"observations": settings["rl"]["observations"]}
     trained = {
@@ -318,7 +319,9 @@ def write_report(
                 groups=counted(verdict["groups"], "group"),
             ),
             sections=(
-                summary(verdict, leaderboard, report, len(ingest_report.get("warnings", []))),
+                summary(
+                    verdict, leaderboard, report, len(ingest_report.get("warnings", [])), quick
+                ),
                 background.data(samples, ingest_report, quarantine, ingest_overview),
                 methods(leaderboard, choices, _specifications(evaluation), trained),
                 findings.scores(
