@@ -183,6 +183,17 @@ def test_text_stands_out_from_its_ground(screen):
             assert (bright + 0.05) / (dim + 0.05) >= 4.5, (text, ground)
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_an_interval_that_promises_nothing_is_explained(language):
+    table = quality("a", "b")
+    told = render_review(table, 0.05, 0.9, None, language)
+    table.loc[0, ["dice_low", "dice_high"]] = [0.0, 1.0]
+    untold = render_review(table, 0.05, 0.9, None, language)
+    too_few = {"en": "too few validation patients", "zh": "验证患者太少"}[language]
+    assert too_few not in told
+    assert too_few in untold
+
+
 def test_the_page_of_no_image_is_a_page():
     page = Page(render_review(quality("a")[:0], 0.05, 0.9, None, "en"))
     assert page.data["rows"] == []

@@ -227,7 +227,11 @@ def _open_masks(raw_dir: Path) -> Source:
     entries = partial(entries_of_masks, ImageFolder(raw_dir / "images"), names)
     pairs = ((e["image"], e["mask_file"]) for e in entries() if "mask_file" in e)
     if (pair := next(pairs, None)) and Path(pair[0]).stem != Path(pair[1]).stem:
-        logger.info("Masks are told by their names: masks/%s is of images/%s.", pair[1], pair[0])
+        # without the names themselves, for which pseudonyms may stand
+        logger.info(
+            "No mask has the name of an image, so the ending that the names share, as in "
+            "x_mask.png, is left out: see in the overview that they belong together."
+        )
     return Source("masks", "masks/", entries, len(names), masks)
 
 
