@@ -35,9 +35,11 @@ import torch
 from measuring import Clock, device_name, in_a_process, project_parameters, table
 
 from vesselrl.datasets.images import MaskDataset
+from vesselrl.evaluation.choices import CHOICE_COLUMNS
+from vesselrl.evaluation.parameters import METRIC_COLUMNS
 from vesselrl.metrics import masks
 from vesselrl.metrics.geometry import Geometry
-from vesselrl.pipelines.evaluation.nodes import CHOICE_COLUMNS, METRIC_COLUMNS, score_predictions
+from vesselrl.pipelines.evaluation.nodes import score_predictions
 
 METHODS = 11
 TURN = 20

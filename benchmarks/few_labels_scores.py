@@ -20,7 +20,7 @@ from vesselrl.reward.examples import reward_examples
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.pixel.reward_maps import Judges, labelled, reward_map, rewarded
 from vesselrl.rl.run_folder import RunFolder
-from vesselrl.samples import ids_of, unlabelled_pool
+from vesselrl.samples import ids_of, learning_pool, unlabelled_pool
 from vesselrl.segmenters.levels import to_levels
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.segmenters.unet.parameters import SHIPPED
@@ -122,7 +122,7 @@ class Draw:
             parameters,
         )
         if method == TRUTH:
-            pool = reward_nodes.pool_of(self.samples)
+            pool = learning_pool(self.samples)
             rewards |= {sample: partial(self._known, sample) for sample in pool}
         return self._trained(method, parameters, self.networks, rewards)
 

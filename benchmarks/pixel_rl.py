@@ -43,7 +43,7 @@ def measure(size: str, images: int, side: int, batches: int, rounds: int, sample
     from vesselrl.networks.architecture import Architecture
     from vesselrl.networks.augmentation import Augmentation
     from vesselrl.rl.pixel.parameters import PolicyParameters
-    from vesselrl.rl.pixel.training import PixelLearner
+    from vesselrl.rl.pixel.ppo import PixelLearner
     from vesselrl.segmenters.unet.fitting import sample_squares
     from vesselrl.segmenters.unet.network import SegmentationNetwork
     from vesselrl.threads import one_thread
@@ -69,7 +69,7 @@ def measure(size: str, images: int, side: int, batches: int, rounds: int, sample
 
     def learner(count: int) -> PixelLearner:
         drawing = parameters.model_copy(update={"samples": count})
-        return PixelLearner(start, drawing, strength, ["dice"], 0, device)
+        return PixelLearner(start, drawing, strength, ["dice"], 0)
 
     several, one = learner(samples), learner(1)
     step = bare_step(architecture, squares(), device)
@@ -138,7 +138,7 @@ def bare_step(architecture: Any, squares: Any, device: Any) -> Callable[[], None
     module = Loss()
     optimiser = torch.optim.AdamW(module.parameters(), 1e-4, fused=True)
     shapes = tuple(image.shape), tuple(target.shape)
-    loss_of = graphed(module, shapes, device) if device.type == "cuda" else module
+    loss_of = graphed(module, shapes, device)
 
     def step() -> None:
         optimiser.zero_grad()

@@ -176,7 +176,7 @@ def _bare(member: Any, batch: Any, device: "torch.device") -> Callable[[], None]
 
     from vesselrl.reward.network import network_input
 
-    network, optimiser = member._network, member._optimiser
+    network, optimiser = member._network, member.optimiser
     shown = network_input(batch.image, batch.candidate)
 
     def step() -> None:
@@ -240,27 +240,21 @@ def measure_quick(bench: Bench) -> str:
     """The training of the quick form, from its beginning to a calibrated network."""
     from vesselrl.checkpoints import Checkpoints
     from vesselrl.devices import best_device
-    from vesselrl.reward.examples import fingerprint_of
     from vesselrl.reward.training import train_reward_network
 
     clock = Clock(best_device())
     conf, reward = bench.parameters(quick=True), bench.reward(quick=True)
     objective, seed = conf["report"]["objective"], conf["seed"]
     train, val = (conf["split"]["max_images"][split] for split in ("train", "val"))
-    splits = {
-        "train": bench.loaders("example", range(train)),
-        "val": bench.loaders("example", range(train, train + val)),
-    }
     with clock("all"), tempfile.TemporaryDirectory() as folder:
         _, history = train_reward_network(
-            training=splits["train"],
-            validation=splits["val"],
+            training=bench.loaders("example", range(train)),
+            validation=bench.loaders("example", range(train, train + val)),
             examples=reward.examples,
             parameters=reward.training,
             objective=objective,
             seed=seed,
             checkpoints=Checkpoints(Path(folder)),
-            fingerprint=fingerprint_of(splits, [reward, objective, seed]),
         )
     last = {record["member"]: record for record in history}.values()
     row = {

@@ -39,12 +39,12 @@ from measuring import device_name, in_a_process, table
 from rl_world import CALL, Believer, Idle, Project, Sleeper, Watched, small_loaders
 from stable_baselines3.common.vec_env import VecEnv
 
+from vesselrl.reward import scenes
 from vesselrl.reward.network import RewardNetwork
-from vesselrl.rl import scenes
+from vesselrl.reward.scenes import SceneLoader
 from vesselrl.rl.actions import Rules
 from vesselrl.rl.environments import CandidateVecEnv
 from vesselrl.rl.parameters import EXPERIMENTS
-from vesselrl.rl.scenes import SceneLoader
 from vesselrl.segmenters.base import Segmenter, build_segmenter
 
 GOALS = {"ridge": 10, "stand-in": 40}
@@ -217,7 +217,7 @@ def measure_images(bench: Bench) -> str:
         _play(environment, actions)
         gc.collect()
         order = sum(map(sys.getsizeof, environment._ahead))
-        kept = sum(scene.nbytes for scene in load._kept.values())
+        kept = sum(scene.nbytes for scene in load._scenes._kept.values())
         grown = tracemalloc.get_traced_memory()[0] - order - kept
         tracemalloc.stop()
         states = outcomes.of.cache_info().currsize

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from vesselrl.devices import best_device
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.reward.parameters import RewardParameters
+from vesselrl.reward.scenes import SceneLoader
 from vesselrl.rl.actions import ActionSet, Rules
 from vesselrl.rl.environments import CandidateVecEnv
 from vesselrl.rl.observations import Observer, image_features
@@ -24,7 +25,6 @@ from vesselrl.rl.parameters import (
     PPOParameters,
 )
 from vesselrl.rl.reference import SegmentationEnv
-from vesselrl.rl.scenes import SceneLoader
 from vesselrl.segmenters.base import Segmenter
 from vesselrl.segmenters.candidates import make_candidates
 from vesselrl.segmenters.parameters import FilterParameters

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-    from vesselrl.segmenters.unet.fitting import Learner, Pair
+    from vesselrl.segmenters.unet.fitting import Pair, SegmenterLearner
     from vesselrl.segmenters.unet.parameters import SupervisedParameters
 
 WARM_UP = 10
@@ -118,7 +118,7 @@ def measure_training(bench: Bench, networks: int) -> str:
 
     from vesselrl.devices import best_device
     from vesselrl.segmenters.unet.examples import pairs, segmenter_example
-    from vesselrl.segmenters.unet.fitting import Learner
+    from vesselrl.segmenters.unet.fitting import SegmenterLearner
     from vesselrl.threads import one_thread
 
     clock = Clock(device := best_device())
@@ -134,9 +134,9 @@ def measure_training(bench: Bench, networks: int) -> str:
     pool = pairs({name: (lambda e=example: e) for name, example in examples.items()}, device)
     on_device = [pool[i] for i in range(len(pool))]  # to load them once is no part of a step
 
-    def learners(seed: int) -> "list[Learner]":
+    def learners(seed: int) -> "list[SegmenterLearner]":
         return [
-            Learner(parameters.architecture, parameters, strength, seed + n, device)
+            SegmenterLearner(parameters.architecture, parameters, strength, seed + n, device)
             for n in range(networks)
         ]
 
@@ -179,7 +179,9 @@ def measure_training(bench: Bench, networks: int) -> str:
     )
 
 
-def _bare(learner: "Learner", batch: int, patch: int, device: "torch.device") -> Callable[[], None]:
+def _bare(
+    learner: "SegmenterLearner", batch: int, patch: int, device: "torch.device"
+) -> Callable[[], None]:
     """What no training can do without, with a learner's own network, loss and optimiser."""
     import torch
 
@@ -188,9 +190,9 @@ def _bare(learner: "Learner", batch: int, patch: int, device: "torch.device") ->
 
     def step() -> None:
         loss = learner._loss(image, target)
-        learner._optimiser.zero_grad()
+        learner.optimiser.zero_grad()
         loss.backward()
-        learner._optimiser.step()
+        learner.optimiser.step()
 
     return step
 

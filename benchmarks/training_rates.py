@@ -171,8 +171,8 @@ class Together:
         from vesselrl.networks.architecture import Architecture
         from vesselrl.networks.augmentation import Augmentation
         from vesselrl.rl.pixel.parameters import PolicyParameters
-        from vesselrl.rl.pixel.training import PixelLearner
-        from vesselrl.segmenters.unet.fitting import Learner
+        from vesselrl.rl.pixel.ppo import PixelLearner
+        from vesselrl.segmenters.unet.fitting import SegmenterLearner
         from vesselrl.segmenters.unet.network import SegmentationNetwork
         from vesselrl.segmenters.unet.parameters import UnetTrainingParameters
 
@@ -189,7 +189,7 @@ class Together:
                 patch=size.patch, batch=size.batch, iterations=10**6, learning_rate=1e-3,
                 ema_decay=0.99, cldice=0,
             )  # fmt: skip
-            supervised = Learner(architecture, parameters, strength, 0, device)
+            supervised = SegmenterLearner(architecture, parameters, strength, 0, device)
             return lambda: supervised.step([pairs])
         start = SegmentationNetwork(architecture.build(0).to(device).eval(), architecture, side)
         labelled = size.batch // 4
@@ -198,7 +198,7 @@ class Together:
             inner_steps=2, iterations=10**6, learning_rate=1e-4, ema_decay=0.95, clip=0.2, kl=0.1,
             kappa=2, check_every=10, patience=1,
         )  # fmt: skip
-        rewarded = PixelLearner(start, policy, strength, ["dice", "recall"], 0, device)
+        rewarded = PixelLearner(start, policy, strength, ["dice", "recall"], 0)
         return lambda: rewarded.step(pool, pool).loss
 
 

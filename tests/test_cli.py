@@ -446,7 +446,7 @@ def test_an_interrupted_run_ends_cleanly_and_the_next_makes_up_for_it(kedro, tmp
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Interrupted. What is unfinished is made again by the next run." in said
+    assert "Interrupted. The same command goes on from what is finished." in said
     assert "Traceback" not in said
     assert not list(tmp_path.rglob(".*"))  # a file is written beside its place, under such a name
     recorded = json.loads((tmp_path / "fingerprints.json").read_text())

@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     str(page.relative_to(ROOT))
     for page in [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CONTRIBUTING.md",
-                 *(ROOT / "docs").rglob("*.md")]
+                 ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")]
 )  # fmt: skip
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FROM_ELSEWHERE = ("ray", "tensorboard", "sha256sum", "source", "git", "docker", "cd")

@@ -78,6 +78,30 @@ def test_an_operation_is_one_module_and_an_entry_in_conf(write):
     assert not changed.any()
 
 
+@pytest.mark.parametrize(
+    ("returned", "found"),
+    [
+        ("probability", r"float32 of shape \(2, 2\)"),
+        ("mask[:1]", r"bool of shape \(1, 2\)"),
+        ("None", "NoneType"),
+    ],
+)
+def test_an_operation_that_gives_no_mask_is_a_sentence(write, returned, found):
+    name = f"gives_{found[:4].lower()}"
+    write(name, f"def operation(settings, mask, probability): return {returned}\n")
+    with pytest.raises(VesselrlError, match=rf"{name}\.py: operation gives {found}"):
+        apply_operation(Operation(kind=name), np.ones((2, 2), bool), np.ones((2, 2), np.float32))
+
+
+def test_an_operation_may_change_what_it_is_given(write):
+    code = "def operation(settings, mask, probability): mask[:], probability[:] = 0, 0; return mask"
+    write("in_place", code)
+    mask, probability = np.ones((2, 2), bool), np.ones((2, 2), np.float32)
+    assert not apply_operation(Operation(kind="in_place"), mask, probability).any()
+    assert mask.all()
+    assert probability.all()
+
+
 def test_a_metric_of_ones_own_takes_the_name_of_none_that_is_built_in(write):
     write("dice", "def metric(found, true): return 1.0\n")
     with pytest.raises(ValidationError, match="'dice' is built in: give the module .* another"):
@@ -122,7 +146,27 @@ def test_what_is_neither_built_in_nor_a_module_there_is_refused_by_name(wrong, n
         extensions.extension(name, "operation")
 
 
-def test_a_module_without_what_conf_asks_it_for_is_a_sentence(write):
-    write("half_done", "")
-    with pytest.raises(VesselrlError, match=r"half_done\.py has no 'metric'"):
-        extensions.extension("half_done", "metric")
+ASKED = {
+    "operation": lambda name: Operation(kind=name),
+    "metric": lambda name: EvaluationParameters(
+        methods={"default": {"kind": "default"}}, metrics=[name]
+    ),
+    "Parameters": lambda name: SegmenterParameters.model_validate({"kind": name}),
+}
+
+
+@pytest.mark.parametrize(("part", "ask"), ASKED.items(), ids=ASKED.keys())
+@pytest.mark.parametrize(
+    ("name", "code", "sentence"),
+    [
+        ("half_done", "", r"half_done\.py has no '{part}'"),
+        ("misspelt", "def f(:", r"misspelt\.py cannot be loaded: SyntaxError: .*line 1"),
+        ("without_package", "import no_such_package", "cannot be loaded: .*'no_such_package'"),
+    ],
+)
+def test_a_module_that_cannot_be_what_conf_asks_it_for_is_refused_before_a_run(
+    write, part, ask, name, code, sentence
+):
+    write(name, code)
+    with pytest.raises(ValidationError, match=sentence.format(part=part)):
+        ask(name)

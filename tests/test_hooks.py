@@ -2,11 +2,14 @@
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +28,7 @@ from pydantic_core import to_jsonable_python
 from vesselrl import provenance, summary
 from vesselrl.annotations.writing import MaskMaker
 from vesselrl.errors import VesselrlError
-from vesselrl.hashes import ContentHashes
+from vesselrl.hashes import ContentHashes, digest
 from vesselrl.hooks import contents, publishing, stages
 from vesselrl.pipelines import predict, segment
 from vesselrl.runner import SparingRunner
@@ -302,52 +305,44 @@ def test_a_quick_run_leaves_the_full_run_s_results_alone(run, tmp_path):
     assert new == {"quick"}
 
 
-def test_a_stage_that_only_its_own_name_asks_for_is_not_run_for_the_report(run, fresh, monkeypatch):
-    asked = []
+@pytest.fixture
+def made_first(monkeypatch):
+    """Fills with the nodes that a run would make first, and stops it there."""
+    nodes = []
 
     class Asked(SequentialRunner):
         def run(self, pipeline, *_):
-            asked.extend(node.namespace for node in pipeline.nodes)
+            nodes.extend(pipeline.nodes)
             raise InterruptedError
 
     monkeypatch.setattr(stages, "SequentialRunner", Asked)
+    return nodes
+
+
+def test_a_stage_that_only_its_own_name_asks_for_is_not_run_for_the_report(run, fresh, made_first):
     with pytest.raises(InterruptedError):
         run(fresh, "report")
-    assert {"reward_net", "reward_rl", "evaluation"} <= set(asked)
-    assert not {"pixel_rl", "sa2va_rl", "sa2va_data", "pretrain"} & set(asked)
+    asked = {node.namespace for node in made_first}
+    assert {"reward_net", "reward_rl", "evaluation"} <= asked
+    assert not {"pixel_rl", "sa2va_rl", "sa2va_data", "pretrain"} & asked
 
 
-def test_of_a_stage_that_was_run_all_is_made_again_and_nothing_left_out(run, fresh, monkeypatch):
-    made = []
-
-    class Asked(SequentialRunner):
-        def run(self, pipeline, *_):
-            made.extend(pipeline.all_outputs())
-            raise InterruptedError
-
-    monkeypatch.setattr(stages, "SequentialRunner", Asked)
+def test_of_a_stage_that_was_run_all_is_made_again_and_nothing_left_out(run, fresh, made_first):
     # as another training leaves them that was broken off: it has put the models' folder away
     maps = fresh / "04_feature/network_maps/pixel_rl/pixel_rl"
     maps.mkdir(parents=True)
     np.savez(maps / "a.npz", levels=np.zeros((2, 2), np.uint8))
     with pytest.raises(InterruptedError):
         run(fresh, "report")
-    assert {f"pixel_rl.network_{what}" for what in ("maps", "facts")} <= set(made)
-    assert {"pixel_rl.networks_in_use", "pixel_rl_gallery_figure"} <= set(made)
+    made = Pipeline(made_first).all_outputs()
+    assert {f"pixel_rl.network_{what}" for what in ("maps", "facts")} <= made
+    assert {"pixel_rl.networks_in_use", "pixel_rl_gallery_figure"} <= made
     assert "sa2va_rl.network_maps" not in made
 
 
 def test_what_is_made_first_is_noted_as_made_with_all_that_is_made_before_it(
-    run, fresh, monkeypatch
+    run, fresh, made_first
 ):
-    made = []
-
-    class Asked(SequentialRunner):
-        def run(self, pipeline, *_):
-            made.extend(pipeline.all_outputs())
-            raise InterruptedError
-
-    monkeypatch.setattr(stages, "SequentialRunner", Asked)
     with run.session(fresh, None) as session:
         (own,) = [
             plugin
@@ -356,11 +351,12 @@ def test_what_is_made_first_is_noted_as_made_with_all_that_is_made_before_it(
         ]
         with pytest.raises(InterruptedError):
             session.run(pipeline_names=["report"])
-    assert {"segmenter.network_maps", "metrics_per_image"} <= set(made)
+    made = Pipeline(made_first).all_outputs()
+    assert {"segmenter.network_maps", "metrics_per_image"} <= made
     catalog, whole = run.catalog(fresh), contents.everything()
     absent = {
         name
-        for name in whole.datasets() - set(made)
+        for name in whole.datasets() - made
         if contents.is_optional(catalog, name) and not catalog.exists(name)
     }
     assert "pixel_rl.network_maps" in absent
@@ -573,6 +569,9 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
     reports = tmp_path / "08_reporting"
     reports.mkdir()
     (reports / "verdict.json").write_text('{"sentence": "Use ‘static’."}')
+    predict = tmp_path / "07_model_output/predict"
+    predict.mkdir(parents=True)
+    (predict / "quarantine.csv").write_text('entry,file\n3,"a\n.txt"\n')
     made = {
         "verdict", "final_report_html", "segmenter_weights", "reward_network", "reward_rl.models",
         "pixel_rl.models", "quality", "masks",
@@ -589,9 +588,40 @@ def test_the_end_of_a_run_tells_where_the_results_are(tmp_path):
         f"{tmp_path}/07_model_output/predict/quality.csv",
         "To check them, the least trustworthy first: "
         f"{tmp_path}/07_model_output/predict/review.html",
+        f"Files that could not be used: 1; why: {predict}/quarantine.csv",
         "Result: Use ‘static’.",
     ]
     assert list(summary.lines(tmp_path, {"masks"})) == []
+
+
+def test_the_end_of_ingest_tells_what_came_in_and_what_to_look_at(tmp_path):
+    folder = tmp_path / "02_intermediate"
+    folder.mkdir()
+    splits = {"train": 16, "val": 6, "test": 0}
+    report = {
+        "samples": 22, "quarantined": 3, "groups": {"count": 11},
+        "splits": {name: {"images": images} for name, images in splits.items()},
+    }  # fmt: skip
+    (folder / "ingest_report.json").write_text(json.dumps(report))
+    overview = tmp_path / "08_reporting/figures/ingest_overview.png"
+    assert list(summary.lines(tmp_path, {"ingest_overview"})) == [
+        "Read in: 22 images of 11 groups (16 train, 6 val), 3 refused",
+        f"Why they were refused: {folder}/quarantine.csv",
+        f"Images and masks, to look at: {overview}",
+    ]
+
+
+@pytest.mark.parametrize("command", ["run", "viz"])
+def test_a_command_outside_the_project_is_refused_in_a_sentence_and_tells_nobody(
+    command, monkeypatch
+):
+    monkeypatch.setattr(os, "environ", {})
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    ((name, value),) = project["entry-points"]["kedro.cli_hooks"].items()
+    commands = EntryPoint(name, value, "kedro.cli_hooks").load()
+    with pytest.raises(SystemExit, match=rf"This folder is not in the project: .*kedro {command}"):
+        commands.before_command_run(None, [command, "--params", "quick:true"])
+    assert os.environ == {"DO_NOT_TRACK": "1"}
 
 
 def test_commands_that_run_nothing_import_nothing_heavy():
@@ -639,7 +669,7 @@ def test_a_policy_given_by_its_path_is_one_more_method_and_makes_another_run(run
     assert set(methods) - set(without.load("params:evaluation").methods) == {"given_policy"}
     assert with_it.get("finished_policies").paths == {"given_policy": model}
     assert without.get("finished_policies").paths == {}
-    settings = [provenance.digest(c.load("params:evaluation")) for c in (without, with_it)]
+    settings = [digest(c.load("params:evaluation")) for c in (without, with_it)]
     assert settings[0] != settings[1]
     assert str(model) not in json.dumps(to_jsonable_python(with_it.load("parameters")))
     before = fingerprint_of(with_it, "finished_policies")

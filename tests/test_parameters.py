@@ -1,8 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
+from vesselrl.hashes import digest
 from vesselrl.parameters import Devices, ParameterModel, Teams, one_each
-from vesselrl.provenance import digest
 
 
 class Group(ParameterModel):

@@ -2,7 +2,7 @@ import logging
 from contextlib import nullcontext
 
 from vesselrl import progress
-from vesselrl.progress import SharedProgress, tracked
+from vesselrl.progress import SharedProgress, tracked, with_progress
 
 
 def test_work_passes_through_and_the_log_tells_how_long_it_will_take(caplog, monkeypatch):
@@ -39,3 +39,8 @@ def test_steps_of_several_trainings_are_one_bar(monkeypatch):
         progress.tell("a", 3)  # it went on in another process from its last check
     (bar,) = bars
     assert (bar.n, bar.total) == (9, 12)
+
+
+def test_work_on_nothing_shows_no_bar(capsys):
+    assert with_progress({}, "Writing animations") == {}
+    assert capsys.readouterr().err == ""

@@ -7,8 +7,9 @@ from vesselrl.samples import (
     HELD_OUT,
     UNLABELLED,
     group_hashes,
-    held_out_of,
     ids_of,
+    known_groups,
+    learning_pool,
     unlabelled_pool,
 )
 
@@ -29,7 +30,9 @@ def test_what_is_unlabelled_may_be_learned_from_unless_its_patient_is_held_out()
 
 
 def test_without_unlabelled_images_the_pool_is_empty():
-    assert unlabelled_pool(table(("a", "g", "train"), ("b", "h", "test"))) == []
+    samples = table(("a", "g", "train"), ("b", "h", "test"))
+    assert unlabelled_pool(samples) == []
+    assert learning_pool(samples) == ["a"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), SPLIT), max_size=20))
@@ -63,15 +66,15 @@ def test_projects_with_one_key_know_each_other_s_patients_and_nobody_else_does()
         return known_as(map(Pseudonyms(key).group, patients))
 
     weights = group_hashes(under(b"k" * 32), ["0", "1", "2"])
-    assert held_out_of(under(b"k" * 32), weights) == 3
-    assert held_out_of(under(b"o" * 32), weights) == 0
-    assert held_out_of(known_as(patients), weights) == 0
+    assert known_groups(under(b"k" * 32), weights, *HELD_OUT) == 3
+    assert known_groups(under(b"o" * 32), weights, *HELD_OUT) == 0
+    assert known_groups(known_as(patients), weights, *HELD_OUT) == 0
 
 
 def test_groups_of_validation_and_test_that_were_learned_from_are_counted():
     learned = group_hashes(table(("a", "g", "train"), ("b", "h", "train")), ["a", "b"])
-    assert held_out_of(table(("x", "g", "train"), ("y", "k", "test")), learned) == 0
-    assert (
-        held_out_of(table(("x", "g", "val"), ("y", "h", "test"), ("z", "h", "test")), learned) == 2
-    )
-    assert held_out_of(table(("x", "g", "test")), []) == 0
+    assert known_groups(table(("x", "g", "train"), ("y", "k", "test")), learned, *HELD_OUT) == 0
+    both = table(("x", "g", "val"), ("y", "h", "test"), ("z", "h", "test"))
+    assert known_groups(both, learned, *HELD_OUT) == 2
+    assert known_groups(both, learned, "val") == 1
+    assert known_groups(table(("x", "g", "test")), [], *HELD_OUT) == 0

@@ -1,5 +1,6 @@
 """Folders elsewhere: in the memory of this process, and on an object server if there is one."""
 
+import errno
 import os
 import pickle
 import sys
@@ -177,9 +178,27 @@ def test_a_mirroring_that_broke_off_never_leaves_what_it_does_not_know_of(tmp_pa
 
 def test_a_misspelt_bucket_is_told_and_not_made(object_server, tmp_path):
     folder = local(tmp_path, masks__a_png=b"a")
-    with pytest.raises(VesselrlError, match="s3://buckett/there cannot be written"):
-        mirror(folder, "s3://buckett/there")
+    for send in (storage.require_store, lambda url: mirror(folder, url)):
+        with pytest.raises(VesselrlError, match="s3://buckett/there cannot be written"):
+            send("s3://buckett/there")
     assert "buckett" not in fsspec.filesystem("s3", use_listings_cache=False).ls("")
+
+
+def test_asking_whether_a_place_takes_results_changes_nothing_there(url, tmp_path):
+    storage.require_store(url)
+    assert held(url) == {}
+    storage.require_store(str(tmp_path / "there"))
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_store_that_refuses_is_told_when_it_is_asked(monkeypatch):
+    class Store:
+        def find(self, path, detail):
+            raise PermissionError(errno.EACCES, "Forbidden")
+
+    monkeypatch.setattr(storage, "_open", lambda url: (Store(), "b/new"))
+    with pytest.raises(VesselrlError, match="s3://b/new cannot be written .*Forbidden"):
+        storage.require_store("s3://b/new")
 
 
 def test_a_folder_of_this_machine_may_be_the_place_too(tmp_path):

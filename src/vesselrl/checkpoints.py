@@ -1,14 +1,43 @@
 """What an interrupted training goes on from."""
 
+import hashlib
 import logging
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vesselrl.files import write_atomically
+from vesselrl.hashes import digest
 from vesselrl.torch_files import read_torch
 
 logger = logging.getLogger(__name__)
+
+
+def training_fingerprint(
+    data: Mapping[str, Mapping[str, Callable[[], Mapping[str, Any]]]], made_by: Any
+) -> str:
+    """What tells one training from another: the content of its data, and its parameters.
+
+    Args:
+        data: kind of data → sample id → loader of its arrays, by name.
+        made_by: the parameters, JSON-like.
+    """
+    import numpy as np
+
+    content = hashlib.sha256(digest(made_by).encode())
+    for kind, loaders in data.items():
+        for sample, load in loaders.items():
+            content.update(f"{kind} {sample}".encode())
+            for name, array in load().items():
+                content.update(f"{name} {array.shape}".encode())
+                content.update(np.ascontiguousarray(array).tobytes())
+    return content.hexdigest()
+
+
+def weight_sums(weights: Mapping[str, Any]) -> list[float]:
+    """Of the tensors of a network, to tell it from others in a fingerprint."""
+    return [float(tensor.double().sum()) for tensor in weights.values()]
 
 
 class Checkpoints:

@@ -74,7 +74,7 @@ def _run_with_plain_errors(**options: Any) -> Any:
         # one that came while torch saved a file is the cause of an error of torch's own
         if any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error)):
             logger.debug("Interrupted.", exc_info=True)
-            click.echo("\nInterrupted. What is unfinished is made again by the next run.", err=True)
+            click.echo("\nInterrupted. The same command goes on from what is finished.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
         logger.debug("Traceback", exc_info=error)
         raise click.ClickException(explain(error)) from error

@@ -1,12 +1,15 @@
-"""SHA-256 of the contents of files, computed anew only for files that were written to since."""
+"""SHA-256: of values, and of the contents of files, anew only for those written to since."""
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+from pydantic import BaseModel
 from tqdm import tqdm
 
 from vesselrl.errors import VesselrlError
@@ -14,6 +17,19 @@ from vesselrl.journal import Journal
 from vesselrl.parallel import FEW, cores
 
 _SETTLED_NS = 2_000_000_000  # coarser than the clock of any file system
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON-like value (pydantic models included), as 16 hexadecimal digits.
+
+    The order of keys counts: that of prompts and operations is the order of axes in what is stored.
+    """
+    text = json.dumps(value, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
 
 
 class ContentHashes:

@@ -25,6 +25,8 @@ def with_progress(
     """The same makers, which move a progress bar on as they are called."""
     from tqdm import tqdm
 
+    if not makers:
+        return {}
     bar = tqdm(total=len(makers), desc=title, unit=unit)
 
     def call(make: Callable[[], Any]) -> Any:

@@ -15,24 +15,10 @@ from typing import Any, NamedTuple
 
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
-from pydantic import BaseModel
 
 from vesselrl import __version__
 from vesselrl.files import write_atomically
-from vesselrl.hashes import ContentHashes
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON-like value (pydantic models included), as 16 hexadecimal digits.
-
-    The order of keys counts: that of prompts and operations is the order of axes in what is stored.
-    """
-    text = json.dumps(value, default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _plain(value: Any) -> Any:
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
+from vesselrl.hashes import ContentHashes, digest
 
 
 def digest_of_path(path: Path, hashes: ContentHashes) -> str:

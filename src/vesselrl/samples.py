@@ -5,8 +5,13 @@ mask is kept for them, and their vessel fraction is NaN.
 """
 
 import hashlib
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Part = TypeVar("Part")
 
 HELD_OUT = ("val", "test")
 """The splits that choose and measure: no method may learn from images of their groups."""
@@ -25,6 +30,20 @@ def ids_of(samples: Any, *splits: str) -> list[str]:
     return [str(sample) for sample in chosen["id"]]
 
 
+def of_splits(partitions: Mapping[str, Part], samples: Any, *splits: str) -> dict[str, Part]:
+    """Those of the samples of some splits, of all without any named: sample id → partition."""
+    return {sample: partitions[sample] for sample in ids_of(samples, *splits)}
+
+
+def generator_of(sample: str, seed: int) -> "np.random.Generator":
+    """What draws for one sample, whichever others there are."""
+    import zlib
+
+    import numpy as np
+
+    return np.random.default_rng([seed, zlib.crc32(sample.encode())])
+
+
 def unlabelled_pool(samples: Any) -> list[str]:
     """Ids, sorted, of the images without label that may be learned from.
 
@@ -36,6 +55,14 @@ def unlabelled_pool(samples: Any) -> list[str]:
     """
     held_out = samples.loc[samples["split"].isin(HELD_OUT), "group"]
     return sorted(ids_of(samples[~samples["group"].isin(held_out)], UNLABELLED))
+
+
+def learning_pool(samples: Any) -> list[str]:
+    """Ids of the images that are learnt from without their truth.
+
+    They are the `unlabelled_pool`, the training images where there is none.
+    """
+    return unlabelled_pool(samples) or ids_of(samples, "train")
 
 
 def group_hashes(samples: Any, ids: Collection[str]) -> list[str]:
@@ -53,8 +80,8 @@ def group_hashes(samples: Any, ids: Collection[str]) -> list[str]:
     return sorted({hashlib.sha256(group.encode()).hexdigest()[:16] for group in groups})
 
 
-def held_out_of(samples: Any, hashes: Collection[str]) -> int:
-    """How many groups in validation or test are among those that weights learned from."""
+def known_groups(samples: Any, hashes: Collection[str], *splits: str) -> int:
+    """How many groups of some splits are among those that weights learned from."""
     if not hashes:
         return 0
-    return len(set(hashes).intersection(group_hashes(samples, ids_of(samples, *HELD_OUT))))
+    return len(set(hashes).intersection(group_hashes(samples, ids_of(samples, *splits))))

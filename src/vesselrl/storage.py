@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from vesselrl.errors import VesselrlError
+from vesselrl.hashes import digest
 from vesselrl.progress import tracked
-from vesselrl.provenance import digest
 
 MANIFEST = ".vesselrl.json"
 """Beside what `mirror` wrote: name of each file → hash of its content."""
@@ -118,6 +118,17 @@ class _Loader:
             told = ": ".join(filter(None, [type(error).__name__, reason]))
             raise OSError(errno.EIO, told) from error
         return data
+
+
+def require_store(url: str) -> None:
+    """Raise a VesselrlError if `mirror` would fail, as far as asking tells: nothing is written.
+
+    That is: the store is unknown, its library is not installed, it does not answer, has no such
+    bucket or refuses.
+    """
+    filesystem, root = _open(url)
+    with _told(url, "written"):
+        _list(filesystem, root)
 
 
 def mirror(folder: Path, url: str) -> tuple[int, int]:

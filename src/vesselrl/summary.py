@@ -1,5 +1,6 @@
 """The last lines a run prints: where its results are and what came out."""
 
+import csv
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ def lines(out_dir: Path, made: Collection[str]) -> Iterator[str]:
         out_dir: the folder the run wrote to.
         made: names of the datasets the run made.
     """
+    if "ingest_overview" in made:
+        yield from _of_ingest(out_dir)
     experiments = sorted(name.split(".")[0] for name in made if name.endswith(".models"))
     for experiment in experiments:
         folder = out_dir / "06_models" / experiment
@@ -34,6 +37,29 @@ def lines(out_dir: Path, made: Collection[str]) -> Iterator[str]:
         yield f"Masks of new images: {folder / 'masks'}"
         yield f"How far each may be trusted, the least first: {folder / 'quality.csv'}"
         yield f"To check them, the least trustworthy first: {folder / 'review.html'}"
+        if refused := _rows(folder / "quarantine.csv"):
+            yield f"Files that could not be used: {refused}; why: {folder / 'quarantine.csv'}"
     if "verdict" in made:
         verdict = json.loads((out_dir / "08_reporting" / "verdict.json").read_text())
         yield f"Result: {verdict['sentence']}"
+
+
+def _of_ingest(out_dir: Path) -> Iterator[str]:
+    folder = out_dir / "02_intermediate"
+    report = json.loads((folder / "ingest_report.json").read_text())
+    splits = ", ".join(
+        f"{split['images']} {name}" for name, split in report["splits"].items() if split["images"]
+    )
+    yield (
+        f"Read in: {report['samples']} images of {report['groups']['count']} groups ({splits}), "
+        f"{report['quarantined']} refused"
+    )
+    if report["quarantined"]:
+        yield f"Why they were refused: {folder / 'quarantine.csv'}"
+    overview = out_dir / "08_reporting" / "figures" / "ingest_overview.png"
+    yield f"Images and masks, to look at: {overview}"
+
+
+def _rows(table: Path) -> int:
+    with table.open(newline="", encoding="utf-8") as lines:
+        return sum(1 for _ in csv.DictReader(lines))

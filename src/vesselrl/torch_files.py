@@ -12,8 +12,9 @@ def read_torch(stream: IO[bytes]) -> Any:
 
     Such a file is a zip archive with a pickle inside. torch's ``weights_only`` runs no code of it,
     but lets a few bytes ask for any amount of memory: by compressed tensors, which torch does not
-    write, and by types that can be made of any size. So the archive may hold no more than its own
-    size, and its pickle may name nothing but tensors.
+    write, by types that can be made of any size, and by tensors that show what is stored again and
+    again, which every copy of them would hold. So the archive may hold no more than its own size,
+    its pickle may name nothing but tensors, and no tensor may have more values than are stored.
 
     Args:
         stream: of the file, from its beginning; it can be sought.
@@ -26,7 +27,9 @@ def read_torch(stream: IO[bytes]) -> Any:
     try:
         _refuse_what_grows(stream)
         stream.seek(0)
-        return torch.load(stream, map_location="cpu", weights_only=True)
+        loaded = torch.load(stream, map_location="cpu", weights_only=True)
+        _refuse_repetition(loaded)
+        return loaded
     # torch raises errors of many kinds on damaged files, as pickle and zipfile do.
     except Exception as error:
         raise ValueError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
@@ -49,3 +52,22 @@ def _refuse_other_types(pickled: bytes) -> None:
         )
         if code.name in ("STACK_GLOBAL", "INST") or (code.name == "GLOBAL" and not is_known):
             raise ValueError(f"{name or code.name} is neither a tensor nor a plain value")
+
+
+def _refuse_repetition(loaded: Any) -> None:
+    import torch
+
+    seen: set[int] = set()  # a few bytes may nest one list in itself, or many times in another
+    left = [loaded]
+    while left:
+        value = left.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, torch.Tensor):
+            if value.nbytes > value.untyped_storage().nbytes():
+                raise ValueError(f"a tensor of {value.numel():,} values of which fewer are stored")
+        elif isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list | tuple):
+            left += value

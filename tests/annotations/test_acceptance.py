@@ -77,6 +77,11 @@ REFUSED = {
         {"image": "x.png", "polygons": []}, "mask", "named 'polygons'", "expected 'mask'",
     ),
     "image is a number": (entry(7), "image", "the number 7", "name of a file"),
+    "shares of the image": (
+        entry(mask=[[0.1, 0.1, 0.5, 0.1, 0.5, 0.9], [0, 0, 1, 0, 1, 1]]), "mask",
+        "x 0 to 1 and y 0 to 1: shares of the width and height, not pixels",
+        "multiply each x by 30 and each y by 20",
+    ),
     "image is empty": (entry(""), "image", 'the text ""', "name of a file"),
     "missing image": (entry("z.png"), "image", "no such file", "add the file"),
     "truncated image": (entry("cut.png"), "image", "truncated or damaged", "copy the file again"),

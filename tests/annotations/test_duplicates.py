@@ -13,11 +13,10 @@ from vesselrl.annotations.duplicates import (
     find_look_alikes,
     leaks,
     linked_groups,
-    near_pairs,
-    perceptual_hash,
     tell_leaks,
     tell_together,
 )
+from vesselrl.annotations.perceptual_hash import near_pairs, perceptual_hash
 from vesselrl.errors import VesselrlError
 
 DEFAULT = 24

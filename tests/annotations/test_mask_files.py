@@ -59,6 +59,21 @@ def test_every_lossless_format_is_read(format):
     assert np.array_equal(decode_mask(encoded(KINDS["0 and 255"], format=format), 100), MASK)
 
 
+@pytest.mark.parametrize("quality", [95, 75, 50])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_mask_of_jpeg_is_what_it_was_before_compression(quality, mode):
+    rows, columns = np.mgrid[:200, :200]
+    truth = abs(np.hypot(rows, columns) - 150) < 4
+    image = Image.fromarray(truth * np.uint8(255)).convert(mode)
+    data = encoded(image, format="JPEG", quality=quality)
+    assert len(np.unique(np.asarray(Image.open(io.BytesIO(data))))) > 2
+    assert np.array_equal(decode_mask(data, 100_000), truth)
+
+
+def test_an_all_black_jpeg_is_an_empty_mask():
+    assert not decode_mask(encoded(Image.new("L", (8, 6)), format="JPEG"), 100).any()
+
+
 def test_floating_point_masks_of_zero_and_one_are_read():
     image = Image.fromarray(MASK.astype(np.float32))
     assert np.array_equal(decode_mask(encoded(image, format="TIFF"), 100), MASK)
@@ -78,7 +93,14 @@ def test_masks_are_turned_as_images_are():
 RAMP = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8))
 REFUSED = {
     "soft": (encoded(RAMP), "a soft mask: 48 different values"),
-    "lossy": (encoded(RAMP, format="JPEG"), "a soft mask"),
+    "a picture": (
+        encoded(Image.new("L", (8, 6), 128), format="JPEG"),
+        "a soft mask: 100% of its pixels are neither black nor white",
+    ),
+    "lossy labels": (
+        encoded(Image.new("L", (8, 6), 2), format="JPEG"),
+        "a JPEG file with values of at most 2",
+    ),
     "no background": (encoded(Image.new("L", (8, 6), 255)), "no pixel is background"),
     "bomb": (encoded(Image.new("1", (20_000, 20_000))), "perhaps a decompression bomb"),
     "no image": (b"text", "not an image"),
@@ -105,6 +127,33 @@ def test_a_mask_belongs_to_the_image_of_its_stem():
     ]  # fmt: skip
     assert "2 images have the stem of this mask" in entries[1]["refused"][1]
     assert "no image in images/ has the stem of this mask" in entries[4]["refused"][1]
+
+
+def pairs(images, masks):
+    return [(e["image"], e.get("mask_file")) for e in entries_of_masks(images, masks)]
+
+
+def test_an_ending_of_the_masks_names_is_left_out():
+    found = pairs(["12.png", "sub/13.png"], ["12_mask.png", "sub/13_mask.png", "notes.txt"])
+    assert found == [
+        ("12.png", "12_mask.png"), ("sub/13.png", "sub/13_mask.png"), ("notes.txt", None),
+    ]  # fmt: skip
+
+
+def test_endings_of_masks_and_of_images_are_left_out():
+    found = pairs(["21_training.tif", "22_training.tif"], ["21_manual1.gif", "22_manual1.gif"])
+    assert found == [("21_training.tif", "21_manual1.gif"), ("22_training.tif", "22_manual1.gif")]
+
+
+def test_an_ending_is_not_left_out_where_a_mask_has_the_stem_of_an_image():
+    found = pairs(["12.png", "13.png"], ["12_mask.png", "13.png", "14_mask.png"])
+    assert found == [("12_mask.png", None), ("13.png", "13.png"), ("14_mask.png", None)]
+
+
+def test_a_number_at_the_end_of_a_name_is_no_ending():
+    assert pairs(["p1.png", "p2.png"], ["p1_7.png", "p2_7.png"]) == [
+        ("p1_7.png", None), ("p2_7.png", None),
+    ]  # fmt: skip
 
 
 def test_a_mask_of_another_size_than_the_image_is_refused():

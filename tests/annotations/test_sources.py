@@ -148,6 +148,25 @@ def test_labelme_files_beside_annotations_json_correct_it(raw_dir, content):
     assert list(source)[: len(others)] == others
 
 
+def test_labelme_files_beside_masks_correct_them(raw_dir):
+    write(raw_dir, "masks/a_mask.png", MASK)
+    write(raw_dir, "masks/b_mask.png", MASK)
+    write(raw_dir, "images/a.json", LABELME)
+    source = open_source(raw_dir)
+    assert len(source) == 2
+    kept, corrected = source
+    assert kept == {"image": "b.png", "mask_file": "b_mask.png"}
+    assert (corrected["image"], corrected["mask"]) == ("a.png", [SQUARE])
+    assert [entry["image"] for entry in open_source(raw_dir, "masks")] == ["a.png", "b.png"]
+
+
+def test_how_masks_are_told_by_other_names_is_said(raw_dir, caplog):
+    write(raw_dir, "masks/a_mask.png", MASK)
+    with caplog.at_level("INFO"):
+        open_source(raw_dir)
+    assert "masks/a_mask.png is of images/a.png" in caplog.text
+
+
 def test_a_prediction_that_nobody_has_checked_takes_no_labels_place(raw_dir):
     write(raw_dir, "annotations.json", FLAT)
     write(raw_dir, "images/a.json", LABELME | {"flags": {UNCHECKED: True}})
@@ -173,10 +192,6 @@ def test_files_that_are_no_annotations_are_not_taken_for_them(raw_dir):
         ({}, "coco", "annotations.json does not exist: give the folder"),
         ({}, "labelme", "No LabelMe files, JSON with 'shapes', in "),
         ({}, "masks", "masks does not exist or is empty: expected masks/x.png"),
-        (
-            {"masks/a.png": MASK, "a.json": LABELME}, "auto",
-            "both LabelMe files and masks/: say which .* annotations.format=masks",
-        ),
         ({"annotations.json": {"a.png": []}}, "auto", "holds an object; expected a list of objec"),
         ({"annotations.json": FLAT}, "coco", "holds a list; expected a list of objects .* or an"),
         ({"annotations.json": COCO}, "list", r"is not JSON \(entry 0, line 1: expected '\['"),
@@ -195,6 +210,14 @@ def test_a_folder_in_which_nothing_can_be_read_is_told_in_a_sentence(
 def test_a_missing_folder_is_told_in_a_sentence(tmp_path):
     with pytest.raises(VesselrlError, match=r"The folder .*gone does not exist; expected annotat"):
         open_source(tmp_path / "gone")
+
+
+def test_a_misspelt_folder_is_told_with_the_one_that_was_meant(tmp_path):
+    (tmp_path / "chase_db1").mkdir()
+    with pytest.raises(
+        VesselrlError, match=r"chase_db does not exist; .*: did you mean chase_db1\?"
+    ):
+        open_source(tmp_path / "chase_db")
 
 
 def test_a_large_coco_file_is_refused_and_a_large_list_is_not(raw_dir):

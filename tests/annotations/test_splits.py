@@ -82,6 +82,19 @@ def test_files_that_the_pattern_does_not_match_are_their_own_groups_with_a_warni
     assert "no group for 1 of 2 images (odd.png)" in warning
 
 
+def test_a_groups_json_that_names_none_of_the_images_stops_the_run():
+    with pytest.raises(
+        VesselrlError, match=r"names none of the 2 accepted images \(such as a.png\)"
+    ):
+        group_files(["a.png", "b.png"], {"a": "x", "b": "x"}, r"^(\w)", OPEN)
+
+
+def test_a_groups_json_that_misses_an_image_leaves_it_a_group_of_its_own_with_a_warning():
+    groups, (warning,) = group_files(["a.png", "b.png"], {"a.png": "x"}, None, OPEN)
+    assert groups == {"a.png": "x", "b.png": "b.png"}
+    assert warning.startswith("groups.json tells no group for 1 of 2 images (b.png)")
+
+
 def test_splits_json_is_obeyed():
     given = {"a.png": "test", "b.png": "train", "gone.png": "val"}
     assert obey_splits_file(given, {"a.png": "1", "b.png": "2"}, ["a.png", "b.png"]) == (

@@ -1,6 +1,7 @@
 import dataclasses
 import gc
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -8,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_methods import METHODS, put
+from small_methods import METHODS, put, segmentation_network
 
 import vesselrl
-from vesselrl.bundle import files
+from vesselrl.bundle import files, loading
 from vesselrl.bundle.content import RECIPE, SEGMENTER, WEIGHTS, recipe_files
+from vesselrl.datasets.bundle import GivenRecipeDataset
 from vesselrl.errors import VesselrlError
 from vesselrl.prediction.predictor import Predictor
+from vesselrl.segmenters.base import build_segmenter
 from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.segmenters.unet.weights import save_weights
 
 
 def written(path, recipe, archive=False):
@@ -200,3 +204,23 @@ def test_weights_that_were_changed_are_refused(make_recipe, tmp_path):
     (path / WEIGHTS).write_bytes(content)
     with pytest.raises(VesselrlError, match=f"{WEIGHTS} was changed"):
         vesselrl.load_bundle(path)
+
+
+def test_weights_that_are_replaced_after_they_were_checked_are_not_used(
+    make_recipe, tmp_path, monkeypatch
+):
+    path = written(tmp_path, make_recipe("static"))
+    segmenter = GivenRecipeDataset(path, {}).segmenter
+    build_segmenter(segmenter)
+    read = loading.read_files
+
+    def replaced(place):
+        content = read(place)
+        save_weights(path / SEGMENTER, segmentation_network(7))
+        return content
+
+    monkeypatch.setattr(loading, "read_files", replaced)
+    with pytest.raises(VesselrlError, match=f"{SEGMENTER} is not what it was when it was checked"):
+        vesselrl.load_bundle(path)
+    with pytest.raises(VesselrlError, match=f"{SEGMENTER} is not what it was when it was checked"):
+        build_segmenter(pickle.loads(pickle.dumps(segmenter)))  # as another process loads it

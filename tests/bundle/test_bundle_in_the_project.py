@@ -1,10 +1,13 @@
 """The pipeline ``predict`` with a bundle, in a project that has made nothing."""
 
+import errno
+import sys
 from types import SimpleNamespace
 
 import click
 import pandas as pd
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from kedro.framework.hooks import hook_impl
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
@@ -164,12 +167,31 @@ def test_a_bundle_that_was_made_with_names_is_not_put_away_while_it_is_needed(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["06_models"]
 
 
-def test_an_error_of_publishing_is_in_the_log_and_leaves_the_folder_free(
-    predict, make_recipe, tmp_path
+@pytest.mark.parametrize("named", ["publish_to", "input_dir"])
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [("s4://masks", "fsspec knows no 's4://'"), ("s3a://masks", r"pip install 'vesselrl\[s3\]'")],
+)
+def test_a_store_that_cannot_be_reached_is_told_before_the_work(
+    named, url, told, predict, make_recipe, tmp_path, monkeypatch
 ):
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as without the extra
+    bundle = put(tmp_path / "bundle", files.with_manifest(recipe_files(make_recipe("static"))))
+    with pytest.raises(VesselrlError, match=told):
+        predict(bundle, **{named: url})
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_error_of_publishing_is_in_the_log_and_leaves_the_folder_free(
+    predict, make_recipe, tmp_path, monkeypatch
+):
+    def full(self, path, value, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", full)
     content = files.with_manifest(recipe_files(make_recipe("static")))
-    with pytest.raises(VesselrlError, match="fsspec knows no 'nowhere://'"):
-        predict(put(tmp_path / "bundle", content), publish_to="nowhere://masks")
+    with pytest.raises(VesselrlError, match="memory://masks cannot be written .*No space left"):
+        predict(put(tmp_path / "bundle", content), publish_to="memory://masks")
     assert not (tmp_path / "out" / LOCK).exists()
     (log,) = (tmp_path / "out/logs").iterdir()
     assert "Traceback" in log.read_text()

@@ -62,6 +62,26 @@ def test_labelme_files_lie_beside_their_images(tmp_path):
     assert (tmp_path / "b.jpg").read_bytes() == b"picture of b"
 
 
+def test_labelme_files_that_did_not_change_are_not_written_again(tmp_path):
+    dataset = LabelMeFolderDataset(path=str(tmp_path))
+
+    def inodes():
+        return {file.name: file.stat().st_ino for file in tmp_path.glob("[abc].*")}
+
+    dataset.save(makers(a=labelme("a"), b=labelme("b"), c=labelme("c")))
+    # What a removed file leaves free, a new one would get.
+    kept = [file.open() for file in tmp_path.iterdir()]
+    before = inodes()
+    (tmp_path / "c.json").unlink()
+    dataset.save(makers(a=labelme("a"), b=labelme("b", ["new"]), c=labelme("c")))
+    after = inodes()
+    for file in kept:
+        file.close()
+    assert after.keys() == before.keys()
+    changed = {name for name, inode in after.items() if inode != before[name]}
+    assert changed == {"b.json", "c.json"}
+
+
 def test_what_somebody_corrected_is_never_replaced_or_removed(tmp_path):
     dataset = LabelMeFolderDataset(path=str(tmp_path))
     dataset.save(makers(a=labelme("a"), b=labelme("b"), c=labelme("c")))
@@ -117,7 +137,7 @@ def test_labelme_files_that_were_being_written_are_not_taken_for_corrected_ones(
     with monkeypatch.context() as patched:
         patched.setattr(predictions, "write_atomically", dies)
         with pytest.raises(KeyboardInterrupt):
-            dataset.save(makers(a=labelme("a", ["new"])))
+            dataset.save(makers(a=(labelme("a", ["new"])[0], b"another picture")))
     dataset.save(makers(a=labelme("a", ["newest"])))
     assert json.loads((tmp_path / "a.json").read_text())["shapes"] == ["newest"]
 

@@ -7,6 +7,7 @@ from kedro.io import DatasetError
 from safetensors import safe_open
 
 from vesselrl.datasets.torch_state import TorchStateDataset
+from vesselrl.networks.architecture import Architecture
 
 
 class Bomb:
@@ -69,6 +70,47 @@ def test_something_else_than_a_dict_is_an_error(file):
     path(file).parent.mkdir()
     torch.save(torch.zeros(3), path(file))
     with pytest.raises(DatasetError, match="Tensor"):
+        file.load()
+
+
+NETWORK = {
+    "features": [4] * 6, "downscale": 2, "norm": "batch", "max_side": 96, "groups": [],
+}  # fmt: skip
+
+
+def network(**changes):
+    weights = Architecture(1, (4,) * 6, 2, "batch").build(0).state_dict()
+    return {**NETWORK, "weights": weights, **changes}
+
+
+def of_networks(tmp_path):
+    name = "vesselrl.segmenters.unet.network.SegmentationNetwork"
+    return TorchStateDataset(filepath=str(tmp_path / "networks.pth"), holds=name)
+
+
+@pytest.mark.parametrize("state", [network(), {"one": network(), "two": network(groups=["g"])}])
+def test_a_state_or_several_of_what_a_file_is_for_are_loaded(state, tmp_path):
+    file = of_networks(tmp_path)
+    file.save(state)
+    assert file.load().keys() == state.keys()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"members": [], "features": [4] * 6},
+        network(weights={}),
+        network(weights=3),
+        network(features=4),
+        network(features=[8] * 6),
+        {"one": network(), "two": {"kappa": 1.0}},
+    ],
+)
+def test_a_state_of_something_else_is_refused_by_the_name_of_its_file(state, tmp_path):
+    file = of_networks(tmp_path)
+    file.save(state)
+    with pytest.raises(DatasetError, match="networks.pth holds something else than a Segment"):
         file.load()
 
 

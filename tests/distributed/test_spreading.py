@@ -7,7 +7,7 @@ from vesselrl.config_loader import ConfigLoader
 from vesselrl.distributed.parameters import RayParameters
 from vesselrl.distributed.spreading import map_on_workers
 from vesselrl.errors import VesselrlError
-from vesselrl.provenance import digest
+from vesselrl.hashes import digest
 from vesselrl.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[2]

@@ -222,7 +222,7 @@ def test_ctrl_c_ends_a_run_in_a_line_and_without_half_files(
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )
     assert stopped.code == 130, stopped.said
-    assert "Interrupted. What is unfinished is made again by the next run." in stopped.said
+    assert "Interrupted. The same command goes on from what is finished." in stopped.said
     assert "Traceback" not in stopped.said
     assert [p for p in tmp_path.rglob(".*") if p.name != ".masks.tsv"] == []
     assert not list(tmp_path.rglob("*.unfinished"))

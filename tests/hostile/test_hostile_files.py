@@ -241,6 +241,17 @@ def torch_file_that_unpacks():
         return torch_file_of(archive.read("archive/data.pkl"), **{"data/0": bytes(2**27)})
 
 
+def torch_file_that_repeats():
+    stream = io.BytesIO()
+    torch.save({"members": [{"w": torch.zeros(1).expand(2**20, 2**20)}]}, stream)
+    return stream.getvalue()
+
+
+def tensors_that_claim_more():
+    header = json.dumps({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 4]}}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(4)
+
+
 def torch_file_of_old():
     stream = io.BytesIO()
     torch.save({"w": torch.zeros(10)}, stream, _use_new_zipfile_serialization=False)
@@ -267,6 +278,12 @@ GROWING = {
     ),
     "a torch state that unpacks": (
         "torch state", "state.pth", torch_file_that_unpacks, "unpacks to more than its own size",
+    ),
+    "a torch state that repeats": (
+        "torch state", "state.pth", torch_file_that_repeats, "of which fewer are stored",
+    ),
+    "tensors that claim more than there is": (
+        "tensors", "x.safetensors", tensors_that_claim_more, "is damaged",
     ),
     "a torch state of old": (
         "torch state", "state.pth", torch_file_of_old, "not a zip file",

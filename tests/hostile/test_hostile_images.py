@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, SecondaryCaptu
 from vesselrl.annotations.jpeg import MOST_SCANS
 from vesselrl.annotations.mask_files import decode_mask
 from vesselrl.annotations.pictures import decode
+from vesselrl.annotations.slow import MOST_COMMENTS
 
 LIMIT = 50_000_000
 """``ingest.max_pixels`` in conf/base."""
@@ -46,6 +47,24 @@ def jpeg_of_scans(count):
     data = saved(Image.new("L", (640, 480)), "JPEG", progressive=True)
     last = data[data.rindex(b"\xff\xda") : -2]
     return data[:-2] + last * (count - data.count(b"\xff\xda")) + data[-2:]
+
+
+def run_length_bmp(width, height, format="BMP"):
+    """Every run of one pixel, as no program writes it."""
+    pixels = (b"\x01\x07" * width + b"\0\0") * height + b"\0\1"
+    palette = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
+    start = 14 + 40 + len(palette)
+    header = struct.pack(
+        "<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(pixels), 0, 0, 256, 0
+    )  # fmt: skip
+    dib = header + palette + pixels
+    if format == "DIB":
+        return dib
+    return b"BM" + struct.pack("<IHHI", 14 + len(dib), 0, 0, start) + dib
+
+
+def plain_pnm(width, height, comments=0):
+    return b"P2 %d %d 255\n" % (width, height) + b"#\n" * comments + b"7 " * (width * height)
 
 
 def dicom(rows, columns, pixels, syntax=ExplicitVRLittleEndian, instance="1.2.3"):
@@ -85,6 +104,10 @@ def deflated_dicom():
 REFUSED = {
     "png of 400 million pixels": (lambda: png_of_zeros(20_000, 20_000), "too large"),
     "jpeg of many scans": (lambda: jpeg_of_scans(MOST_SCANS + 1), "101 scans"),
+    "bmp, run-length-encoded": (lambda: run_length_bmp(2100, 2000), "of 8,405,080 bytes"),
+    "dib, run-length-encoded": (lambda: run_length_bmp(2100, 2000, "DIB"), "slow to read"),
+    "pnm, plain": (lambda: plain_pnm(2100, 2000), "plain PNM file, which is slow to read"),
+    "pnm of comments": (lambda: plain_pnm(9, 9, MOST_COMMENTS + 1), "101 comments"),
     "dicom, deflated": (deflated_dicom, "deflated"),
     "dicom, jpeg larger than told": (
         lambda: dicom(
@@ -160,6 +183,15 @@ def test_an_image_of_any_mode_and_shape_keeps_its_size(mode, size):
 
 def test_a_jpeg_of_as_many_scans_as_may_be_is_read():
     assert decode(jpeg_of_scans(MOST_SCANS), LIMIT).shape == (480, 640)
+
+
+@pytest.mark.parametrize(
+    "data", [run_length_bmp(320, 200), plain_pnm(320, 200, MOST_COMMENTS)], ids=["bmp", "pnm"]
+)
+def test_what_is_slow_to_read_is_read_if_it_is_small(data):
+    image = decode(data, LIMIT)
+    assert image.shape == (200, 320)
+    assert (image == 7).all()
 
 
 def test_16_bits_are_scaled_as_the_formula_says():

@@ -9,18 +9,7 @@ import re
 import pytest
 from PIL import Image
 
-from vesselrl.report.document import (
-    Bullets,
-    Callout,
-    Code,
-    Document,
-    Paragraph,
-    Picture,
-    Section,
-    Table,
-    Tile,
-    Tiles,
-)
+from vesselrl.report import document as report
 from vesselrl.report.render import render_html
 
 HOSTILE = (
@@ -48,13 +37,15 @@ def document(texts):
         block
         for text in texts
         for block in (
-            Paragraph(text), Callout(text, "warning"), Bullets((text,)), Code(text, title=text),
-            Code(text), Tiles((Tile(text, text, text),)),
-            Table((text, text), ((text, text),), marked_row=0, note=text),
-            Picture(stream.getvalue(), f"{text}.png", text, text, photographs=True),
+            report.Paragraph(text), report.Callout(text, "warning"), report.Bullets((text,)),
+            report.Code(text, title=text), report.Code(text),
+            report.Tiles((report.Tile(text, text, text),)),
+            report.Table((text, text), ((text, text),), marked_row=0, note=text),
+            report.Picture(stream.getvalue(), f"{text}.png", text, text, photographs=True),
         )
     ]  # fmt: skip
-    return Document("Report", " ".join(texts), (Section("one", " ".join(texts), tuple(blocks)),))
+    section = report.Section("one", " ".join(texts), tuple(blocks))
+    return report.Document("Report", " ".join(texts), (section,))
 
 
 def test_only_the_reports_own_style_is_allowed_and_no_script():

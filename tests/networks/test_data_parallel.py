@@ -18,8 +18,8 @@ from vesselrl.networks.augmentation import Augmentation, random_places, relit
 from vesselrl.networks.data_parallel import Share, synchronised
 from vesselrl.networks.trainings import SideBySide, spread
 from vesselrl.rl.pixel.parameters import PolicyParameters
-from vesselrl.rl.pixel.training import PixelLearner
-from vesselrl.segmenters.unet.fitting import Learner
+from vesselrl.rl.pixel.ppo import PixelLearner
+from vesselrl.segmenters.unet.fitting import SegmenterLearner
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.segmenters.unet.parameters import UnetTrainingParameters
 from vesselrl.workers import map_on_devices
@@ -57,7 +57,7 @@ class Segmenting:
             iterations=6, learning_rate=0.002, ema_decay=0.8,
         )  # fmt: skip
         size = parameters.features, parameters.downscale
-        self.learner = Learner(
+        self.learner = SegmenterLearner(
             Architecture(1, *size, norm), parameters, STRENGTH, int(name), best_device()
         )
         self.pools = [pool(1, 2), pool(2, 2)]
@@ -90,9 +90,7 @@ class Rewarded(Segmenting):
         )  # fmt: skip
         architecture = Architecture(1, (4, 4, 8, 8, 8, 4), 1)
         start = SegmentationNetwork(architecture.build(3).eval(), architecture, 64)
-        self.learner = PixelLearner(
-            start, parameters, STRENGTH, ["dice", "recall"], int(name), best_device()
-        )
+        self.learner = PixelLearner(start, parameters, STRENGTH, ["dice", "recall"], int(name))
         self.pools = [pool(1, 3), pool(2, 3)]
         self.rewards = []
 

@@ -22,3 +22,20 @@ def test_items_stay_as_far_as_memory_goes_the_last_used_longest(kept, expected):
         assert (residents[index] == index).all()
     assert loaded == expected
     assert len(residents) == 3
+
+
+def test_a_large_item_pushes_out_the_oldest_and_small_ones_stay():
+    sizes = {"small": 10, "large": 40, "other": 40}
+    loaded = []
+
+    def loader(name):
+        def load():
+            loaded.append(name)
+            return np.zeros(sizes[name], np.uint8)
+
+        return load
+
+    residents = Residents({name: loader(name) for name in sizes}, kept_bytes=60)
+    for name in ("large", "small", "large", "small", "other", "small", "other", "large"):
+        assert len(residents[name]) == sizes[name]
+    assert loaded == ["large", "small", "other", "large"]

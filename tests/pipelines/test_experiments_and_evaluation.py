@@ -27,6 +27,7 @@ from vesselrl.pipelines import evaluation, experiments
 from vesselrl.pipelines.experiments.nodes import train_policies
 from vesselrl.pipelines.reward_net.nodes import score_actions
 from vesselrl.reward.network import RewardNetwork
+from vesselrl.reward.scenes import Scene
 from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.parameters import (
     EXPERIMENTS,
@@ -37,7 +38,6 @@ from vesselrl.rl.parameters import (
     RLParameters,
 )
 from vesselrl.rl.run_folder import RunFolder
-from vesselrl.rl.scenes import Scene
 from vesselrl.segmenters.levels import from_levels, to_levels
 from vesselrl.segmenters.parameters import FilterParameters
 

@@ -251,7 +251,7 @@ def test_images_that_no_annotation_names_are_ignored_or_unlabelled_as_asked(tmp_
     catalog, samples = ingested(tmp_path, format=format)
     assert list(samples.index) == ["a.png"]
     ignored = catalog.load("ingest_report")["warnings"]
-    assert any("2 files in images/ have no entry" in text for text in ignored)
+    assert any("in images/ that no annotation names: 2." in text for text in ignored)
     assert any("set ingest.unannotated to unlabelled" in text for text in ignored)
     catalog, samples = ingested(tmp_path, "unlabelled", format)
     assert samples["split"].to_dict() == {"a.png": "train", "b.png": "unlabelled"}
@@ -260,7 +260,7 @@ def test_images_that_no_annotation_names_are_ignored_or_unlabelled_as_asked(tmp_
     assert quarantine["file"].tolist() == ["readme.txt"]
     report = catalog.load("ingest_report")
     assert (report["entries"], report["accepted"], report["quarantined"]) == (3, 2, 1)
-    assert not any("have no entry" in text for text in report["warnings"])
+    assert not any("no annotation names" in text for text in report["warnings"])
 
 
 def test_a_label_that_splits_json_sets_aside_is_nowhere_in_what_is_made(tmp_path):
@@ -275,6 +275,13 @@ def test_a_label_that_splits_json_sets_aside_is_nowhere_in_what_is_made(tmp_path
     report = catalog.load("ingest_report")
     assert report["unlabelled_pool"] == 1
     assert any("1 of 2 images without labels are of groups in val" in w for w in report["warnings"])
+    of_one = {
+        name
+        for name in ("train", "val", "test")
+        for warning in report["warnings"]
+        if f"The {name} split has images of one group" in warning
+    }
+    assert of_one == {"val", "test"}
 
 
 @pytest.mark.parametrize("splits", [None, {"x.png": "unlabelled", "y.png": "unlabelled"}])
@@ -389,7 +396,7 @@ def test_the_same_file_in_two_splits_is_warned_of():
     )
     report = nodes.write_ingest_report(accepted, quarantine, samples, split_report, {}, FILES)
     assert any("x.png and y.png are the same file" in warning for warning in report["warnings"])
-    (unnamed,) = (w for w in report["warnings"] if "have no entry in the annotations" in w)
-    assert unnamed.startswith("1 files in images/")
+    (unnamed,) = (w for w in report["warnings"] if "that no annotation names" in w)
+    assert unnamed.startswith("Files in images/ that no annotation names: 1.")
     assert "ingest.unannotated" in unnamed
     assert isinstance(samples, pd.DataFrame)

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
-from fabricated_report import GROUPS, HOSTILE, IMAGES, METHODS, Outputs, fabricate
+from fabricated_report import GROUPS, HOSTILE, IMAGES, METHODS, Outputs
 
 from vesselrl.report.background import data
 
@@ -34,16 +33,6 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join(" ".join(self.words).split())
-
-
-@pytest.fixture(scope="module")
-def inputs() -> dict[str, Any]:
-    return fabricate()
-
-
-@pytest.fixture(scope="module")
-def outputs(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Outputs:
-    return Outputs(inputs, tmp_path_factory.mktemp("report"))
 
 
 def test_page_and_markdown_show_the_same_numbers(outputs: Outputs) -> None:

@@ -6,17 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fabricated_report import HOSTILE, METHODS, NETWORK, POLICY, Outputs, fabricate
-
-
-@pytest.fixture(scope="module")
-def inputs() -> dict[str, Any]:
-    return fabricate()
-
-
-@pytest.fixture(scope="module")
-def outputs(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Outputs:
-    return Outputs(inputs, tmp_path_factory.mktemp("report"))
+from fabricated_report import HOSTILE, METHODS, NETWORK, POLICY, Outputs
 
 
 def tables_of(markdown: str, title: str) -> list[pd.DataFrame]:

@@ -22,9 +22,9 @@ from vesselrl.pipelines.reward_net import create_pipeline
 from vesselrl.pipelines.reward_net.nodes import _others, train_network, write_report_card
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.reward.parameters import RewardParameters
+from vesselrl.reward.scenes import Scene
 from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.parameters import ActionParameters
-from vesselrl.rl.scenes import Scene
 from vesselrl.segmenters.levels import from_levels, to_levels
 from vesselrl.segmenters.parameters import FilterParameters
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageSequence
 
 from vesselrl.annotations.pictures import count_frames, decode
 from vesselrl.prediction.animation import SIDE, animated
-from vesselrl.report.style import SKY
+from vesselrl.style import SKY
 
 COLOUR = tuple(bytes.fromhex(SKY[1:]))
 

@@ -14,8 +14,9 @@ from vesselrl.pipelines.evaluation.nodes import decide, draw_predictions
 from vesselrl.pipelines.reward_net.nodes import score_actions
 from vesselrl.prediction.calibration import Calibration
 from vesselrl.prediction.out_of_distribution import Reference
+from vesselrl.prediction.parameters import UNPREDICTABLE
 from vesselrl.prediction.predictor import Predictor
-from vesselrl.prediction.recipe import UNPREDICTABLE, Recipe, write_recipe
+from vesselrl.prediction.recipe import Recipe, write_recipe
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.rl.observations import image_features
 from vesselrl.segmenters.base import PromptsFailed, build_segmenter

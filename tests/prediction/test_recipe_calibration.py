@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from effort import effort
+from vesselrl.prediction import calibration
 from vesselrl.prediction.calibration import (
     Calibration,
     Votes,
@@ -65,6 +66,42 @@ def test_how_many_patients_are_needed(coverage, groups):
     raw, true, of = patients(np.random.default_rng(0), groups)
     low, high = Votes.cast(raw, true, of).interval(0.7, coverage)
     assert (low, high) != (0, 1) or groups == 1  # one patient has nobody to learn a line from
+
+
+@given(
+    st.integers(1, 30), st.integers(1, 4), st.floats(0, 0.3), st.floats(0.5, 0.95),
+    st.floats(-0.2, 1.2), st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_an_interval_goes_to_the_ends_that_so_much_of_the_votes_weight_does_not_exceed(
+    groups, images, spread, coverage, score, seed
+):
+    votes = Votes.cast(*patients(np.random.default_rng(seed), groups, images, spread))
+    said = np.clip(votes.slopes * score + votes.intercepts, 0, 1)
+
+    def quantile(ends):
+        """By the definition, of ends and the one at infinity."""
+        weight = {end: votes.weights[ends <= end].sum() for end in ends}
+        return min((end for end in ends if weight[end] >= coverage - 1e-12), default=math.inf)
+
+    low, high = -quantile(votes.errors - said), quantile(said + votes.errors)
+    assert votes.interval(score, coverage) == (max(0, low), min(1, high))
+    assert Votes.from_state(votes.state()).interval(score, coverage) == (max(0, low), min(1, high))
+
+
+def test_votes_that_nearly_agree_are_not_sorted_for_every_image():
+    votes = Votes.cast(*patients(np.random.default_rng(0), 400))
+    sorted_by_each = []
+    with pytest.MonkeyPatch.context() as patch:
+        sort = calibration._ranked
+        patch.setattr(
+            calibration,
+            "_ranked",
+            lambda values, weights: sorted_by_each.append(len(values)) or sort(values, weights),
+        )
+        votes.interval(0.7, 0.9)
+        assert sorted_by_each.pop(0) == 400
+        votes.interval(0.65, 0.9)
+    assert max(sorted_by_each) < 80
 
 
 @given(st.integers(1, 8), st.integers(1, 3), st.integers(0, 2**32 - 1))

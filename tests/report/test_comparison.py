@@ -87,7 +87,7 @@ def test_cheaper_of_two_equals_is_recommended() -> None:
     _, result = judge(table)
     assert result["best"] == "rl"
     assert result["recommended"] == "static"
-    assert "11 segmenter calls an image against 1" in result["sentence"]
+    assert "segmenter calls an image: 11 against 1" in result["sentence"]
 
 
 def test_an_unknown_cost_is_never_the_cheapest() -> None:
@@ -152,7 +152,7 @@ def test_a_method_that_calls_no_segmenter_is_the_cheapest_of_equals() -> None:
     )
     _, result = judge(table)
     assert (result["best"], result["recommended"]) == ("static", "mine")
-    assert "costs more (1 segmenter calls an image against 0)" in result["sentence"]
+    assert "costs more (segmenter calls an image: 1 against 0)" in result["sentence"]
 
 
 def test_every_method_has_its_place_in_the_figure_of_costs_known_or_not() -> None:
@@ -332,7 +332,7 @@ def test_scores_of_an_earlier_version_are_refused_with_what_to_run() -> None:
 def summary_of(table: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     """The verdict, and the warnings at the head of the report's summary."""
     board, result = judge(table)
-    blocks = summary(result, board.reset_index(), SETTINGS, 0).blocks
+    blocks = summary(result, board.reset_index(), SETTINGS, 0, quick=False).blocks
     return result, [b.text for b in blocks if b.kind == "callout" and b.tone == "warning"]
 
 
@@ -390,6 +390,14 @@ def test_where_no_difference_could_be_significant_none_is_called_detectable() ->
     text = what_the_test_can_show(result, 0.05)
     assert "no difference, however large, could come out significant" in text
     assert "points worse than the best" not in text
+
+
+@pytest.mark.parametrize(("groups", "intervals"), [(1, False), (2, True)])
+def test_one_group_is_said_to_give_no_intervals(groups, intervals) -> None:
+    _, result = judge(scores({"default": 0.5, "rl": 0.9}, groups=groups))
+    text = what_the_test_can_show(result, 0.05)
+    assert ("the intervals themselves are too narrow" in text) == intervals
+    assert ("From one group there are no intervals" in text) != intervals
 
 
 def test_the_effect_size_has_the_sign_of_the_difference() -> None:

@@ -173,12 +173,12 @@ def test_warnings_on_images_without_labels_are_told_in_chinese() -> None:
     samples = pd.DataFrame(
         {"id": list(sides), "group": list("1223"), "split": sides.values(), "sha256": list("1234")}
     )
-    accepted = pd.DataFrame({"file": list(sides), "clipped": False})
+    accepted = pd.DataFrame({"file": list(sides), "clipped": False, "vessel_fraction": 0.9})
     report = account_for(accepted, accepted[:0], samples, {"warnings": []}, [*sides, "e.png"], {})
     by_group = dict(zip("1234", sides.values(), strict=True))
     leaking = tell_leaks(leak, by_group, "warn", by_file=True)
     warnings = [*no_label, *look_alike, *leaking, *report["warnings"]]
-    assert len(warnings) == 5
+    assert len(warnings) == 7
     names = "splits json images ingest unannotated unlabelled split on leak on_leak move"
     with written_in("zh"):
         for warning in warnings:

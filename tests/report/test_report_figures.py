@@ -42,6 +42,21 @@ def test_gallery_colours_found_invented_and_missed_pixels() -> None:
     ]
 
 
+def test_gallery_lays_its_colours_over_the_green_channel_of_a_colour_image() -> None:
+    image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    nothing = np.zeros((2, 2), bool)
+    figure = draw_gallery(
+        {"u": lambda: image},
+        {"u": lambda: nothing},
+        {"a/masks/u": lambda: nothing},
+        scores_of({"u": 0.5}),
+        ["a"],
+    )
+    grounds = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
+    np.testing.assert_array_equal(grounds[0], image)
+    np.testing.assert_array_equal(grounds[1], image[..., 1])
+
+
 def curves(gold: dict[int, list[float]]) -> pd.DataFrame:
     """Histories of one experiment: a look after every second update, none after the last."""
     columns = ["ep_rew_mean", "proxy", "gold", "action_entropy"]

@@ -13,7 +13,7 @@ from vesselrl.reward.calibration import Line
 from vesselrl.reward.closed_form import expected_scores
 from vesselrl.reward.hacks import ascended, branch_removed, hack_pairs, hack_rows, ranked_right
 from vesselrl.reward.network import RewardNetwork
-from vesselrl.rl.scenes import Scene
+from vesselrl.reward.scenes import Scene
 from vesselrl.segmenters.levels import from_levels
 
 AGAINST_DEFAULT = ["empty", "full", "all_vesselness", "image_edges", "other_truth", "ascent"]

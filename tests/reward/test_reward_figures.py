@@ -14,7 +14,7 @@ from vesselrl.reward.hack_figure import draw_hacks
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.reward.rankings import THRESHOLDS
 from vesselrl.reward.report_card import report_card, rival_cards
-from vesselrl.rl.scenes import Scene
+from vesselrl.reward.scenes import Scene
 from vesselrl.segmenters.levels import to_levels
 
 HISTORY = pd.DataFrame(

@@ -42,7 +42,6 @@ def train(loaders, reward_parameters, tmp_path_factory):
             ["dice", "recall"],
             seed,
             checkpoints or Checkpoints(tmp_path_factory.mktemp("training")),
-            "fingerprint",
             devices,
         )
 

@@ -15,7 +15,7 @@ SIZE = 32
 
 @dataclass(frozen=True)
 class DrawnScene:
-    """What `vesselrl.rl.scenes.Scene` offers; the prediction is the truth, a little too kind."""
+    """What a `vesselrl.reward.scenes.Scene` offers; the prediction is the truth, a bit too kind."""
 
     image: np.ndarray
     probabilities: np.ndarray

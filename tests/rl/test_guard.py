@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from vesselrl.report.background import training
 from vesselrl.report.document import Callout, Table
-from vesselrl.rl.looks import is_exhausted, kept, over_optimisation
+from vesselrl.rl.looks import kept, over_optimisation, reason_to_end
 from vesselrl.rl.training import train_policy
 
 
@@ -37,7 +37,8 @@ def test_of_equally_good_policies_the_one_that_has_learned_longer_is_kept():
     ],
 )
 def test_training_ends_after_looks_without_a_better_score(gold, exhausted):
-    assert is_exhausted(history(gold), patience=2) == exhausted
+    ended = reason_to_end(history(gold), steps=9, planned=10, patience=2)
+    assert ended == ("no better validation score for 2 looks" if exhausted else "")
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from vesselrl.networks.architecture import Architecture
 from vesselrl.reward.network import RewardNetwork
+from vesselrl.reward.scenes import SceneLoader
 from vesselrl.rl.actions import ActionSet, Rules
 from vesselrl.rl.environments import CandidateVecEnv
 from vesselrl.rl.observations import Observer
 from vesselrl.rl.outcomes import Outcomes
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.rl.reference import SegmentationEnv
-from vesselrl.rl.scenes import SceneLoader
 from vesselrl.segmenters.base import build_segmenter
 from vesselrl.segmenters.candidates import make_candidates
 from vesselrl.segmenters.parameters import FilterParameters

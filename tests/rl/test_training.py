@@ -8,7 +8,7 @@ from drawn_world import rl_parameters
 from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vesselrl.rl.looks import is_exhausted
+from vesselrl.rl.looks import reason_to_end
 from vesselrl.rl.parameters import RLParameters
 from vesselrl.rl.training import train_policy
 
@@ -131,4 +131,4 @@ def test_the_quick_form_makes_all_its_steps_even_if_its_first_look_was_the_best(
     looks = steps[settings.validate_every - 1 :: settings.validate_every]
     assert steps[-1] == looks[-1]
     history = [{"steps": step, "val_gold": 1 / step} for step in looks[:-1]]
-    assert not is_exhausted(history, settings.patience)
+    assert not reason_to_end(history, int(steps[-2]), int(steps[-1]), settings.patience)

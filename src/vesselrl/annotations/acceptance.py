@@ -122,7 +122,8 @@ def check_against_size(entry: Entry, width: int, height: int) -> None:
     Points may lie a little outside (`OVERHANG`): they are clipped.
 
     Raises:
-        Refusal: a polygon lies wholly outside, or the coordinates fit only another image size.
+        Refusal: a polygon lies wholly outside, the coordinates fit only another image size, or
+            they run from 0 to 1.
     """
     if not entry.polygons:
         return
@@ -135,6 +136,12 @@ def check_against_size(entry: Entry, width: int, height: int) -> None:
             f", which fits only an image of at least {math.ceil(right) + 1} × "
             f"{math.ceil(bottom) + 1} pixels"
         )
+    if _are_shares(entry):
+        raise Refusal(
+            "mask",
+            f"{span}: shares of the width and height, not pixels",
+            f"multiply each x by {width} and each y by {height}",
+        )
     hint = "use the image that the polygons were drawn on, or scale them to this one"
     for number, (west, north, east, south) in enumerate(entry.extents):
         if east < -0.5 or south < -0.5 or west > width - 0.5 or north > height - 0.5:
@@ -146,6 +153,13 @@ def check_against_size(entry: Entry, width: int, height: int) -> None:
             )
     if beyond:
         raise Refusal("mask", f"{span}; the image has {width} × {height}", hint)
+
+
+def _are_shares(entry: Entry) -> bool:
+    """Whether coordinates run from 0 to 1, as YOLO has them: in pixels all would be one corner."""
+    left, top, right, bottom = entry.extent
+    within = min(left, top) >= 0 and max(right, bottom) <= 1
+    return within and any(value % 1 for polygon in entry.polygons for value in polygon)
 
 
 def overhangs(entry: Entry, width: int, height: int) -> bool:

@@ -5,7 +5,11 @@ from typing import Any
 
 from vesselrl.annotations.assignment import SPLITS
 from vesselrl.annotations.folder import normalised
+from vesselrl.errors import first_few
 from vesselrl.samples import HELD_OUT, UNLABELLED, ids_of, unlabelled_pool
+
+MOST_VESSEL = 0.5
+"""A larger share of an image that is vessel is worth a warning."""
 
 
 def account_for(
@@ -39,8 +43,15 @@ def account_for(
     warnings = [*split_report["warnings"]]
     if len(quarantine):
         warnings.append(
-            f"{len(quarantine)} of {len(accepted_entries) + len(quarantine)} entries are in "
-            "quarantine.csv, each with a reason."
+            f"Refused: {len(quarantine)} of {len(accepted_entries) + len(quarantine)} entries; "
+            "quarantine.csv tells why, for each."
+        )
+    crowded = accepted_entries.loc[accepted_entries["vessel_fraction"] > MOST_VESSEL, "file"]
+    if len(crowded):
+        warnings.append(
+            f"Images of which more than half is vessel: {len(crowded)} "
+            f"({first_few(crowded.tolist())}). Vessel is whatever is not black: invert masks that "
+            "show vessels in black."
         )
     clipped = accepted_entries.loc[accepted_entries["clipped"], "file"].tolist()
     if clipped:
@@ -53,9 +64,15 @@ def account_for(
     unnamed = sum(file not in named for file in images)
     if unnamed:
         warnings.append(
-            f"{unnamed} files in images/ have no entry in the annotations. To use them as images "
+            f"Files in images/ that no annotation names: {unnamed}. To use them as images "
             "without labels, set ingest.unannotated to unlabelled."
         )
+    for split in HELD_OUT:
+        if samples.loc[samples["split"] == split, "group"].nunique() == 1:
+            warnings.append(
+                f"The {split} split has images of one group: what is measured there says nothing "
+                "about other patients."
+            )
     unlabelled = ids_of(samples, UNLABELLED)
     if withheld := len(unlabelled) - len(pool):
         warnings.append(

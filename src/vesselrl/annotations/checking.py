@@ -17,10 +17,10 @@ from typing import Any
 import PIL
 
 from vesselrl.annotations.acceptance import NO_FILES, accept, name_of, read_sample
-from vesselrl.annotations.duplicates import perceptual_hash
 from vesselrl.annotations.entries import Refusal
 from vesselrl.annotations.folder import normalised
 from vesselrl.annotations.packing import pack, unpack
+from vesselrl.annotations.perceptual_hash import perceptual_hash
 from vesselrl.annotations.pseudonyms import PseudonymousFiles, Pseudonyms
 from vesselrl.journal import Journal
 from vesselrl.parallel import ordered_map

@@ -1,5 +1,7 @@
 """Masks as image files: ``masks/x.png`` is the mask of the image of the same stem."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,21 +15,43 @@ from vesselrl.annotations.pictures import open_picture
 Mask = npt.NDArray[np.bool_]
 
 MOST_LEVELS = 8
+MOST_BETWEEN = 0.01
+"""Above this share of grey pixels a JPEG file is a picture, not a mask of 0 and 255."""
+_ENDING = re.compile(r"(?<=[^/])[-_. ](?=[^-_. /]*[^\W\d_])[^-_. /]+$")
+_JPEG = b"\xff\xd8"
 _GREY = ("1", "L", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 
 
 def entries_of_masks(images: Iterable[str], masks: Iterable[str]) -> Iterator[dict[str, Any]]:
     """One entry a mask.
 
+    If no mask has the stem of an image, the ending that most masks have, such as ``_mask``, is left
+    out, and if that is not enough, that of the images as well.
+
     Args:
         images: names of the files in ``images/``.
         masks: names of the files in ``masks/``.
     """
-    of_stem: dict[PurePosixPath, list[str]] = {}
-    for image in images:
-        of_stem.setdefault(PurePosixPath(image).with_suffix(""), []).append(image)
-    for mask in masks:
-        candidates = of_stem.get(PurePosixPath(mask).with_suffix(""), [])
+    images, masks = list(images), list(masks)
+    plain_images, plain_masks = _stems(images), _stems(masks)
+    short_images, short_masks = _without_ending(plain_images), _without_ending(plain_masks)
+    image_stems, mask_stems = next(
+        (
+            (of_images, of_masks)
+            for of_images, of_masks in (
+                (plain_images, plain_masks),
+                (plain_images, short_masks),
+                (short_images, short_masks),
+            )
+            if not set(of_images).isdisjoint(of_masks)
+        ),
+        (plain_images, plain_masks),
+    )
+    of_stem: dict[str, list[str]] = {}
+    for image, stem in zip(images, image_stems, strict=True):
+        of_stem.setdefault(stem, []).append(image)
+    for mask, stem in zip(masks, mask_stems, strict=True):
+        candidates = of_stem.get(stem, [])
         if mask in candidates:
             candidates = [mask]
         if len(candidates) == 1:
@@ -37,7 +61,24 @@ def entries_of_masks(images: Iterable[str], masks: Iterable[str]) -> Iterator[di
             yield refused(mask, "mask_file", reason, "give the mask the whole name of its image")
         else:
             reason = "no image in images/ has the stem of this mask"
-            yield refused(mask, "mask_file", reason, "expected masks/x.png for images/x.jpg")
+            hint = "expected masks/x.png for images/x.jpg, or x_mask.png with one ending for all"
+            yield refused(mask, "mask_file", reason, hint)
+
+
+def _stems(files: list[str]) -> list[str]:
+    return [PurePosixPath(file).with_suffix("").as_posix() for file in files]
+
+
+def _without_ending(stems: list[str]) -> list[str]:
+    """The stems without what most of them have from their last separator on.
+
+    It has a letter: a number is that of a frame or a patient.
+
+    >>> _without_ending(["12_mask", "a_13_mask"]), _without_ending(["12_1", "13_1"])
+    (['12', 'a_13'], ['12_1', '13_1'])
+    """
+    endings = Counter(found[0] if (found := _ENDING.search(stem)) else "" for stem in stems)
+    return [stem.removesuffix(max(endings, key=endings.__getitem__)) for stem in stems]
 
 
 def decode_mask(data: bytes, max_pixels: int, may_be_full: bool = False) -> Mask:
@@ -46,6 +87,8 @@ def decode_mask(data: bytes, max_pixels: int, may_be_full: bool = False) -> Mask
     Vessel is whatever is not 0 (grey) or not black (colour, palette); what is fully transparent is
     background. Up to `MOST_LEVELS` different values are labels, all of them vessel. More are a
     soft mask, whose threshold only its maker knows: it is refused. So is one without background.
+    JPEG files are compressed with loss, which leaves greys about every outline: if hardly any
+    pixels lie between, they are cut in the middle of 0 and 255.
 
     Args:
         data: the bytes of the file.
@@ -62,7 +105,9 @@ def decode_mask(data: bytes, max_pixels: int, may_be_full: bool = False) -> Mask
         source = open_picture(data, max_pixels)
     except Refusal as refusal:
         raise Refusal("mask_file", refusal.reason, refusal.hint) from None
-    if source.mode in _GREY:
+    if data.startswith(_JPEG):
+        values: npt.NDArray[Any] = _without_loss(np.asarray(source.convert("L")))
+    elif source.mode in _GREY:
         values = np.asarray(source)
     else:
         channels = np.asarray(source.convert("RGBA"))
@@ -79,6 +124,24 @@ def decode_mask(data: bytes, max_pixels: int, may_be_full: bool = False) -> Mask
     if 0 not in levels and not (may_be_full and len(levels) == 1):
         raise Refusal("mask_file", "no pixel is background", "expected background of 0, black")
     return np.asarray(values != 0)
+
+
+def _without_loss(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """0 and 255, as they were before they were compressed."""
+    between = np.mean((values >= 64) & (values < 192))
+    if between > MOST_BETWEEN:
+        raise Refusal(
+            "mask_file",
+            f"a soft mask: {between:.0%} of its pixels are neither black nor white",
+            "expected 0 and 255: threshold it first, and save it as PNG",
+        )
+    if 0 < values.max() < 64:
+        raise Refusal(
+            "mask_file",
+            f"a JPEG file with values of at most {values.max()}, which compression changes",
+            "save the mask as PNG",
+        )
+    return (values >= 128) * np.uint8(255)
 
 
 def _levels(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vesselrl.annotations.assignment import SPLITS
-from vesselrl.report.style import BLUE, FAINT, GREEN, GREY, ORANGE, RC, VERMILLION
+from vesselrl.colour import one_channel
 from vesselrl.samples import UNLABELLED
+from vesselrl.style import BLUE, FAINT, GREEN, GREY, ORANGE, RC, VERMILLION
 
 COLUMNS = 6
 MOST_REASONS = 6
@@ -75,7 +76,7 @@ def _draw_contact_sheet(
         sample = by_group[index]
         image = images[sample]()
         height, width = image.shape[:2]
-        axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+        axis.imshow(one_channel(image), cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
         if name != UNLABELLED and (mask := masks[sample]()).any():
             # A border of background closes the contour of what reaches the edge.
             places = [np.arange(-1, size + 1) for size in (width, height)]

@@ -7,6 +7,9 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from vesselrl.parameters import ParameterModel
 
+MOST_BITS = 31
+"""The largest distance of hashes that the search for near ones is exact for."""
+
 
 class AnnotationsParameters(ParameterModel):
     """The group ``annotations``."""
@@ -68,7 +71,7 @@ class SplitParameters(ParameterModel):
     max_images: SplitLimits
     near_duplicate_bits: int = Field(
         ge=0,
-        le=31,
+        le=MOST_BITS,
         description="images whose hashes differ in at most so many of 256 bits look alike",
     )
     on_leak: Literal["warn", "move", "stop"] = Field(

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from vesselrl.annotations.dicom import count_dicom_frames, decode_dicom, is_dicom
 from vesselrl.annotations.entries import Refusal, printable
 from vesselrl.annotations.jpeg import refuse_many_scans
+from vesselrl.annotations.slow import refuse_slow
 from vesselrl.annotations.video import VideoFrames, count_video_frames, decode_video, is_video
 
 Pixels = npt.NDArray[np.uint8]
@@ -106,6 +107,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     _check_size(source.size, max_pixels)
     if source.format in ("JPEG", "MPO"):
         refuse_many_scans(data)
+    refuse_slow(source, data)
     return source
 
 

@@ -5,10 +5,10 @@
 | ``list`` | ``annotations.json``, a list of flat or nested entries (told one by one) |
 | ``coco`` | ``annotations.json``, an object as COCO writes it |
 | ``labelme`` | a JSON file an image, in ``annotations/``, ``images/`` or the data folder itself |
-| ``masks`` | ``masks/x.png`` for ``images/x.jpg`` |
+| ``masks`` | ``masks/x.png`` for ``images/x.jpg``, or ``x_mask.png`` with one ending for all |
 
-Files of LabelMe beside an ``annotations.json`` are corrections of it, or labels of further images:
-they go before what it says of the same image, unless a format was asked for.
+Files of LabelMe beside an ``annotations.json`` or ``masks/`` are corrections of it, or labels of
+further images: they go before what it says of the same image, unless a format was asked for.
 
 The images are always in ``images/``. What no entry names there may be taken for images without
 labels (`with_unannotated`), whatever the format.
@@ -28,6 +28,7 @@ from vesselrl.annotations.json_files import first_character, read_json, stream_l
 from vesselrl.annotations.labelme import entries_of_labelme, labelme_files
 from vesselrl.annotations.mask_files import entries_of_masks
 from vesselrl.errors import VesselrlError
+from vesselrl.overrides import suggestion
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +78,12 @@ def open_source(raw_dir: Path, format: Format = "auto", max_json_mb: float = 512
         max_json_mb: larger JSON files are refused, but for a list, which is read entry by entry.
 
     Raises:
-        VesselrlError: there is nothing of that format, more than one it could be, or the file is
-            not JSON.
+        VesselrlError: there is nothing of that format, or the file is not JSON.
     """
     require_folder(raw_dir)
     if format == "auto":
         found = open_source(raw_dir, _detected(raw_dir, max_json_mb), max_json_mb)
-        files = [] if found.format in ("labelme", "masks") else labelme_files(raw_dir, max_json_mb)
+        files = [] if found.format == "labelme" else labelme_files(raw_dir, max_json_mb)
         return _corrected(found, files, max_json_mb) if files else found
     if format == "list":
         return _open_list(_annotations_file(raw_dir))
@@ -123,9 +123,14 @@ def of_images(images: Iterable[str], name: str) -> Source:
 def require_folder(raw_dir: Path) -> None:
     """Raise a VesselrlError unless there is a data folder."""
     if not raw_dir.is_dir():
+        beside = raw_dir.parent.iterdir() if raw_dir.parent.is_dir() else []
+        hint = suggestion(
+            raw_dir.name,
+            [path.name for path in beside if path.is_dir()],
+            "give the folder that holds it with --params raw_dir=….",
+        )
         raise VesselrlError(
-            f"The folder {raw_dir} does not exist; expected annotations.json in it: give the "
-            "folder that holds it with --params raw_dir=…."
+            f"The folder {raw_dir} does not exist; expected annotations.json in it: {hint}"
         )
 
 
@@ -166,22 +171,14 @@ def _detected(raw_dir: Path, max_json_mb: float) -> Format:
     path = raw_dir / "annotations.json"
     if path.exists():
         return "coco" if first_character(path) == "{" else "list"
-    found: list[Format] = []
-    if labelme_files(raw_dir, max_json_mb):
-        found.append("labelme")
     if _has_files(raw_dir / "masks"):
-        found.append("masks")
-    if len(found) > 1:
-        raise VesselrlError(
-            f"{raw_dir} holds both LabelMe files and masks/: say which are the annotations with "
-            "--params annotations.format=labelme or annotations.format=masks."
-        )
-    if not found:
-        raise VesselrlError(
-            f"{path} does not exist: give the folder that holds it with --params raw_dir=…. "
-            "LabelMe files or a folder masks/ would do as well; there are none."
-        )
-    return found[0]
+        return "masks"
+    if labelme_files(raw_dir, max_json_mb):
+        return "labelme"
+    raise VesselrlError(
+        f"{path} does not exist: give the folder that holds it with --params raw_dir=…. "
+        "LabelMe files or a folder masks/ would do as well; there are none."
+    )
 
 
 def _annotations_file(raw_dir: Path) -> Path:
@@ -224,6 +221,9 @@ def _open_masks(raw_dir: Path) -> Source:
     masks = ImageFolder(folder, "mask_file")
     names = list(masks)
     entries = partial(entries_of_masks, ImageFolder(raw_dir / "images"), names)
+    pairs = ((e["image"], e["mask_file"]) for e in entries() if "mask_file" in e)
+    if (pair := next(pairs, None)) and Path(pair[0]).stem != Path(pair[1]).stem:
+        logger.info("Masks are told by their names: masks/%s is of images/%s.", pair[1], pair[0])
     return Source("masks", "masks/", entries, len(names), masks)
 
 

@@ -32,12 +32,15 @@ def group_files(
         File → group, and warnings. A file that neither tells a group for is a group of its own.
 
     Raises:
-        VesselrlError: ``groups.json`` is not an object of file names and groups.
+        VesselrlError: ``groups.json`` is not an object of file names and groups, or names none of
+            the files.
     """
     original = {file: pseudonyms.original(file) for file in files}
     if given is not None:
         told = _names_to_text(given, "groups.json", "groups")
         source = "groups.json"
+        if told and told.keys().isdisjoint(original.values()):
+            raise _names_none("groups.json", files)
     else:
         matches = {
             path: re.search(pattern or "(?!)", PurePosixPath(path).name)
@@ -104,10 +107,7 @@ def obey_splits_file(
             )
     missing = [file for file in groups if file in labelled and file not in known]
     if known.keys().isdisjoint(groups):
-        raise VesselrlError(
-            f"splits.json names none of the {len(groups)} accepted images (such as "
-            f"{next(iter(groups))}): expected file names as in annotations.json."
-        )
+        raise _names_none("splits.json", groups)
     warnings = []
     if missing:
         warnings.append(
@@ -246,6 +246,13 @@ def within_limits(
     ]
     kept.update(sorted(unlabelled, key=order)[: limits.unlabelled])
     return [file for file in splits if file in kept]
+
+
+def _names_none(file: str, accepted: Collection[str]) -> VesselrlError:
+    return VesselrlError(
+        f"{file} names none of the {len(accepted)} accepted images (such as "
+        f"{next(iter(accepted))}): expected file names as in images/."
+    )
 
 
 def _names_to_text(given: Any, file: str, what: str) -> dict[str, str]:

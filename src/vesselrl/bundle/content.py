@@ -1,5 +1,6 @@
 """What a bundle holds of a recipe, and the recipe that comes out of it again."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -89,7 +90,7 @@ def recipe_of(files: Mapping[str, bytes], weights: Path, given: Mapping[str, Any
     state = joined(json.dumps(told["recipe"]), load(files[WEIGHTS]))
     is_asked = state["method"]["kind"] != NETWORK or state["rating"] == "all"
     model = told[MODEL] and Model(**told[MODEL])
-    segmenter = _segmenter_of(dict(state["segmenter"]), model, is_asked, weights, given)
+    segmenter = _segmenter_of(dict(state["segmenter"]), model, is_asked, files, weights, given)
     # Of a model that is not asked nobody knows here what its weights are.
     return Recipe.from_state({**state, "segmenter": segmenter.model_dump(mode="json")}, segmenter)
 
@@ -98,6 +99,7 @@ def _segmenter_of(
     values: dict[str, Any],
     model: Model | None,
     is_asked: bool,
+    files: Mapping[str, bytes],
     weights: Path,
     given: Mapping[str, Any],
 ) -> SegmenterParameters:
@@ -130,6 +132,9 @@ def _segmenter_of(
             )
         unset = {"path": model.name, "revision": model.revision, "device": None}
     segmenter = SegmenterParameters.model_validate({**values, **unset, **given})
+    if isinstance(segmenter, UnetParameters):
+        # What was read is what is used, whatever becomes of the file until it is loaded.
+        segmenter = segmenter.holding(hashlib.sha256(files[SEGMENTER]).hexdigest())
     if expected is not None and is_asked:
         found = segmenter.model_dump(mode="json")[IDENTITIES[kind]]
         if found != expected:

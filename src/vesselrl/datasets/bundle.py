@@ -20,7 +20,7 @@ class BundleDataset(AbstractDataset[Mapping[str, bytes], dict[str, bytes]]):
     """The files of a bundle ↔ a folder with a manifest, and a zip file of the same name beside it.
 
     Whenever saving breaks off, the bundle is the old one or the new one: a folder cannot be
-    replaced in one step, so one that was on its way is put back by whatever is done next.
+    replaced in one step, so one that was on its way is put back when it is loaded or saved next.
 
     Attributes:
         is_zipped: whether the zip file is wanted. The project's hooks fill it in from the
@@ -77,8 +77,9 @@ class BundleDataset(AbstractDataset[Mapping[str, bytes], dict[str, bytes]]):
             self._old.rename(self._filepath)
 
     def _exists(self) -> bool:
-        self._put_back()
-        return self._filepath.is_dir() and (self._archive.is_file() or not self.is_zipped)
+        """Whether it could be loaded; asking changes nothing, for a run beside may be saving."""
+        is_there = self._filepath.is_dir() or self._old.is_dir()
+        return is_there and (self._archive.is_file() or not self.is_zipped)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

@@ -43,7 +43,7 @@ class PolicyDataset(AbstractDataset["Policy", "Policy"]):
             if settings["weights_sha256"] != hashlib.sha256(weights).hexdigest():
                 raise ValueError("the two files do not belong together")
             return Policy.from_parts(settings, load(weights))
-        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
             raise VesselrlError(
                 f"{self._weights} and {self._settings.name} are no policy of vesselrl ({error}): "
                 "train it again with kedro run --pipeline experiments."

@@ -9,11 +9,11 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-from vesselrl import provenance
 from vesselrl.datasets.journal import FolderHashesDataset
 from vesselrl.datasets.raw import ImageFolderDataset
 from vesselrl.errors import VesselrlError
 from vesselrl.files import write_atomically, writer_of
+from vesselrl.hashes import digest
 from vesselrl.journal import Journal
 from vesselrl.storage import RemoteFolder, is_remote
 
@@ -67,7 +67,7 @@ class NewImagesDataset(ImageFolderDataset):
     @property
     def fingerprint(self) -> str | None:
         """Of a folder elsewhere: what its store tells of the files."""
-        return provenance.digest(RemoteFolder(self._url).stamps()) if self._url else None
+        return digest(RemoteFolder(self._url).stamps()) if self._url else None
 
     def _exists(self) -> bool:
         return bool(self._url) or (self._is_given and super()._exists())
@@ -200,7 +200,7 @@ class LabelMeFolderDataset(_WrittenDataset):
         self.metadata = metadata
 
     def save(self, data: Makers) -> None:
-        """Write what is not there yet, or as it was written here.
+        """Write what is not there yet, or as it was written here and is another now.
 
         Args:
             data: name → maker of the document and of the bytes of the image file that its
@@ -217,33 +217,43 @@ class LabelMeFolderDataset(_WrittenDataset):
 
     def _remove(self, name: str, noted: Mapping[str, str]) -> bool:
         """Remove a file and its image; False where they are not as they are noted."""
-        image = self._folder / noted["image"]
-        files = {self._file(name): noted["sha256"], image: noted["picture"]}
-        if any(_is_foreign(file, sha256) for file, sha256 in files.items()):
+        files = self._files(name, noted)
+        if _are_foreign(files):
             return False
         for file in files:
             file.unlink(missing_ok=True)
         return True
 
     def _replace(self, name: str, make: Callable[[], Any], journal: Journal) -> bool:
-        """Write a file and its image; False where others are there."""
+        """Write a file and its image, if they are not there; False where others are."""
         noted = journal.get(name)
-        if noted and not self._remove(name, noted):
+        before = self._files(name, noted) if noted else {}
+        if _are_foreign(before):
             return False
         document, picture = make()
         content = json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8", "replace")
-        file, image = self._file(name), self._folder / document["imagePath"]
-        new = {"image": image.name, "sha256": _sha256(content), "picture": _sha256(picture)}
-        if _is_foreign(file, new["sha256"]) or _is_foreign(image, new["picture"]):
-            return False
-        # Whenever this breaks off, what is there is as it was noted, or is not there.
-        journal.add(name, new)
-        write_atomically(image, writer_of(picture))
-        write_atomically(file, writer_of(content))
+        image = Path(document["imagePath"]).name
+        new = {"image": image, "sha256": _sha256(content), "picture": _sha256(picture)}
+        after = self._files(name, new)
+        if new != noted:
+            # Whenever this breaks off, what is there is as it was noted, or is not there.
+            for file, sha256 in before.items():
+                if after.get(file) != sha256:
+                    file.unlink(missing_ok=True)
+            if _are_foreign(after):
+                return False
+            journal.add(name, new)
+        for file, data in zip(after, (picture, content), strict=True):
+            if not file.is_file():
+                write_atomically(file, writer_of(data))
         return True
 
-    def _file(self, name: str) -> Path:
-        return self._folder / f"{name}.json"
+    def _files(self, name: str, noted: Mapping[str, str]) -> dict[Path, str]:
+        """The image and the file → the hash of its content."""
+        return {
+            self._folder / noted["image"]: noted["picture"],
+            self._folder / f"{name}.json": noted["sha256"],
+        }
 
     def _exists(self) -> bool:
         return True  # if none were asked for, there are none
@@ -256,9 +266,11 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _is_foreign(file: Path, sha256: str) -> bool:
-    """Whether there is a file of another content."""
-    return file.is_file() and _sha256(file.read_bytes()) != sha256
+def _are_foreign(files: Mapping[Path, str]) -> bool:
+    """Whether one of the files is there with a content of another hash."""
+    return any(
+        file.is_file() and _sha256(file.read_bytes()) != sha256 for file, sha256 in files.items()
+    )
 
 
 def _is_note(name: str, noted: Any) -> bool:

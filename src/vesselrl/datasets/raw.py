@@ -92,8 +92,8 @@ class ImageFolderDataset(_ReadOnlyDataset):
         """
         if not self._path.is_dir():
             raise VesselrlError(
-                f"The folder {self._path} does not exist; expected the images that "
-                f"the annotations name: {_ELSEWHERE}."
+                f"The folder {self._path} does not exist; expected the images that the "
+                f"annotations name: put them there, or {_ELSEWHERE}."
             )
         return ImageFolder(self._path)
 

@@ -9,6 +9,7 @@ from kedro.io import AbstractDataset
 from kedro.io.core import parse_dataset_definition
 
 from vesselrl.files import write_atomically
+from vesselrl.seeds import place_of_seed
 
 SEEDS_FILE = "seeds.json"
 
@@ -57,8 +58,8 @@ class SeedsDataset(AbstractDataset[Mapping[int, Any], dict[int, Any]]):
         return [int(seed) for seed in json.loads(file.read_text())] if file.is_file() else []
 
     def _dataset(self, seed: int, first: int) -> Any:
-        folder = self._folder if seed == first else self._folder / "seeds" / str(seed)
-        return self._class(filepath=str(folder / self._file), **self._arguments)
+        folder = place_of_seed(str(self._folder), seed, first)
+        return self._class(filepath=str(Path(folder, self._file)), **self._arguments)
 
     def _exists(self) -> bool:
         seeds = self._seeds()

@@ -1,0 +1,1 @@
+"""One function on many images, over Ray or over devices."""

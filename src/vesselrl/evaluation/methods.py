@@ -1,7 +1,6 @@
 """What each method decides for an image, as data from which its mask can be drawn again."""
 
 import json
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -17,6 +16,7 @@ from vesselrl.rl.actions import ActionSet, Rules, State
 from vesselrl.rl.observations import Features, mask_features
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.rl.policy import Policy
+from vesselrl.samples import generator_of
 from vesselrl.segmenters.answers import Maps
 
 POSTERIOR = "posterior"
@@ -144,7 +144,7 @@ def _at_random(number: int, actions: ActionSet) -> Callable[[Case], int]:
     settings = len(actions.settings)
 
     def choose(case: Case) -> int:
-        rng = np.random.default_rng([number, zlib.crc32(case.sample.encode())])
+        rng = generator_of(case.sample, number)
         return int(rng.integers(settings))
 
     return choose

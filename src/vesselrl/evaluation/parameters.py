@@ -34,7 +34,7 @@ GIVEN_POLICY = "given_policy"
 def _further_metric(name: str) -> str:
     if name in METRIC_COLUMNS:
         raise ValueError(f"'{name}' is built in: give the module of your metric another name")
-    return known_or_extension("metric", name)
+    return known_or_extension("metric", name, "metric")
 
 
 class Method(ParameterModel):

@@ -27,11 +27,12 @@ def extensions() -> list[str]:
     return [module.name for module in iter_modules(__path__)]
 
 
-def known_or_extension(what: str, name: str, known: tuple[str, ...] = ()) -> str:
-    """The name, if it is built in or a module of this package.
+def known_or_extension(what: str, name: str, part: str, known: tuple[str, ...] = ()) -> str:
+    """The name, if it is built in or a module of this package that has ``part``.
 
     Raises:
-        ValueError: it is neither, and ``what`` it should name; for validators of parameters.
+        ValueError: it is neither, and ``what`` it should name, or the module has no such part or
+            cannot be loaded; for validators of parameters.
     """
     names = [*known, *extensions()]
     if name not in names:
@@ -39,6 +40,11 @@ def known_or_extension(what: str, name: str, known: tuple[str, ...] = ()) -> str
         raise ValueError(
             f"{what} is '{name}'; expected {expected} a module in src/vesselrl/extensions"
         )
+    if name not in known:
+        try:
+            extension(name, part)
+        except VesselrlError as error:
+            raise ValueError(str(error)) from error
     return name
 
 
@@ -60,14 +66,19 @@ def extension(name: str, part: str) -> Any:
     """What a module calls ``part``.
 
     Raises:
-        VesselrlError: there is no such module, or it has no such part.
+        VesselrlError: there is no such module, it cannot be loaded, or it has no such part.
     """
     if name not in extensions():
         raise VesselrlError(
             f"'{name}' is not built in, and src/vesselrl/extensions has no module of that name: "
             "whoever asks for it needs that module."
         )
-    module = import_module(f"{__name__}.{name}")
+    try:
+        module = import_module(f"{__name__}.{name}")
+    except Exception as error:  # whatever is wrong with a user's module
+        raise VesselrlError(
+            f"src/vesselrl/extensions/{name}.py cannot be loaded: {type(error).__name__}: {error}."
+        ) from error
     if not hasattr(module, part):
         raise VesselrlError(
             f"{module.__file__} has no '{part}', which conf asks it for: see docs/extend.md."

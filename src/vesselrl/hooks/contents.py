@@ -7,7 +7,7 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 
 from vesselrl import provenance
-from vesselrl.hashes import ContentHashes
+from vesselrl.hashes import ContentHashes, digest
 
 HASHES = Path("cache/hashes.tsv")  # below out_dir; the catalog's raw_hashes is the same file
 PREDICTIONS = Path("07_model_output/predict")  # likewise
@@ -40,7 +40,7 @@ def fingerprint_of_source(catalog: Any, name: str, hashes: ContentHashes) -> str
     path = _path_of(catalog, name)
     paths = getattr(dataset, "sources", [path] if path else [])
     found = [provenance.digest_of_path(Path(one), hashes) for one in paths]
-    return provenance.digest(found) if found else "none"
+    return digest(found) if found else "none"
 
 
 def listing(catalog: Any, name: str) -> str:

@@ -99,8 +99,9 @@ class ParameterHooks:
         catalog.get("bundle").is_zipped = catalog.load("params:bundling").zip
 
     def _anchored(self, path: str) -> Path:
-        """Absolute paths as they are, relative ones within the project."""
-        return self._project / Path(path).expanduser()
+        """Absolute paths as they are, relative ones within the project; none with ``..`` in it."""
+        anchored = self._project / Path(path).expanduser()
+        return anchored.resolve() if ".." in anchored.parts else anchored
 
 
 def _refuse_results_among_images(paths: Mapping[str, str]) -> None:

@@ -117,20 +117,17 @@ class ProvenanceHooks:
         path = Path(catalog.load("params:raw_dir"))
         if path.is_relative_to(self._project):
             path = path.relative_to(self._project)  # a project may be moved
-        source = Pseudonyms(_pseudonym_key(catalog)).text(str(path))
-        is_hidden = catalog.exists("pseudonym_key")  # by this run, or one that replaced names
-        names = {source}
-        if is_hidden:
-            names.add(Pseudonyms(catalog.load("pseudonym_key")()).text(str(path)))
+        names = _names_of(path, catalog)
         record, named = self._ledger.get(SOURCE), "raw_dir" in run_params["runtime_params"]
         if record and record.fingerprint not in names and not named:
+            is_hidden = catalog.exists("pseudonym_key")
             earlier = "<another folder>" if is_hidden else record.fingerprint
             raise VesselrlError(
                 f"{out_dir_of(catalog)} holds results made from {earlier}, and this run would "
                 f"replace them by those of {path}: add raw_dir={earlier} to --params, or another "
                 "out_dir. (To replace them, name the raw_dir.)"
             )
-        self._source = provenance.Record(source, "")
+        self._source = provenance.Record(names[0], "")
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str) -> None:
@@ -163,6 +160,17 @@ def _but_for_what_is_given(whole: Pipeline, catalog: Any) -> Pipeline:
 def _pseudonym_key(catalog: Any) -> bytes | None:
     """The key, drawn if there is none yet; None where names are not replaced."""
     return catalog.load("pseudonym_key")() if catalog.load("params:pseudonymise") else None
+
+
+def _names_of(path: Path, catalog: Any) -> list[str]:
+    """The names under which the ledger may have a path: that of this run, and its pseudonym.
+
+    The latter is there too where an earlier run replaced names and this one does not.
+    """
+    keys = [_pseudonym_key(catalog)]
+    if catalog.exists("pseudonym_key"):
+        keys.append(catalog.load("pseudonym_key")())
+    return [Pseudonyms(key).text(str(path)) for key in keys]
 
 
 def _not_asked_for(whole: Pipeline, catalog: Any) -> set[str]:

@@ -1,6 +1,6 @@
 """The U-Net that reward network and segmenter are made of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,3 +74,8 @@ class Architecture:
         module = self.build()
         module.load_state_dict(weights)
         return module
+
+
+def weight_count(modules: Iterable[nn.Module]) -> int:
+    """How many weights some networks have together."""
+    return sum(weights.numel() for module in modules for weights in module.parameters())

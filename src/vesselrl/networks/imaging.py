@@ -6,14 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vesselrl.colour import one_channel
+
 
 def grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """One channel of an image, float32 (H, W) in [0, 1]: green of a colour image.
-
-    Vessels show best in green, in retinal photographs above all.
-    """
-    channel = image if image.ndim == 2 else image[..., 1]
-    return channel.astype(np.float32) / np.float32(255)
+    """One channel of an image, float32 (H, W) in [0, 1]; see `vesselrl.colour.one_channel`."""
+    return one_channel(image).astype(np.float32) / np.float32(255)
 
 
 def reduced_size(height: int, width: int, max_side: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """What a training draws from, kept near as far as memory goes."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -26,14 +26,18 @@ class Residents(Generic[Item]):
     Another process receives the loaders alone.
 
     Args:
-        loaders: of each item, to where it is used, a device.
+        loaders: of each item, to where it is used, a device; by position or by name.
         kept_bytes: of all that stay; the last one used always does.
     """
 
-    def __init__(self, loaders: Sequence[Callable[[], Item]], kept_bytes: int = KEPT_BYTES) -> None:
-        self._loaders = loaders
+    def __init__(
+        self,
+        loaders: Sequence[Callable[[], Item]] | Mapping[str, Callable[[], Item]],
+        kept_bytes: int = KEPT_BYTES,
+    ) -> None:
+        self._loaders: Any = loaders
         self._kept_bytes = kept_bytes
-        self._kept: OrderedDict[int, Item] = OrderedDict()  # the last one used is the last
+        self._kept: OrderedDict[int | str, Item] = OrderedDict()  # the last one used is the last
         self._bytes = 0
         self._lock = Lock()
 
@@ -43,18 +47,24 @@ class Residents(Generic[Item]):
     def __len__(self) -> int:
         return len(self._loaders)
 
-    def __getitem__(self, index: int) -> Item:
-        """The item at a position among the loaders; threads may ask side by side."""
+    def __getitem__(self, place: int | str) -> Item:
+        """The item at a position among the loaders, or of a name; threads may ask side by side."""
         with self._lock:
-            item = self._kept.pop(index, None)
+            item: Item | None = self._kept.pop(place, None)
             if item is None:
-                item = self._loaders[index]()
+                item = self._loaders[place]()
                 self._bytes += item.nbytes
-            self._kept[index] = item
+            self._kept[place] = item
             while self._bytes > self._kept_bytes and len(self._kept) > 1:
                 _, oldest = self._kept.popitem(last=False)
                 self._bytes -= oldest.nbytes
             return item
+
+    def forget(self) -> None:
+        """Let all items go."""
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
 
 
 class Part(Generic[Item]):

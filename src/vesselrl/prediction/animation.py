@@ -14,7 +14,7 @@ from skimage.segmentation import find_boundaries
 
 from vesselrl.errors import VesselrlError
 from vesselrl.networks.imaging import grey
-from vesselrl.report.style import SKY
+from vesselrl.style import SKY
 
 Frames = Iterable[tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]]
 """Images, uint8 (H, W) or (H, W, 3), each with its mask, bool (H, W)."""

@@ -5,7 +5,16 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from vesselrl.parameters import ParameterModel
+from vesselrl.rl.pixel.parameters import SA2VA_RL
 
+UNPREDICTABLE = {
+    "random": "its choices are drawn, not made",
+    "oracle": "it chooses by the truth, which nobody knows of a new image",
+    "imported": "its masks were made elsewhere",
+    SA2VA_RL: "its adapters belong into the segmenter (segmenter.adapters), whose default prompt "
+    "then answers as it does",
+}
+"""Kind of methods, or network, → why none of it can be applied to a new image."""
 RECOMMENDED = "recommended"
 """In place of a method's name: the one that the report recommends."""
 

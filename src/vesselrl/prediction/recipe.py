@@ -11,22 +11,14 @@ from vesselrl.evaluation.methods import check_choices, made_by
 from vesselrl.evaluation.networks import networks_behind
 from vesselrl.evaluation.parameters import TRAINED, Method
 from vesselrl.prediction.calibration import Calibration
-from vesselrl.prediction.parameters import Rating
+from vesselrl.prediction.parameters import UNPREDICTABLE, Rating
 from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.parameters import ActionParameters
-from vesselrl.rl.pixel.parameters import SA2VA_RL
 from vesselrl.rl.policy import Policy
 from vesselrl.segmenters.keys import code_of
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 State = Mapping[str, Any]
-
-UNPREDICTABLE = {
-    "random": "its choices are drawn, not made",
-    "oracle": "it chooses by the truth, which nobody knows of a new image",
-    "imported": "its masks were made elsewhere",
-}
-"""Kind → why no method of it can be applied to a new image."""
 
 
 @dataclass(frozen=True)
@@ -274,9 +266,4 @@ def _refuse_unpredictable(name: str, methods: Mapping[str, Method]) -> None:
 
 def why_not(method: Method) -> str | None:
     """Why a method cannot be applied to new images; None if it can."""
-    if method.network == SA2VA_RL:
-        return (
-            "its adapters belong into the segmenter (segmenter.adapters), whose default prompt "
-            "then answers as it does"
-        )
-    return UNPREDICTABLE.get(method.kind)
+    return UNPREDICTABLE.get(method.network or method.kind)

@@ -17,7 +17,7 @@ from vesselrl.report.document import (
 )
 from vesselrl.report.failures import listing
 from vesselrl.report.language import mark, say, say_stored, sentences
-from vesselrl.report.words import NOTHING, counted, decimal, listed
+from vesselrl.report.words import NOTHING, counted, decimal, listed, params_of_run
 from vesselrl.rl.looks import ALL_STEPS
 from vesselrl.samples import UNLABELLED, unlabelled_pool
 
@@ -236,8 +236,7 @@ def reproduction(configuration: str, versions: Mapping[str, str], quick: bool) -
         versions: package → version.
         quick: whether this was a quick run.
     """
-    extra = ",quick:true" if quick else ""
-    params = "--params " + say("raw_dir=<images and annotations>,out_dir=<results>") + extra
+    params = params_of_run(quick)
     commands = (
         f"# {say('everything, from the raw data to this report')}\nkedro run {params}\n\n"
         f"# {say('this report alone, from results that exist')}\n"

@@ -9,8 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from vesselrl.report.comparison import image_scores
 from vesselrl.report.parameters import ReportParameters
-from vesselrl.report.style import BLUE, FAINT, GREY, INK, ORANGE, RC, SKY, VERMILLION
 from vesselrl.report.words import SCORE_NAMES, objective_name, significant
+from vesselrl.style import BLUE, FAINT, GREY, INK, ORANGE, RC, SKY, VERMILLION
 
 UNKNOWN = "unknown"
 """What is written under the column of methods of unknown cost."""

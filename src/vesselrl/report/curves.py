@@ -7,8 +7,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vesselrl.report.style import BLUE, GREY, INK, ORANGE, RC
 from vesselrl.rl.looks import kept
+from vesselrl.style import BLUE, GREY, INK, ORANGE, RC
 
 PROXY, GOLD = (ORANGE, "--"), (BLUE, "-")
 PANELS: dict[str, dict[str, tuple[str, str]]] = {

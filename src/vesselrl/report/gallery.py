@@ -12,16 +12,10 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from vesselrl.report.style import RC, SKY, VERMILLION, YELLOW
+from vesselrl.colour import one_channel
+from vesselrl.style import GROUND, PAPER, PARTS, RC
 
-PARTS = {
-    "vessel found": SKY,
-    "marked, but no vessel": YELLOW,
-    "vessel missed": VERMILLION,
-}
-"""Part (true positive, false positive, false negative) → its colour."""
 OPACITY = 0.7
-GROUND, PAPER = "#14171a", "#e8ebee"
 
 Lazy = Mapping[str, Callable[[], npt.NDArray[Any]]]
 
@@ -66,8 +60,9 @@ def draw_gallery(
         axes = figure.subplots(len(rows), 1 + len(methods), squeeze=False)
         for line, (place, image_id) in zip(axes, rows.items(), strict=True):
             image, truth = images[image_id](), masks[image_id]()
-            for ax in line:
-                ax.imshow(image, cmap="gray", interpolation="nearest")
+            # Colours are laid over grey: on a photograph of a retina orange would hardly be seen.
+            for ax, ground in zip(line, [image, *[one_channel(image)] * len(methods)], strict=True):
+                ax.imshow(ground, cmap="gray", interpolation="nearest")
                 ax.set_axis_off()
             # An id may hold a dollar sign, which Matplotlib would read as mathematics.
             line[0].set_title(f"{place.capitalize()}: {image_id}", parse_math=False, fontsize=9)

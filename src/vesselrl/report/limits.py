@@ -27,7 +27,14 @@ def what_the_test_can_show(verdict: Mapping[str, Any], alpha: float) -> str:
     comparisons = len(verdict["compared_with_best"])
     if comparisons and comparisons * smallest_p(verdict["groups"]) >= alpha:
         parts += [_nothing_significant(groups, comparisons)]
-    if verdict["groups"] < FEW_GROUPS:
+    if verdict["groups"] == 1:
+        parts += [
+            say(
+                "From one group there are no intervals: what stands in their place has no width, "
+                "and says nothing about other patients."
+            )
+        ]
+    elif verdict["groups"] < FEW_GROUPS:
         parts += [
             say(
                 "With so few groups the intervals themselves are too narrow: they describe these "

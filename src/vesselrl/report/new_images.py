@@ -5,16 +5,15 @@ from typing import Any
 
 from vesselrl.report.document import Block, Callout, Code, Paragraph, Section
 from vesselrl.report.language import say, sentences
-from vesselrl.report.words import NOTHING, counted, decimal
-
-COMMAND = "kedro run --pipeline predict --params input_dir=/path/to/images"
+from vesselrl.report.words import NOTHING, counted, decimal, params_of_run
 
 
-def new_images(check: Mapping[str, Any]) -> Section:
+def new_images(check: Mapping[str, Any], quick: bool) -> Section:
     """How to segment new images, and how true predicted Dice and intervals are of test images.
 
     Args:
         check: see `vesselrl.prediction.trials.check`, and ``method``.
+        quick: whether this was a quick run.
     """
     blocks: list[Block] = [
         Paragraph(
@@ -22,7 +21,9 @@ def new_images(check: Mapping[str, Any]) -> Section:
                 "‘{method}’ segments images without labels by this command:", method=check["method"]
             )
         ),
-        Code(COMMAND),
+        Code(
+            f"kedro run --pipeline predict {params_of_run(quick)},{say('input_dir=<new images>')}"
+        ),
     ]
     coverage = _percent(check["coverage"])
     if check["validation_groups"] < check["groups_needed"]:

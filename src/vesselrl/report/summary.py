@@ -31,7 +31,11 @@ STATUSES = (
 
 
 def summary(
-    verdict: Mapping[str, Any], board: pd.DataFrame, settings: ReportParameters, warnings: int
+    verdict: Mapping[str, Any],
+    board: pd.DataFrame,
+    settings: ReportParameters,
+    warnings: int,
+    quick: bool,
 ) -> Section:
     """The verdict, the targets and a short leaderboard.
 
@@ -40,6 +44,7 @@ def summary(
         board: the leaderboard.
         settings: objective, targets, baseline.
         warnings: how many there are on the data, which `vesselrl.report.background.data` tells.
+        quick: whether this was a quick run.
     """
     learning = verdict["reinforcement_learning"]
     blocks: list[Block] = [
@@ -49,6 +54,10 @@ def summary(
     if warnings:
         text = say("{warnings} on the data; see ‘Data and splits’.",
                    warnings=counted(warnings, "warning"))  # fmt: skip
+        blocks.append(Callout(text, "warning"))
+    if quick:
+        text = say("A quick run: networks and policies were trained too briefly to be judged by "
+                   "it. Without quick:true the same command is the full form.")  # fmt: skip
         blocks.append(Callout(text, "warning"))
     blocks.append(Tiles(_tiles(verdict, board)))
     if learning:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vesselrl.metrics.cuts import CUTS, scores_over_cuts
-from vesselrl.report.style import BLUE, FAINT, GREY, INK, ORANGE, RC
+from vesselrl.style import BLUE, FAINT, GREY, INK, ORANGE, RC
 
 LOOKS = ((BLUE, "-"), (ORANGE, "--"))
 SCORES = ("dice", "recall", "precision")

@@ -264,7 +264,7 @@ def _sentence(result: dict[str, Any], rows: Mapping[Hashable, Any], alpha: float
         if of_best == calls and more_passes > passes > 0
         else "needs a trained policy or network"
         if of_best == calls
-        else f"costs more ({of_best:.2g} segmenter calls an image against {calls:.2g})"
+        else f"costs more (segmenter calls an image: {of_best:.2g} against {calls:.2g})"
     )
     return f"{sentence}. ‘{best}’ scores {_higher(gap)}, and {price}."
 

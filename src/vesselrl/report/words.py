@@ -82,3 +82,9 @@ def objective_name(objective: Sequence[str]) -> str:
     """The objective in words: ``mean of Dice and recall``."""
     names = [say(IN_TEXT.get(score, SCORE_NAMES[score])) for score in objective]
     return names[0] if len(names) == 1 else say("mean of {scores}", scores=listed(names))
+
+
+def params_of_run(quick: bool) -> str:
+    """What commands must be given to meet this run's data and results."""
+    paths = say("raw_dir=<images and annotations>,out_dir=<results>")
+    return f"--params {paths}{',quick:true' if quick else ''}"

@@ -11,11 +11,10 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from vesselrl.report.gallery import GROUND, PAPER, PARTS
-from vesselrl.report.style import RC
 from vesselrl.reward.closed_form import error_probability
-from vesselrl.rl.actions import default_mask
-from vesselrl.rl.scenes import Scene
+from vesselrl.reward.scenes import Scene
+from vesselrl.segmenters.answers import default_mask
+from vesselrl.style import GROUND, PAPER, PARTS, RC
 
 Mask = npt.NDArray[np.bool_]
 

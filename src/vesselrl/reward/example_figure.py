@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from vesselrl.report.style import BLUE, FAINT, GREY, INK, ORANGE, RC
 from vesselrl.report.words import counted
 from vesselrl.reward.batches import Example, Loader
 from vesselrl.reward.closed_form import expected_scores
 from vesselrl.reward.rankings import THRESHOLDS
 from vesselrl.segmenters.levels import from_levels
+from vesselrl.style import BLUE, FAINT, GREY, INK, ORANGE, RC
 
 BINS = 100
 """Of Dice; quantiles are read off them, too."""

@@ -1,7 +1,5 @@
 """What a reward network learns from: candidates of every quality for one labelled image."""
 
-import hashlib
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,29 +7,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from vesselrl.networks.imaging import grey, reduced
-from vesselrl.provenance import digest
 from vesselrl.reward.corruptions import corrupt
 from vesselrl.reward.parameters import ExampleParameters
 from vesselrl.segmenters.levels import from_levels, to_levels
-
-
-def fingerprint_of(
-    splits: Mapping[str, Mapping[str, Callable[[], Mapping[str, npt.NDArray[Any]]]]], made_by: Any
-) -> str:
-    """What tells one training from another: the content of its examples, and its parameters.
-
-    Args:
-        splits: split → sample id → loader of its examples.
-        made_by: the parameters, JSON-like.
-    """
-    content = hashlib.sha256(digest(made_by).encode())
-    for split, loaders in splits.items():
-        for sample, load in loaders.items():
-            content.update(f"{split} {sample}".encode())
-            for name, array in load().items():
-                content.update(f"{name} {array.shape}".encode())
-                content.update(np.ascontiguousarray(array).tobytes())
-    return content.hexdigest()
 
 
 def reward_examples(

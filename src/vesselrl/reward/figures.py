@@ -12,10 +12,10 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 
 from vesselrl.metrics.masks import Scores
-from vesselrl.report.style import BLUE, FAINT, GREY, INK, ORANGE, RC
 from vesselrl.report.words import counted, decimal
 from vesselrl.reward.names import NETWORK, rival_name
 from vesselrl.reward.report_card import RIVAL, ImageScores, within_image_tau
+from vesselrl.style import BLUE, FAINT, GREY, INK, ORANGE, RC
 
 SPLITS = {"val": "validation", "test": "test"}
 HEIGHTS = (3.4, 3.1, 2.7)
@@ -36,7 +36,7 @@ def draw_report_card(
 
     Args:
         scores: ``val`` and ``test``, each a list of the scores of an image, as
-            `vesselrl.rl.scenes.score_settings` gives them; a list may be empty.
+            `vesselrl.rl.setting_scores.report_card_scores` gives them; a list may be empty.
         card: the report card of these scores: ``val``, ``test`` and ``rivals``.
         history: columns member, iteration, loss, tau.
     """

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from vesselrl.report.style import BLUE, FAINT, GREY, ORANGE, RC
 from vesselrl.reward.hacks import NOTHING_TO_RANK, ranked_right
 from vesselrl.reward.names import AGAINST_TRUTH, hack_name
+from vesselrl.style import BLUE, FAINT, GREY, ORANGE, RC
 
 COLUMNS = 4
 SPLITS = {"val": ("validation", "o", BLUE), "test": ("test", "D", ORANGE)}

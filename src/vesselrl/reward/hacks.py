@@ -35,8 +35,8 @@ from vesselrl.metrics.masks import objective_of
 from vesselrl.networks.imaging import grey
 from vesselrl.reward.closed_form import Probability
 from vesselrl.reward.network import RewardNetwork
-from vesselrl.rl.actions import default_mask
-from vesselrl.rl.scenes import Scene
+from vesselrl.reward.scenes import Scene
+from vesselrl.segmenters.answers import default_mask
 from vesselrl.threads import one_thread
 
 Mask = npt.NDArray[np.bool_]

@@ -17,7 +17,7 @@ from vesselrl.reward.names import AGAINST_TRUTH, hack_name
 from vesselrl.reward.parameters import FitnessParameters
 
 ImageScores = Mapping[str, Scores]
-"""Of one image, see `vesselrl.rl.scenes.score_settings`."""
+"""Of one image, see `vesselrl.rl.setting_scores.report_card_scores`."""
 
 RIVAL = "rival_"
 """How the scores of rivals begin."""

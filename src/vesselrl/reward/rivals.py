@@ -12,10 +12,10 @@ from scipy.special import entr
 from vesselrl.metrics.masks import Scores, overlap_scores
 from vesselrl.reward.closed_form import Probability, expected_scores
 from vesselrl.reward.network import mean_candidate
+from vesselrl.segmenters.answers import DEFAULT_THRESHOLD
 
 Mask = npt.NDArray[np.bool_]
 
-DEFAULT_THRESHOLD = 0.5
 EIGHT = np.ones((3, 3), bool)  # pixels that touch at a corner belong together
 
 

@@ -24,11 +24,10 @@ from tqdm import tqdm
 
 from vesselrl.devices import best_device
 from vesselrl.metrics.masks import Scores
-from vesselrl.networks.imaging import grey
+from vesselrl.networks.imaging import grey, normalised
 from vesselrl.networks.schedules import one_cycle
 from vesselrl.reward.batches import Example, Loader
 from vesselrl.reward.closed_form import expected_scores
-from vesselrl.reward.network import network_input
 from vesselrl.reward.parameters import ScalarParameters
 from vesselrl.segmenters.levels import from_levels
 from vesselrl.threads import one_thread
@@ -284,7 +283,8 @@ def _turned(pair: Tensor, way: int) -> Tensor:
 
 
 def _seen(image: Tensor, mask: Tensor, sees_image: bool) -> Tensor:
-    """What the network is shown of images and masks (B, side, side)."""
-    pair = network_input(image, mask)
+    """What the network is shown of masks (B, side, side), of as many images or of one (1, …)."""
+    shown = mask * 2 - 1
+    channels = [normalised(image).expand_as(shown), shown] if sees_image else [shown]
     # Few channels are convolved faster on a CPU when those of a pixel lie together.
-    return (pair if sees_image else pair[:, 1:]).contiguous(memory_format=torch.channels_last)
+    return torch.stack(channels, dim=-1).movedim(-1, 1)

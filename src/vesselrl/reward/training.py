@@ -1,7 +1,7 @@
 """Training of the reward network's members."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from vesselrl.checkpoints import Checkpoints
+from vesselrl.checkpoints import Checkpoints, training_fingerprint
 from vesselrl.devices import best_device
+from vesselrl.early_stopping import is_exhausted
 from vesselrl.errors import VesselrlError
-from vesselrl.networks.graphs import graphed
+from vesselrl.networks.graphs import graphed, in_mixed_precision
+from vesselrl.networks.learning import Learner
 from vesselrl.networks.residents import Residents
-from vesselrl.networks.schedules import one_cycle
 from vesselrl.networks.trainings import SideBySide, spread
 from vesselrl.parameters import Devices
 from vesselrl.reward.batches import Batch, Loader, Resident, residents, sample_batch
@@ -42,7 +42,6 @@ def train_reward_network(
     objective: Sequence[str],
     seed: int,
     checkpoints: Checkpoints,
-    fingerprint: str,
     devices: Devices = None,
 ) -> tuple[RewardNetwork, Records]:
     """Train the ensemble and calibrate it.
@@ -62,8 +61,7 @@ def train_reward_network(
         parameters: size and length of training.
         objective: the scores whose mean is paid; their order is what checks look at.
         seed: of the first member; the others count on from it.
-        checkpoints: where the state of each member is kept at every check.
-        fingerprint: of the data and the parameters.
+        checkpoints: where the state of each member is kept at every check; cleared at the end.
         devices: to which the members are dealt; their weights are the same on any number of them.
 
     Returns:
@@ -82,6 +80,9 @@ def train_reward_network(
             )
     judges = list(validation.values())
     names = [f"{_MEMBER}{index}" for index in range(parameters.members)]
+    fingerprint = training_fingerprint(
+        {"train": training, "val": validation}, [examples, parameters, objective, seed]
+    )
     make = _Ensemble(residents(list(training.values())), judges, objective, parameters, seed)
     job = SideBySide(make, checkpoints, fingerprint)
     spread(job, names, devices, "Reward network", parameters.iterations)
@@ -94,6 +95,7 @@ def train_reward_network(
         parameters.kappa,
     )
     calibrate(network, judges, objective)
+    checkpoints.clear()
     history = [
         {"member": index, **record}
         for index, state in enumerate(trained)
@@ -122,7 +124,7 @@ def _built(parameters: TrainingParameters, weights: State) -> nn.Module:
     return network.to(best_device())
 
 
-class Member:
+class Member(Learner):
     """One member in training.
 
     Args:
@@ -148,7 +150,15 @@ class Member:
         judges: Sequence[Loader],
         objective: Sequence[str],
     ) -> None:
-        self.iteration = 0
+        self._network = parameters.architecture.build(seed).to(device)
+        self._average = deepcopy(self._network)
+        super().__init__(
+            self._network.parameters(),
+            self._average.parameters(),
+            parameters.learning_rate,
+            seed,
+            parameters.iterations,
+        )
         self.best: State = {}
         self.records: Records = []
         self._began = time.perf_counter()
@@ -157,21 +167,9 @@ class Member:
         self._judges = judges
         self._objective = objective
         self._losses: list[torch.Tensor] = []
-        self._rng = np.random.default_rng(seed)
-        self._noise = torch.Generator(device).manual_seed(seed)
-        self._network = parameters.architecture.build(seed).to(device)
-        self._average = deepcopy(self._network)
-        loss = MemberLoss(self._network)
         square = (parameters.batch, parameters.patch, parameters.patch)
         shapes = dict.fromkeys(Batch._fields, square) | {"cut": square[:1]}
-        self._loss: Callable[..., torch.Tensor] = (
-            graphed(loss, tuple(shapes.values()), device) if device.type == "cuda" else loss
-        )
-        # Lists made once: AveragedModel makes them at every step, which costs more than the means.
-        self._weights = list(self._network.parameters())
-        self._means = list(self._average.parameters())
-        self._optimiser = torch.optim.AdamW(self._weights, fused=True)
-        self._schedule = one_cycle(self._optimiser, parameters.learning_rate, parameters.iterations)
+        self._loss = graphed(MemberLoss(self._network), tuple(shapes.values()), device)
         steps = np.arange(1, parameters.checks + 1) * parameters.iterations / parameters.checks
         self._checks = set(np.round(steps).astype(int).tolist())
 
@@ -184,21 +182,15 @@ class Member:
     def finished(self) -> bool:
         """All steps are made, or the last checks brought no better ranking."""
         taus = [record["tau"] for record in self.records]
-        stale = len(taus) - 1 - int(np.argmax(taus)) if taus else 0
-        return self.iteration >= self._parameters.iterations or stale >= self._parameters.patience
+        p = self._parameters
+        return self.iteration >= p.iterations or is_exhausted(taus, p.patience)
 
     def step(self) -> None:
         """One step of the optimiser."""
         p = self._parameters
-        chosen = self._rng.integers(0, len(self._pool), p.batch)
-        examples = [self._pool[int(i)] for i in chosen]
+        examples = self._draw((self._pool, p.batch))
         loss = self._loss(*sample_batch(examples, p.patch, self._rng, self._noise))
-        self._optimiser.zero_grad()
-        loss.backward()
-        self._optimiser.step()
-        self._schedule.step()
-        decay = self._parameters.ema_decay if self.iteration else 0.0
-        get_ema_multi_avg_fn(decay)(self._means, self._weights, self.iteration)
+        self._descend(loss, p.ema_decay if self.iteration else 0.0)
         self._losses.append(loss.detach().clone())  # a graph's next step overwrites it
         self.iteration += 1
 
@@ -220,31 +212,22 @@ class Member:
 
     def state(self) -> State:
         """All that the next step depends on, right after a check; of tensors and plain values."""
-        return {
-            "iteration": self.iteration,
+        return super().state() | {
             "best": self.best,
             "records": self.records,
-            "rng": self._rng.bit_generator.state,
-            "noise": self._noise.get_state(),
             "network": self._network.state_dict(),
             "average": self._average.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "schedule": self._schedule.state_dict(),
         }
 
-    def load_state(self, state: State) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was taken."""
-        self.iteration = state["iteration"]
+        super().load_state(state)
         self.best = state["best"]
         self.records = state["records"]
         # As if it had begun so much earlier; what was lost since the last check does not count.
         self._began = time.perf_counter() - self.records[-1].get("seconds", 0)
-        self._rng.bit_generator.state = state["rng"]
-        self._noise.set_state(state["noise"])
         self._network.load_state_dict(state["network"])
         self._average.load_state_dict(state["average"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._schedule.load_state_dict(state["schedule"])
 
 
 class MemberLoss(nn.Module):
@@ -263,10 +246,8 @@ class MemberLoss(nn.Module):
         truth: torch.Tensor,
     ) -> torch.Tensor:
         """See `reward_loss`."""
-        on_gpu = image.device.type == "cuda"
-        with torch.autocast(image.device.type, torch.bfloat16, on_gpu, cache_enabled=False):
-            logits = self._network(network_input(image, candidate))[:, 0]
-        return reward_loss(logits.float(), judged, cut, truth)
+        logits = in_mixed_precision(self._network, network_input(image, candidate))
+        return reward_loss(logits[:, 0], judged, cut, truth)
 
 
 def _on_cpu(module: nn.Module) -> State:

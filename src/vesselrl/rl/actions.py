@@ -20,19 +20,12 @@ import numpy.typing as npt
 
 from vesselrl.rl.operations import Mask, Probability, apply_operation
 from vesselrl.rl.parameters import ActionParameters, ExperimentParameters, Operation
-from vesselrl.segmenters.answers import Maps
+from vesselrl.segmenters.answers import DEFAULT_THRESHOLD, Maps, default_mask
 
 KEEP = "keep"
-DEFAULT_THRESHOLD = 0.5
 
 Choice = tuple[int, ...]
 State = tuple[Choice, ...]
-
-
-def default_mask(probabilities: Maps, default_prompt: int) -> Mask:
-    """What the segmenter says if nobody chooses: that prompt's map cut at 0.5, bool (H, W)."""
-    mask: Mask = probabilities[default_prompt] > DEFAULT_THRESHOLD
-    return mask
 
 
 class Setting(NamedTuple):

@@ -7,18 +7,11 @@ from typing import Any
 import numpy as np
 
 from vesselrl.rl.actions import State
-from vesselrl.rl.looks import kept
+from vesselrl.rl.looks import LOOK_TAGS, kept
 from vesselrl.rl.observations import Observer
 from vesselrl.rl.outcomes import Outcomes
 from vesselrl.rl.policy import Policy
 from vesselrl.rl.ppo import SteppedPPO
-
-TAGS = {
-    "custom/val_dice": "val_dice",
-    "custom/val_objective": "val_gold",
-    "custom/val_proxy_objective": "val_proxy",
-}
-"""TensorBoard tag → column of the history, filled at the updates after which there was a look."""
 
 
 def greedy_states(policy: Policy, outcomes: Outcomes) -> dict[str, State]:
@@ -34,9 +27,7 @@ def greedy_states(policy: Policy, outcomes: Outcomes) -> dict[str, State]:
 class GoldGuard:
     """Scores the greedy policy on validation images, and keeps the best policy so far.
 
-    What a policy is paid for, the proxy, goes on rising when the truth, gold, has begun to fall
-    (Gao, Schulman and Hilton, "Scaling laws for reward model overoptimization", ICML 2023). So gold
-    decides which policy is kept and when there is no use in going on.
+    Best by gold, see `vesselrl.rl.looks`.
 
     Args:
         observer: what the policy sees.
@@ -66,7 +57,7 @@ class GoldGuard:
             "val_proxy": float(np.mean([outcome.proxy for outcome in found])),
         }
         model.history[-1].update(row)
-        for tag, column in TAGS.items():
+        for tag, column in LOOK_TAGS.items():
             model.logger.record(tag, row[column])
         model.logger.dump(model.num_timesteps)
         if kept(model.history) is model.history[-1]:

@@ -1,5 +1,9 @@
 """What the looks at validation images tell: which policy is kept, when to end, what went wrong.
 
+What a policy is paid for, the proxy, goes on rising when the truth, gold, has begun to fall (Gao,
+Schulman and Hilton, "Scaling laws for reward model overoptimization", ICML 2023). So gold decides
+which policy is kept and when there is no use in going on.
+
 A history has one row an update; a look fills ``val_gold`` and ``val_proxy``, the mean objective of
 the validation images, true and as the reward network predicts it.
 """
@@ -7,12 +11,19 @@ the validation images, true and as the reward network predicts it.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vesselrl.early_stopping import is_exhausted
 from vesselrl.rl.parameters import Judge
 
 ALL_STEPS = "all steps"
 """Why a training ended that was not ended early."""
 Row = Mapping[str, float]
 
+LOOK_TAGS = {
+    "custom/val_dice": "val_dice",
+    "custom/val_objective": "val_gold",
+    "custom/val_proxy_objective": "val_proxy",
+}
+"""TensorBoard tag → column of the history, filled at the updates after which there was a look."""
 TOLERANCE = 0.01
 """Gold objective that may be lost from its best before the loss counts as more than noise."""
 
@@ -30,10 +41,20 @@ def kept(history: Sequence[Row]) -> Row | None:
     return max(looks(history), key=lambda row: (row["val_gold"], row["steps"]), default=None)
 
 
-def is_exhausted(history: Sequence[Row], patience: int) -> bool:
-    """Whether the last looks, as many as ``patience``, brought no better gold than before."""
-    gold = [row["val_gold"] for row in looks(history)]
-    return bool(gold) and len(gold) - 1 - gold.index(max(gold)) >= patience
+def reason_to_end(history: Sequence[Row], steps: int, planned: int, patience: int) -> str:
+    """Why a training ends now; empty if it goes on.
+
+    Args:
+        history: see above.
+        steps: that were made.
+        planned: so many there are to be.
+        patience: so many looks may bring no better gold.
+    """
+    if steps >= planned:
+        return ALL_STEPS
+    if is_exhausted([row["val_gold"] for row in looks(history)], patience):
+        return f"no better validation score for {patience} looks"
+    return ""
 
 
 def over_optimisation(history: Sequence[Row], paid_by: Judge) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from skimage.filters import sato
 from skimage.morphology import skeletonize
 from skimage.transform import resize
 
+from vesselrl.colour import one_channel
 from vesselrl.errors import VesselrlError
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.rl.parameters import Observations
@@ -56,7 +57,7 @@ def image_features(image: npt.NDArray[np.uint8]) -> Features:
     Returns:
         float32 (16,), in the order of `IMAGE_FEATURES`.
     """
-    grey = (image if image.ndim == 2 else image[..., 1]).astype(np.float32) / 255
+    grey = one_channel(image).astype(np.float32) / 255
     if (factor := SIDE / max(grey.shape)) < 1:
         grey = resize(grey, [max(1, round(s * factor)) for s in grey.shape], anti_aliasing=True)
     mean, spread = float(grey.mean()), float(grey.std())

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.morphology import disk, remove_small_holes, remove_small_objects
 
+from vesselrl.errors import VesselrlError
 from vesselrl.extensions import extension
 from vesselrl.rl.parameters import Operation
 
@@ -24,17 +25,28 @@ def apply_operation(operation: Operation, mask: Mask, probability: Probability) 
 
     Returns:
         The new mask, bool (H, W).
+
+    Raises:
+        VesselrlError: an operation of the user's gives anything else.
     """
-    apply = _OPERATIONS.get(operation.kind) or extension(operation.kind, "operation")
-    changed: Mask = apply(operation, mask, probability)
-    return changed
+    if apply := _OPERATIONS.get(operation.kind):
+        return apply(operation, mask, probability)
+    changed = extension(operation.kind, "operation")(operation, mask.copy(), probability.copy())
+    form = getattr(changed, "dtype", type(changed).__name__), getattr(changed, "shape", ())
+    if form != (np.dtype(bool), mask.shape):
+        raise VesselrlError(
+            f"src/vesselrl/extensions/{operation.kind}.py: operation gives {form[0]} of shape "
+            f"{form[1]}; expected a mask, bool of shape {mask.shape}."
+        )
+    return np.asarray(changed)
 
 
 def _grow(operation: Operation, mask: Mask, probability: Probability) -> Mask:
     """Hysteresis (Canny 1986): the mask's pixels are strong; keep the weak ones joined to them."""
-    labels, _ = ndimage.label(mask | (probability > operation.low), structure=np.ones((3, 3)))
-    kept = np.unique(labels[mask])
-    return np.isin(labels, kept[kept > 0])
+    labels, count = ndimage.label(mask | (probability > operation.low), structure=np.ones((3, 3)))
+    kept = np.zeros(count + 1, bool)
+    kept[labels[mask]] = True
+    return kept[labels]
 
 
 def _at_the_border_too(operation: Callable[..., Mask], mask: Mask, radius: int) -> Mask:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from vesselrl.metrics.masks import objective_of
+from vesselrl.reward.scenes import Scene
 from vesselrl.rl.actions import Rules, State
 from vesselrl.rl.observations import Features, image_features, mask_features
 from vesselrl.rl.operations import Mask, Probability
-from vesselrl.rl.scenes import Scene
 
 Scores = Mapping[str, float]
 

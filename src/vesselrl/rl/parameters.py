@@ -41,7 +41,9 @@ class Operation(ParameterModel):
     `OPERATIONS` is a module of `vesselrl.extensions`, which may use all of them.
     """
 
-    kind: Annotated[str, AfterValidator(lambda kind: known_or_extension("kind", kind, OPERATIONS))]
+    kind: Annotated[
+        str, AfterValidator(lambda kind: known_or_extension("kind", kind, "operation", OPERATIONS))
+    ]
     radius: int = Field(1, ge=1, le=50)
     size: int = Field(50, ge=1)
     low: float = Field(0.3, gt=0, lt=1)

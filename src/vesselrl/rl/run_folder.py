@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.files import unused
+from vesselrl.seeds import SEEDS, place_of_seed
 
 CHECKPOINTS = "checkpoints"
 RESUME = f"{CHECKPOINTS}/resume"
@@ -13,7 +14,6 @@ STATE = "state"
 """Name of what is kept in `RESUME`."""
 LOG = "logs/PPO_1"
 KEPT = "previous"
-SEEDS = "seeds"
 FINAL, INFO = "final_model.zip", "training_info.json"
 """The first and the last of the files that are saved when all seeds are trained: of a policy."""
 
@@ -67,7 +67,7 @@ class RunFolder:
 
     def of_seed(self, seed: int, first: int) -> Path:
         """Where a seed writes, given which seed is the first listed."""
-        return self._path if seed == first else self._path / SEEDS / str(seed)
+        return Path(place_of_seed(str(self._path), seed, first))
 
     def _go_on(self, fingerprint: str) -> bool:
         """Leave the seeds whose training can be gone on with; whether there are any."""

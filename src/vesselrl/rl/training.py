@@ -17,7 +17,7 @@ from vesselrl.checkpoints import Checkpoints
 from vesselrl.files import write_atomically, writer_of
 from vesselrl.rl.environments import CandidateVecEnv
 from vesselrl.rl.guard import GoldGuard, greedy_states
-from vesselrl.rl.looks import ALL_STEPS, is_exhausted, kept, over_optimisation
+from vesselrl.rl.looks import kept, over_optimisation, reason_to_end
 from vesselrl.rl.monitoring import Monitor, entropy
 from vesselrl.rl.observations import Observer
 from vesselrl.rl.outcomes import Outcomes
@@ -108,10 +108,11 @@ def train_policy(
             started -= saved["seconds"]
             progress.update(model.num_timesteps)
         monitor = Monitor(folder / CHECKPOINTS, parameters.save_freq, progress)
-        model.begin(ppo.total_timesteps, monitor)
-        while not (ended := _reason_to_end(model, parameters)):
+        planned, patience = ppo.total_timesteps, parameters.patience
+        model.begin(planned, monitor)
+        while not (ended := reason_to_end(model.history, model.num_timesteps, planned, patience)):
             model.update(monitor)
-            updates, is_last = len(model.history), model.num_timesteps >= ppo.total_timesteps
+            updates, is_last = len(model.history), model.num_timesteps >= planned
             if is_last or updates % parameters.validate_every == 0:
                 guard.look(model)
             states.save(
@@ -169,14 +170,6 @@ def _whole_rollouts(ppo: PPOParameters) -> int:
     """Steps that PPO takes: whole rollouts, until there are as many as asked for."""
     rollout = ppo.n_steps * ppo.n_envs
     return -(-ppo.total_timesteps // rollout) * rollout
-
-
-def _reason_to_end(model: SteppedPPO, parameters: RLParameters) -> str:
-    if model.num_timesteps >= parameters.ppo.total_timesteps:
-        return ALL_STEPS
-    if is_exhausted(model.history, parameters.patience):
-        return f"no better validation score for {parameters.patience} looks"
-    return ""
 
 
 def _parts(log: Path) -> list[Path]:

@@ -10,12 +10,21 @@ from vesselrl.segmenters.levels import from_levels
 
 Probability = npt.NDArray[np.float32]
 
+DEFAULT_THRESHOLD = 0.5
+"""Of a map if nobody chooses."""
+
 
 class Maps(Protocol):
     """What gives the map of a prompt, float32 (H, W): an array (P, H, W), or `Answers`."""
 
     def __getitem__(self, prompt: int, /) -> Probability:
         """The map of the prompt at a position."""
+
+
+def default_mask(probabilities: Maps, default_prompt: int) -> npt.NDArray[np.bool_]:
+    """What the segmenter says if nobody chooses: that prompt's map, cut, bool (H, W)."""
+    mask: npt.NDArray[np.bool_] = probabilities[default_prompt] > DEFAULT_THRESHOLD
+    return mask
 
 
 class Answers:

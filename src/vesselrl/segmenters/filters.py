@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.transform import resize
 
+from vesselrl.colour import one_channel
 from vesselrl.segmenters.base import check_image, settings_of
 from vesselrl.segmenters.parameters import FilterParameters, FilterPrompt
 
@@ -58,12 +59,11 @@ class FilterSegmenter(ABC):
     def probabilities(self, image: Image, prompts: Sequence[str]) -> Map:
         """The map of each prompt, see `vesselrl.segmenters.base.Segmenter`.
 
-        Dark vessels are expected; of a colour image the green channel is read, in which blood is
-        darkest. Outside a collimator the maps are 0.
+        Dark vessels are expected. Outside a collimator the maps are 0.
         """
         settings = settings_of(self._prompts, prompts)
         check_image(image)
-        grey = image if image.ndim == 2 else image[..., 1]
+        grey = one_channel(image)
         shape = grey.shape
         factor = self._max_side / max(shape)
         if factor < 1:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from vesselrl.report.style import ORANGE, SKY
+from vesselrl.colour import one_channel
+from vesselrl.style import ORANGE, SKY
 
 HALF = 127.5
 """Between the levels of probabilities up to and above one half."""
@@ -34,7 +35,7 @@ def draw_overview(
     for ax in axes.flat:
         ax.set_axis_off()
     for row, (sample, image) in zip(axes, images.items(), strict=False):
-        row[0].imshow(image, cmap="gray")
+        row[0].imshow(one_channel(image), cmap="gray")
         _outline(row[0], truths[sample], 0.5, ORANGE)
         row[0].text(
             0.02,

@@ -49,7 +49,7 @@ class SegmenterParameters(ParameterModel):
     ) -> Any:
         if cls is not SegmenterParameters or not isinstance(values, Mapping):
             return validate(values)
-        kind = known_or_extension("kind", str(values.get("kind")), tuple(MODELS))
+        kind = known_or_extension("kind", str(values.get("kind")), "Parameters", tuple(MODELS))
         return parameters_class(kind).model_validate(values)
 
     def learned_from(self) -> list[str]:

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from vesselrl.report.style import ORANGE
+from vesselrl.style import ORANGE
 
 COLUMNS = 6
 

@@ -13,7 +13,7 @@ from vesselrl.networks.augmentation import Augmentation
 from vesselrl.rl.pixel.guard import Guard
 from vesselrl.rl.pixel.parameters import PolicyParameters
 from vesselrl.rl.pixel.reward_maps import RewardMap, labelled, rewarded
-from vesselrl.segmenters.unet.fitting import Learner
+from vesselrl.segmenters.unet.fitting import SegmenterLearner
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.segmenters.unet.parameters import UnetTrainingParameters
 
@@ -54,7 +54,7 @@ def world():
         learning_rate=0.02, ema_decay=0.9,
     )  # fmt: skip
     architecture = Architecture(1, tuple(parameters.features), parameters.downscale)
-    learner = Learner(architecture, parameters, STRENGTH, 0, torch.device("cpu"))
+    learner = SegmenterLearner(architecture, parameters, STRENGTH, 0, torch.device("cpu"))
     while not learner.finished:
         learner.step([pairs])
     module = learner.averaged()

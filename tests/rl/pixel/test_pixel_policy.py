@@ -1,3 +1,4 @@
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
@@ -9,9 +10,10 @@ from vesselrl.checkpoints import Checkpoints
 from vesselrl.errors import VesselrlError
 from vesselrl.networks.architecture import Architecture
 from vesselrl.rl.pixel.parameters import PolicyParameters
-from vesselrl.rl.pixel.policy import train_segmenter
-from vesselrl.rl.pixel.training import PixelLearner
+from vesselrl.rl.pixel.ppo import PixelLearner
+from vesselrl.rl.pixel.training import learn, learned
 from vesselrl.segmenters.unet.network import SegmentationNetwork
+from vesselrl.threads import one_thread
 
 OBJECTIVE = ["dice", "recall"]
 
@@ -19,24 +21,20 @@ OBJECTIVE = ["dice", "recall"]
 @pytest.fixture
 def train(world, pools, make_guard, policy_parameters, strength, tmp_path_factory):
     def run(pools=pools, guard=None, seed=0, checkpoints=None, tell=lambda _: None, **changes):
-        return train_segmenter(
-            world.start,
-            *pools,
-            guard or make_guard(),
-            policy_parameters.model_copy(update=changes),
-            strength,
-            OBJECTIVE,
-            seed,
-            checkpoints or Checkpoints(tmp_path_factory.mktemp("states")),
-            "fingerprint",
-            tell,
-        )
+        settings = policy_parameters.model_copy(update=changes)
+        checkpoints = checkpoints or Checkpoints(tmp_path_factory.mktemp("states"))
+        learner = PixelLearner(world.start, settings, strength, OBJECTIVE, seed)
+        guard = guard or make_guard()
+        with one_thread():
+            state = learn(learner, *pools, guard, settings, checkpoints, "fingerprint", tell)
+        return learned(settings, state)
 
     return run
 
 
-def weights(network):
-    return torch.cat([p.detach().flatten() for p in network.module.parameters()])
+def network_of(start, trained):
+    state = start.state() | {"weights": trained.weights}
+    return SegmentationNetwork.from_state(state)
 
 
 def upside_down(image):
@@ -63,13 +61,13 @@ def test_the_start_is_kept_when_the_reward_misleads(train, world, pools, make_gu
     assert trained.result["gained"] == 0
     assert trained.result["overoptimised"]
     assert "2 looks" in trained.result["ended"]
-    torch.testing.assert_close(weights(trained.network), weights(world.start), rtol=0, atol=0)
+    torch.testing.assert_close(trained.weights, world.start.module.state_dict(), rtol=0, atol=0)
 
 
 def test_the_start_is_not_changed(train, world):
-    before = weights(world.start).clone()
+    before = deepcopy(world.start.module.state_dict())
     train(iterations=2)
-    torch.testing.assert_close(weights(world.start), before, rtol=0, atol=0)
+    torch.testing.assert_close(world.start.module.state_dict(), before, rtol=0, atol=0)
 
 
 def test_history_tells_reward_divergence_gold_and_proxy_at_every_look(train):
@@ -82,7 +80,8 @@ def test_history_tells_reward_divergence_gold_and_proxy_at_every_look(train):
 
 
 def test_a_stronger_penalty_holds_the_policy_nearer_to_the_start(train, world):
-    free, held = (train(kl=kl, iterations=10).network for kl in (0.0, 30.0))
+    runs = [train(kl=kl, iterations=10) for kl in (0.0, 30.0)]
+    free, held = (network_of(world.start, trained) for trained in runs)
     image = world.images[6]
     moved = [
         np.abs(network.probability(image) - world.start.probability(image)).mean()
@@ -93,15 +92,14 @@ def test_a_stronger_penalty_holds_the_policy_nearer_to_the_start(train, world):
 
 def test_statistics_of_the_normalisation_stay_those_of_the_start(train, world):
     trained = train(iterations=2)
-    pairs = zip(trained.network.module.buffers(), world.start.module.buffers(), strict=True)
-    for ours, starts in pairs:
-        torch.testing.assert_close(ours, starts, rtol=0, atol=0)
+    for name, of_start in world.start.module.named_buffers():
+        torch.testing.assert_close(trained.weights[name], of_start, rtol=0, atol=0)
 
 
 def test_the_seed_fixes_the_weights(train):
     one, same, other = (train(seed=seed, iterations=3) for seed in (0, 0, 1))
     assert one.history == same.history
-    torch.testing.assert_close(weights(one.network), weights(same.network), rtol=0, atol=0)
+    torch.testing.assert_close(one.weights, same.weights, rtol=0, atol=0)
     assert one.history != other.history
 
 
@@ -113,7 +111,7 @@ def test_an_interrupted_training_ends_in_the_same_segmenter(train, tmp_path, at,
         run(checkpoints=Stops(tmp_path / "cut", at, after))
     resumed = run(checkpoints=Checkpoints(tmp_path / "cut"))
     assert resumed.history == whole.history
-    torch.testing.assert_close(weights(resumed.network), weights(whole.network), rtol=0, atol=0)
+    torch.testing.assert_close(resumed.weights, whole.weights, rtol=0, atol=0)
 
 
 def test_whoever_watches_is_told_the_history_so_far(train):
@@ -128,14 +126,15 @@ def test_without_validation_images_the_last_policy_is_kept(train, world, make_gu
     assert trained.result["kept_step"] == 6
     assert trained.result["val_dice"] is None
     assert trained.result["gained"] is None
-    assert not torch.equal(weights(trained.network), weights(world.start))
+    moved, start = trained.weights, world.start.module.state_dict()
+    assert any(not torch.equal(moved[name], start[name]) for name in start)
 
 
 def test_the_first_batch_has_no_divergence_and_the_mean_reward_of_the_start(
     world, pools, policy_parameters, strength
 ):
     once = policy_parameters.model_copy(update={"inner_steps": 1})
-    learner = PixelLearner(world.start, once, strength, OBJECTIVE, 0, torch.device("cpu"))
+    learner = PixelLearner(world.start, once, strength, OBJECTIVE, 0)
     step = learner.step(*pools)
     assert float(step.kl) == pytest.approx(0, abs=1e-5)
     assert 0 < float(step.reward) < 1
@@ -145,7 +144,7 @@ def test_squares_that_do_not_fit_the_segmenter_are_an_error(world, policy_parame
     network = SegmentationNetwork(world.start.module, Architecture(1, (4,) * 6, 4), 64)
     uneven = policy_parameters.model_copy(update={"patch": 96})
     with pytest.raises(VesselrlError, match=r"patch is 96.*multiple of 64"):
-        PixelLearner(network, uneven, strength, OBJECTIVE, 0, torch.device("cpu"))
+        PixelLearner(network, uneven, strength, OBJECTIVE, 0)
 
 
 def test_a_batch_of_nothing_is_refused(policy_parameters):
@@ -160,9 +159,7 @@ def test_on_a_gpu_a_step_is_the_same_step(world, pools, policy_parameters, stren
         start = SegmentationNetwork(
             world.start.module.to(device), world.start.architecture, world.start.max_side
         )
-        learners[device] = PixelLearner(
-            start, policy_parameters, strength, OBJECTIVE, 0, torch.device(device)
-        )
+        learners[device] = PixelLearner(start, policy_parameters, strength, OBJECTIVE, 0)
         on_device = [[image.to(device) for image in pool] for pool in pools]
         found[device] = [learners[device].step(*on_device) for _ in range(3)]
     world.start.module.to("cpu")

@@ -12,10 +12,11 @@ from vesselrl.checkpoints import Checkpoints
 from vesselrl.rl.pixel.adapters import AdapterLearner, AdapterPolicy, Judged
 from vesselrl.rl.pixel.guard import Guard
 from vesselrl.rl.pixel.parameters import LearningParameters, LoraParameters
-from vesselrl.rl.pixel.policy import learn, learned
 from vesselrl.rl.pixel.reward_maps import RewardMap, rewarded
+from vesselrl.rl.pixel.training import learn, learned
 from vesselrl.segmenters.sa2va.adapters import attach, weights_of
-from vesselrl.segmenters.sa2va.decoding import Encoder, load_decoder, map_of
+from vesselrl.segmenters.sa2va.decoding import load_decoder, map_of
+from vesselrl.segmenters.sa2va.encoding import Encoder
 
 OBJECTIVE = ["dice", "recall"]
 LORA = LoraParameters(rank=4, alpha=8)

@@ -224,7 +224,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_adapters(
     # in the second seed's second look, before it is in a checkpoint
     dies = logbook_that_stops(5, told)
     with monkeypatch.context() as patch:
-        patch.setattr("vesselrl.rl.pixel.logbook.Logbook", dies)
+        patch.setattr("vesselrl.rl.pixel.seeds.Logbook", dies)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path)
     adapters, histories, _ = train(tmp_path)
@@ -286,7 +286,7 @@ def test_a_model_that_fails_on_every_image_does_not_count_as_one_that_finds_noth
         raise error
 
     encodings = encode_images(inputs["images"], SAMPLES, inputs["params:segmenter"])
-    monkeypatch.setattr("vesselrl.segmenters.sa2va.decoding.Encoder.__call__", fails)
+    monkeypatch.setattr("vesselrl.segmenters.sa2va.encoding.Encoder.__call__", fails)
     *first, last = encodings.values()
     assert all(len(make()["hidden"]) == 0 for make in first)
     with pytest.raises(VesselrlError, match=f"failed on all 5 images.*{told}"):

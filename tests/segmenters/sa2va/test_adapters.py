@@ -15,7 +15,8 @@ from vesselrl.datasets.adapters import AdaptersDataset
 from vesselrl.errors import VesselrlError
 from vesselrl.segmenters.base import build_segmenter
 from vesselrl.segmenters.sa2va.adapters import adapters_of, attach, read_adapters, weights_of
-from vesselrl.segmenters.sa2va.decoding import Encoder, load_decoder, map_of
+from vesselrl.segmenters.sa2va.decoding import load_decoder, map_of
+from vesselrl.segmenters.sa2va.encoding import Encoder
 from vesselrl.segmenters.sa2va.identity import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 

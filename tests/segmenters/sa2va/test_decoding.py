@@ -11,12 +11,12 @@ from vesselrl.errors import VesselrlError
 from vesselrl.segmenters.base import build_segmenter
 from vesselrl.segmenters.sa2va.decoding import (
     Encoded,
-    Encoder,
     MaskDecoder,
     load_decoder,
     map_of,
     merged_logits,
 )
+from vesselrl.segmenters.sa2va.encoding import Encoder
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

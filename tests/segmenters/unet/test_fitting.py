@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from vesselrl.networks.augmentation import Augmentation
-from vesselrl.segmenters.unet.fitting import Learner, sample_squares, segmentation_loss
+from vesselrl.segmenters.unet.fitting import SegmenterLearner, sample_squares, segmentation_loss
 
 CPU = torch.device("cpu")
 
@@ -22,7 +22,7 @@ def pairs(examples):
 def learner(supervised, seed=0, device=CPU, **changes):
     training = supervised.training.model_copy(update=changes)
     strength = supervised.augmentation.strength
-    return Learner(training.architecture, training, strength, seed, device)
+    return SegmenterLearner(training.architecture, training, strength, seed, device)
 
 
 def drawn(pairs, side=64, strength=None, seed=0):

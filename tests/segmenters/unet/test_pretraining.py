@@ -59,14 +59,14 @@ def test_an_interrupted_pretraining_ends_in_the_same_weights(
 
     checkpoints = Checkpoints(tmp_path / "cut")
     steps = iter(range(4))
-    step = pretraining.Learner.step
+    step = pretraining.SegmenterLearner.step
 
     def power_cut(self, pools):
         next(steps)
         return step(self, pools)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretraining.Learner, "step", power_cut)
+        patch.setattr(pretraining.SegmenterLearner, "step", power_cut)
         with pytest.raises(StopIteration):
             pretraining.pretrain(drawn, parameters, checkpoints)
     resumed, again = pretraining.pretrain(drawn, parameters, checkpoints)

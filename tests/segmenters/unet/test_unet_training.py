@@ -17,7 +17,8 @@ from vesselrl.networks.architecture import Architecture
 from vesselrl.networks.residents import Part
 from vesselrl.segmenters.unet.examples import pairs
 from vesselrl.segmenters.unet.network import SegmentationNetwork
-from vesselrl.segmenters.unet.training import Task, train_networks, weights_to_start_from
+from vesselrl.segmenters.unet.start import weights_to_start_from
+from vesselrl.segmenters.unet.training import Task, train_networks
 
 
 def train(

@@ -8,19 +8,15 @@ from typing import Any
 
 from vesselrl.errors import first_few
 from vesselrl.evaluation.parameters import METRIC_COLUMNS, NETWORK_SECONDS, EvaluationParameters
+from vesselrl.pipelines import Partitions
 from vesselrl.progress import with_progress
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.samples import ids_of
+from vesselrl.seeds import place_of_seed
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 logger = logging.getLogger(__name__)
 
-Partitions = dict[str, Callable[[], Any]]
-
-CHOICE_COLUMNS = [
-    "method", "seed", "image", "prediction", "chooses", "state", "prompt", "threshold",
-    "operations", "segmenter_calls", "seconds",
-]  # fmt: skip
 MAPS = "_maps"
 """Ends the names of the arguments that are maps of a pipeline's networks."""
 
@@ -123,7 +119,7 @@ def import_masks(
             method, open_results(), samples, original, max_pixels
         ).items()
     }
-    return with_progress(makers, "Importing masks", unit="mask") if makers else {}
+    return with_progress(makers, "Importing masks", unit="mask")
 
 
 def decide(
@@ -164,7 +160,8 @@ def decide(
             ``<pipeline>_maps`` → maps of its networks, none where it was not run.
 
     Returns:
-        The choices, a table with the columns `CHOICE_COLUMNS` (``prediction`` is the mask's name
+        The choices, a table with the columns
+        `vesselrl.evaluation.choices.CHOICE_COLUMNS` (``prediction`` is the mask's name
         among the predictions, ``state`` JSON, ``seconds`` from image to mask, the segmenter's time
         for all prompts being shared equally among them, and what a policy needs to see the image
         included); and the methods that could not run, rows ``method``, ``command`` (what to do).
@@ -176,6 +173,7 @@ def decide(
     import pandas as pd
     from tqdm import tqdm
 
+    from vesselrl.evaluation.choices import CHOICE_COLUMNS, choice
     from vesselrl.evaluation.held_out import held_out
     from vesselrl.evaluation.methods import Case, check_choices, deciders, made_by
     from vesselrl.evaluation.networks import network_deciders
@@ -226,8 +224,8 @@ def decide(
             parts = NETWORK_SECONDS.get(evaluation.methods[name].kind, ())
             needs = sum(float(scores[part]) for part in parts)
             for number, choose in by_seed.items():
-                prefix = name if number == next(iter(by_seed)) else f"{name}/seeds/{number}"
-                row = _decision_row(case, choose, action_set, a_call, needs)
+                prefix = place_of_seed(name, number, next(iter(by_seed)))
+                row = choice(case, choose, action_set, a_call, needs)
                 rows.append([name, number, sample, f"{prefix}/masks/{sample}", *row])
     return pd.DataFrame(rows, columns=CHOICE_COLUMNS), not_run
 
@@ -238,37 +236,6 @@ def _complete(name: str, missing: list[str], images: int) -> str:
         f"add the masks of {len(missing)} of {images} test images "
         f"({first_few(missing)}) where evaluation.methods.{name}.path says"
     )
-
-
-def _decision_row(
-    case: Any, choose: Callable[[Any], Any], actions: Any, a_call: float, network: float
-) -> Any:
-    """What was decided, in data and in words, and what it cost.
-
-    ``a_call`` are the seconds of one prompt, ``network`` those of the reward network.
-    """
-    import time
-
-    from vesselrl.evaluation.methods import IMPORTED, NETWORK, POSTERIOR, describe, draw
-
-    started = time.perf_counter()
-    decision = choose(case)
-    # The networks' own maps are drawn within their time, an imported mask is there.
-    if decision.chooses not in (POSTERIOR, IMPORTED, NETWORK):
-        draw(decision.chooses, decision.state, case.probabilities, actions, posterior=None)
-    seconds = a_call * decision.calls + network + time.perf_counter() - started
-    if decision.seconds is not None:
-        seconds = decision.seconds
-    words = describe(decision, actions)
-    return [
-        decision.chooses,
-        decision.encoded(),
-        words["prompt"],
-        words["threshold"],
-        words["operations"],
-        decision.calls,
-        round(seconds, 6),
-    ]
 
 
 def draw_predictions(

@@ -1,10 +1,12 @@
 """Nodes of the pipeline ``experiments``: candidates in, trained policies out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 from zlib import crc32
 
+from vesselrl.checkpoints import weight_sums
+from vesselrl.pipelines import Partitions
 from vesselrl.progress import with_progress
 from vesselrl.reward.fitness import check_fit
 from vesselrl.rl.parameters import (
@@ -18,8 +20,6 @@ from vesselrl.rl.parameters import (
 from vesselrl.rl.run_folder import RunFolder
 from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
-
-Partitions = dict[str, Callable[[], Any]]
 
 PACKAGES = ("vesselrl", "numpy", "torch", "stable-baselines3", "gymnasium", "scikit-image")
 
@@ -66,12 +66,12 @@ def train_policies(
 
     import pandas as pd
 
-    from vesselrl.provenance import digest
+    from vesselrl.hashes import digest
     from vesselrl.reward.network import RewardNetwork
+    from vesselrl.reward.scenes import SceneLoader
     from vesselrl.rl.actions import ActionSet, Rules
     from vesselrl.rl.observations import feature_function
     from vesselrl.rl.outcomes import Outcomes
-    from vesselrl.rl.scenes import SceneLoader
     from vesselrl.rl.training import train_policy
 
     if experiment.reward == "reward_network":
@@ -102,7 +102,8 @@ def train_policies(
         ]
         for outcomes in (training, validation)
     ]
-    judge = {**reward_network, "members": _weights(reward_network)}
+    members = [weight_sums(member) for member in reward_network["members"]]
+    judge = {**reward_network, "members": members}
     fingerprint = digest([config, packages, data, judge])
     run_folder.begin(fingerprint, rl.resume == "auto")
     runs = {
@@ -138,13 +139,6 @@ def _checksums(*arrays: Any) -> list[int]:
     return [crc32(array.tobytes()) for array in arrays]
 
 
-def _weights(state: Mapping[str, Any]) -> list[list[float]]:
-    """Sums that tell one reward network from another."""
-    return [
-        [float(tensor.double().sum()) for tensor in member.values()] for member in state["members"]
-    ]
-
-
 def draw_training(histories: dict[int, Any], experiment: ExperimentParameters) -> Any:
     """The learning curves of all seeds: what was paid beside what is true; a Figure."""
     import pandas as pd
@@ -176,8 +170,8 @@ def score_training_images(
     import numpy as np
 
     from vesselrl.reward.network import RewardNetwork
+    from vesselrl.reward.scenes import SceneLoader
     from vesselrl.rl.actions import ActionSet
-    from vesselrl.rl.scenes import SceneLoader
     from vesselrl.rl.setting_scores import setting_scores
 
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)

@@ -1,18 +1,18 @@
-"""Nodes of the pipeline ``pixel_rl`` that make a network better, and show what came of it."""
+"""Nodes of the pipeline ``pixel_rl`` that make a network better."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from vesselrl.pipelines.pixel_rl.reward_nodes import judges_of, pool_of
+from vesselrl.checkpoints import training_fingerprint, weight_sums
+from vesselrl.pipelines import Partitions, part
+from vesselrl.pipelines.pixel_rl.reward_nodes import judges_of
 from vesselrl.progress import with_progress
 from vesselrl.rl.pixel.parameters import PIXEL_RL, REFINE, PixelRLParameters
 from vesselrl.rl.run_folder import RunFolder
-from vesselrl.samples import group_hashes, ids_of, unlabelled_pool
+from vesselrl.samples import group_hashes, ids_of, learning_pool, of_splits, unlabelled_pool
+from vesselrl.seeds import place_of_seed
 from vesselrl.segmenters.unet.parameters import SupervisedParameters
-
-Loader = Callable[[], Any]
-Partitions = dict[str, Loader]
 
 PACKAGES = ("vesselrl", "numpy", "torch", "monai")
 
@@ -55,19 +55,18 @@ def train_policies(
     import pandas as pd
 
     from vesselrl.networks.trainings import spread
-    from vesselrl.provenance import digest
-    from vesselrl.reward.examples import fingerprint_of
-    from vesselrl.rl.pixel.guard import Guard
+    from vesselrl.rl.pixel.guard import Guard, unlabelled_view, validation_view
     from vesselrl.rl.pixel.seeds import Seeds
 
-    pool, training, validation = pool_of(samples), *(ids_of(samples, s) for s in ("train", "val"))
+    pool = learning_pool(samples)
+    training, validation = (ids_of(samples, split) for split in ("train", "val"))
     state = segmenter_networks[pixel_rl.start]
     guard = Guard(
         validation=[
-            partial(_validation_view, images[sample], masks[sample], reward_maps[sample])
+            partial(validation_view, images[sample], masks[sample], reward_maps[sample])
             for sample in validation
         ],
-        unlabelled=[partial(_unlabelled_view, reward_maps[sample]) for sample in pool],
+        unlabelled=[partial(unlabelled_view, reward_maps[sample]) for sample in pool],
         objective=objective,
     )
     config = {
@@ -76,14 +75,15 @@ def train_policies(
         "objective": list(objective),
     }
     packages = {package: version(package) for package in PACKAGES}
-    weights = [float(tensor.double().sum()) for tensor in state["weights"].values()]
-    data = {"maps": reward_maps, "labelled": _of(segmenter_examples, [*training, *validation])}
-    fingerprint = digest([fingerprint_of(data, [config, weights]), packages])
+    labelled = of_splits(segmenter_examples, samples, "train", "val")
+    data = {"maps": reward_maps, "labelled": labelled}
+    made_by = [config, weight_sums(state["weights"]), packages]
+    fingerprint = training_fingerprint(data, made_by)
     run_folder.begin(fingerprint, pixel_rl.resume == "auto")
     names = {seed: str(seed) for seed in pixel_rl.seeds}
     seeds = Seeds(
         start=state,
-        unlabelled=[partial(_part, reward_maps[sample], "rewarded") for sample in pool],
+        unlabelled=[partial(part, reward_maps[sample], "rewarded") for sample in pool],
         labelled=[partial(_with_truth, segmenter_examples[sample]) for sample in training],
         guard=guard,
         parameters=pixel_rl.policy,
@@ -93,7 +93,7 @@ def train_policies(
     )
     steps = pixel_rl.policy.iterations
     spread(seeds, list(names.values()), pixel_rl.devices, "RL on pixels", steps)
-    runs = {seed: seeds.trained(name) for seed, name in names.items()}
+    runs = {seed: seeds.learned(name) for seed, name in names.items()}
     facts = {
         "start": pixel_rl.start,
         "reward": dict(pixel_reward_report),
@@ -106,31 +106,13 @@ def train_policies(
     }
     groups = sorted({*state.get("groups", ()), *group_hashes(samples, [*pool, *training])})
     return (
-        {seed: {**run.network.state(), "groups": groups} for seed, run in runs.items()},
+        {seed: {**state, "weights": run.weights, "groups": groups} for seed, run in runs.items()},
         {seed: pd.DataFrame(run.history) for seed, run in runs.items()},
         {seed: {"seed": seed, **run.result, **facts} for seed, run in runs.items()},
     )
 
 
-def _validation_view(image: Loader, mask: Loader, reward: Loader) -> Any:
-    """An image with its truth and then the reward's ``q``."""
-    import numpy as np
-
-    from vesselrl.rl.pixel.reward_maps import q_of
-
-    truth = mask().astype(np.float32)
-    return image(), np.stack([truth, q_of(reward()["rewarded"], truth.shape)])
-
-
-def _unlabelled_view(reward: Loader) -> Any:
-    """An image with ``q``."""
-    from vesselrl.rl.pixel.reward_maps import q_of
-
-    stack = reward()["rewarded"]
-    return stack[0], q_of(stack, stack[0].shape)[None]
-
-
-def _with_truth(example: Loader) -> Any:
+def _with_truth(example: Callable[[], Any]) -> Any:
     from vesselrl.rl.pixel.reward_maps import labelled
 
     loaded = example()
@@ -192,7 +174,8 @@ def map_networks(
     from vesselrl.segmenters.unet.rivals import rival_map
 
     judges = judges_of(segmenter_networks, pixel_reward, pixel_rl)
-    folders = {seed: _folder(seed, pixel_models) for seed in pixel_models}
+    first = next(iter(pixel_models))
+    folders = {seed: place_of_seed(PIXEL_RL, seed, first) for seed in pixel_models}
     networks = {
         folders[seed]: SegmentationNetwork.from_state(state) for seed, state in pixel_models.items()
     }
@@ -210,11 +193,6 @@ def map_networks(
     return with_progress(makers, "Mapping after RL", unit="map")
 
 
-def _folder(seed: int, seeds: Any) -> str:
-    """Where a seed's maps are: the first seed owns the top."""
-    return PIXEL_RL if seed == next(iter(seeds)) else f"{PIXEL_RL}/seeds/{seed}"
-
-
 def describe_networks(
     pixel_models: Mapping[int, Mapping[str, Any]],
     pixel_infos: Mapping[int, Mapping[str, Any]],
@@ -229,6 +207,7 @@ def describe_networks(
     What was trained before counts: the reward network, and the folds, or the start where that took
     longer and is needed.
     """
+    from vesselrl.networks.architecture import weight_count
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.segmenters.unet.network import SegmentationNetwork
     from vesselrl.segmenters.unet.rivals import rival_facts
@@ -246,130 +225,14 @@ def describe_networks(
     return {
         PIXEL_RL: {
             "files": ["segmenter.safetensors"],
-            "parameters": _weights([network.module]),
+            "parameters": weight_count([network.module]),
             "passes": 1,
             "training_seconds": round(before + reward + pixel_infos[first]["seconds"], 3),
         },
         REFINE: {
             "files": [*folds["files"], "reward_net.safetensors"],
-            "parameters": folds["parameters"] + _weights(members),
+            "parameters": folds["parameters"] + weight_count(members),
             "passes": folds["passes"] + len(members),
             "training_seconds": round(folds["training_seconds"] + reward, 3),
         },
     }
-
-
-def _weights(modules: Any) -> int:
-    return sum(weights.numel() for module in modules for weights in module.parameters())
-
-
-def compare_with_start(
-    images: Partitions,
-    masks: Partitions,
-    network_maps: Partitions,
-    segmenter_networks: Mapping[str, Any],
-    pixel_models: Mapping[int, Any],
-    samples: Any,
-    pixel_rl: PixelRLParameters,
-) -> Any:
-    """Dice of validation images before and after, all maps cut at 0.5.
-
-    Args:
-        images: sample id → loader of uint8 (H, W) or (H, W, 3).
-        masks: sample id → loader of the truth, bool (H, W).
-        network_maps: see `map_networks`.
-        segmenter_networks: name → state of a `SegmentationNetwork`.
-        pixel_models: of which the seeds are read.
-        samples: the table of samples.
-        pixel_rl: which network training started from.
-
-    Returns:
-        A table: method, seed, image, group, dice_before, dice_after.
-    """
-    import numpy as np
-    import pandas as pd
-
-    from vesselrl.metrics.masks import overlap_scores
-
-    start_mask = _start_mask(segmenter_networks, pixel_rl)
-    groups = samples.set_index("id")["group"]
-    named = [(PIXEL_RL, seed, _folder(seed, pixel_models)) for seed in pixel_models]
-    named.append((REFINE, named[0][1], REFINE))
-    rows = []
-    for sample in ids_of(samples, "val"):
-        after = [_mask(network_maps[f"{folder}/{sample}"]) for *_, folder in named]
-        drawn = np.stack([start_mask(images[sample]()), *after])
-        before, *dice = overlap_scores(drawn, masks[sample]())["dice"]
-        for (method, seed, _), score in zip(named, dice, strict=True):
-            rows.append([method, seed, sample, groups[sample], before, score])
-    columns = ["method", "seed", "image", "group", "dice_before", "dice_after"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _start_mask(networks: Mapping[str, Any], pixel_rl: PixelRLParameters) -> Callable[[Any], Any]:
-    """From an image to the mask, bool (H, W), that it had before."""
-    from vesselrl.segmenters.unet.network import SegmentationNetwork
-
-    start = SegmentationNetwork.from_state(networks[pixel_rl.start])
-    return lambda image: start.probability(image) > 0.5
-
-
-def _mask(load: Callable[[], Mapping[str, Any]]) -> Any:
-    from vesselrl.segmenters.levels import from_levels
-
-    return from_levels(load()["levels"]) > 0.5
-
-
-def draw_training(histories: Mapping[int, Any]) -> Any:
-    """Proxy and gold of all seeds, a Figure."""
-    import pandas as pd
-
-    from vesselrl.rl.pixel.figures import draw_proxy_and_gold
-
-    curves = [history.assign(seed=seed) for seed, history in histories.items()]
-    return draw_proxy_and_gold(pd.concat(curves, ignore_index=True))
-
-
-def draw_dice(pixel_rl_validation: Any) -> Any:
-    """Dice of each validation image before and after, a Figure."""
-    from vesselrl.rl.pixel.figures import draw_dice_before_and_after
-
-    return draw_dice_before_and_after(pixel_rl_validation)
-
-
-def draw_before_and_after(
-    images: Partitions,
-    masks: Partitions,
-    network_maps: Partitions,
-    segmenter_networks: Mapping[str, Any],
-    reward_maps: Partitions,
-    pixel_rl_validation: Any,
-    pixel_rl: PixelRLParameters,
-) -> Any:
-    """Validation images from the one that lost most to the one that gained most, a Figure."""
-    from vesselrl.reward.closed_form import error_probability
-    from vesselrl.reward.error_maps import evenly_spread
-    from vesselrl.rl.pixel.figures import Shown
-    from vesselrl.rl.pixel.figures import draw_before_and_after as draw
-    from vesselrl.rl.pixel.reward_maps import q_of
-
-    of_method = pixel_rl_validation[pixel_rl_validation["method"] == PIXEL_RL]
-    first = of_method.drop_duplicates("image")  # the rows of the first seed
-    gains = dict(zip(first["image"], first["dice_after"] - first["dice_before"], strict=True))
-    start_mask = _start_mask(segmenter_networks, pixel_rl)
-
-    def show(sample: str) -> Shown:
-        image, after = images[sample](), _mask(network_maps[f"{PIXEL_RL}/{sample}"])
-        q = q_of(reward_maps[sample]()["rewarded"], after.shape)
-        expected = error_probability(after, q[None])
-        return Shown(sample, image, masks[sample](), start_mask(image), after, expected)
-
-    return draw([show(sample) for sample in evenly_spread(gains)])
-
-
-def _of(partitions: Partitions, ids: list[str]) -> Partitions:
-    return {sample: partitions[sample] for sample in ids}
-
-
-def _part(load: Callable[[], Mapping[str, Any]], name: str) -> Any:
-    return load()[name]

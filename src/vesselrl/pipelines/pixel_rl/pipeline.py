@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from vesselrl.pipelines.pixel_rl import nodes, reward_nodes
+from vesselrl.pipelines.pixel_rl import nodes, result_nodes, reward_nodes
 
 
 def create_pipeline() -> Pipeline:
@@ -112,7 +112,7 @@ def create_pipeline() -> Pipeline:
                 name="describe_pixel_networks",
             ),
             node(
-                nodes.compare_with_start,
+                result_nodes.compare_with_start,
                 [
                     "images",
                     "masks",
@@ -126,19 +126,19 @@ def create_pipeline() -> Pipeline:
                 name="compare_with_start",
             ),
             node(
-                nodes.draw_training,
+                result_nodes.draw_training,
                 "pixel_rl.histories",
                 "pixel_rl.training_figure",
                 name="draw_pixel_training",
             ),
             node(
-                nodes.draw_dice,
+                result_nodes.draw_dice,
                 "pixel_rl_validation",
                 "pixel_rl_dice_figure",
                 name="draw_pixel_dice",
             ),
             node(
-                nodes.draw_before_and_after,
+                result_nodes.draw_before_and_after,
                 [
                     "images",
                     "masks",

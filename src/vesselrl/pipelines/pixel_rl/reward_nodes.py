@@ -1,21 +1,20 @@
 """Nodes of the pipeline ``pixel_rl`` that make the reward: who pays, and what for each image."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vesselrl.checkpoints import Checkpoints
+from vesselrl.pipelines import Partitions
 from vesselrl.progress import with_progress
 from vesselrl.rl.pixel.parameters import PixelRLParameters
-from vesselrl.samples import ids_of, unlabelled_pool
+from vesselrl.samples import generator_of, ids_of, learning_pool, of_splits, unlabelled_pool
 
 if TYPE_CHECKING:
     from vesselrl.rl.pixel.reward_maps import Judges
 
 logger = logging.getLogger(__name__)
-
-Partitions = dict[str, Callable[[], Any]]
 
 
 def make_reward_examples(
@@ -37,15 +36,10 @@ def make_reward_examples(
     Returns:
         Sample id → maker of `vesselrl.reward.examples.reward_examples`.
     """
-    import zlib
-
-    import numpy as np
-
     from vesselrl.reward.examples import reward_examples
 
     def make(sample: str) -> dict[str, Any]:
-        rng = np.random.default_rng([seed, zlib.crc32(sample.encode())])
-        example = segmenter_examples[sample]()
+        rng, example = generator_of(sample, seed), segmenter_examples[sample]()
         levels = cross_fitted[sample]()["levels"]
         truth = example["truth"] > 127
         return reward_examples(example["image"], truth, levels, pixel_rl.reward.examples, rng)
@@ -70,26 +64,18 @@ def train_reward(
     import pandas as pd
 
     from vesselrl.parameters import one_each
-    from vesselrl.reward.examples import fingerprint_of
     from vesselrl.reward.training import train_reward_network
 
-    reward = pixel_rl.reward
-    splits = {
-        split: {sample: pixel_reward_examples[sample] for sample in ids_of(samples, split)}
-        for split in ("train", "val")
-    }
     network, history = train_reward_network(
-        training=splits["train"],
-        validation=splits["val"],
-        examples=reward.examples,
-        parameters=reward.training,
+        training=of_splits(pixel_reward_examples, samples, "train"),
+        validation=of_splits(pixel_reward_examples, samples, "val"),
+        examples=pixel_rl.reward.examples,
+        parameters=pixel_rl.reward.training,
         objective=objective,
         seed=seed,
         checkpoints=pixel_reward_checkpoints,
-        fingerprint=fingerprint_of(splits, [reward.examples, reward.training, objective, seed]),
         devices=one_each(pixel_rl.devices),
     )
-    pixel_reward_checkpoints.clear()
     return network.state(), pd.DataFrame(history)
 
 
@@ -110,7 +96,7 @@ def judge_reward(
     from vesselrl.rl.pixel.card import reward_card
 
     judges = judges_of(segmenter_networks, pixel_reward, pixel_rl)
-    examples = [pixel_reward_examples[sample] for sample in ids_of(samples, "val")]
+    examples = of_splits(pixel_reward_examples, samples, "val").values()
     return {"paid_by": pixel_rl.reward.source, **reward_card(judges, examples, objective)}
 
 
@@ -154,17 +140,12 @@ def make_reward_maps(
         )
         return {"rewarded": rewarded(image, reward_map(opinions, source))}
 
-    pool, training = pool_of(samples), set(ids_of(samples, "train"))
+    pool, training = learning_pool(samples), set(ids_of(samples, "train"))
     makers: Partitions = {
         sample: partial(make, sample, sample in training)
         for sample in [*pool, *ids_of(samples, "val")]
     }
     return with_progress(makers, "Asking for the reward")
-
-
-def pool_of(samples: Any) -> list[str]:
-    """Ids of the images that are learnt from without their truth."""
-    return unlabelled_pool(samples) or ids_of(samples, "train")
 
 
 def judges_of(

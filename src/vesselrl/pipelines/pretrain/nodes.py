@@ -1,14 +1,12 @@
 """Nodes of the pipeline ``pretrain``: numbers in, drawings and weights out."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from vesselrl.checkpoints import Checkpoints
+from vesselrl.pipelines import Partitions
 from vesselrl.progress import with_progress
 from vesselrl.segmenters.unet.parameters import PretrainingParameters
-
-Partitions = dict[str, Callable[[], Any]]
 
 SHOWN = 12
 """Drawings in the overview."""

@@ -1,18 +1,17 @@
 """Nodes of the pipeline ``recipe``: what was trained in, one method ready for new images out."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from vesselrl.evaluation.parameters import EvaluationParameters
+from vesselrl.pipelines import Partitions
 from vesselrl.prediction.parameters import RECOMMENDED, Rating
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 logger = logging.getLogger(__name__)
-
-Partitions = dict[str, Callable[[], Any]]
 
 NETWORKS = "_networks"
 """Ends the names of the arguments that are a pipeline's networks, for use."""
@@ -187,8 +186,8 @@ def calibrate_recipe(
     needed = groups_needed(coverage)
     if calibration.groups < needed:
         logger.warning(
-            "The validation images are of %d groups, and an interval that holds the Dice of %g %% "
-            "of new images needs %d: until there are as many, every interval is 0 to 1.",
+            "Groups of validation images: %d. An interval that holds the Dice of %g %% of new "
+            "images needs %d: until there are as many, every interval is 0 to 1.",
             calibration.groups,
             100 * coverage,
             needed,

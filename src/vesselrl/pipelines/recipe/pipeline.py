@@ -4,8 +4,8 @@ from kedro.pipeline import Pipeline, node
 
 from vesselrl.evaluation.parameters import NETWORKS
 from vesselrl.pipelines.recipe import nodes
+from vesselrl.prediction.parameters import UNPREDICTABLE
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
-from vesselrl.rl.pixel.parameters import SA2VA_RL
 
 
 def create_pipeline() -> Pipeline:
@@ -29,8 +29,8 @@ def create_pipeline() -> Pipeline:
                     **{name: f"{name}.policies" for name in (*EXPERIMENTS, *REGRESSORS)},
                     **{
                         f"{pipeline}{nodes.NETWORKS}": f"{pipeline}.networks_in_use"
-                        for pipeline in NETWORKS
-                        if pipeline != SA2VA_RL  # its networks are the segmenter's own
+                        for pipeline, networks in NETWORKS.items()
+                        if not UNPREDICTABLE.keys() >= set(networks)
                     },
                 },
                 "uncalibrated_recipe",

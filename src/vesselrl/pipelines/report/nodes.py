@@ -1,14 +1,13 @@
 """Nodes of the pipeline ``report``: tables and arrays in, tables, figures and one document out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vesselrl.evaluation.parameters import EvaluationParameters
+from vesselrl.pipelines import Partitions
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.samples import ids_of
 from vesselrl.segmenters.parameters import SegmenterParameters
-
-Lazy = dict[str, Callable[[], Any]]
 
 PACKAGES = (
     "vesselrl", "kedro", "numpy", "pandas", "scikit-image", "torch", "monai", "stable-baselines3",
@@ -94,7 +93,7 @@ def draw_comparison(
 def count_costs(
     choices: Any,
     segment_timing: Any,
-    action_scores: Lazy,
+    action_scores: Partitions,
     reward_network: dict[str, Any],
     reward_history: Any,
     evaluation: EvaluationParameters,
@@ -120,6 +119,7 @@ def count_costs(
     import pandas as pd
     from pydantic_core import to_jsonable_python
 
+    from vesselrl.networks.architecture import weight_count
     from vesselrl.report.costs import method_costs
     from vesselrl.reward.network import RewardNetwork
 
@@ -145,15 +145,15 @@ def count_costs(
         _specifications(evaluation),
         of("_policies"),
         of("_infos") | networks,
-        sum(weights.numel() for member in members for weights in member.parameters()),
+        weight_count(members),
         float(reward_history.get("seconds", pd.Series(dtype=float)).max()),
         to_jsonable_python(parameters),
     )
 
 
 def measure_thresholds(
-    candidates: Lazy,
-    masks: Lazy,
+    candidates: Partitions,
+    masks: Partitions,
     samples: Any,
     static_setting: Mapping[str, Any],
     segmenter: SegmenterParameters,
@@ -190,9 +190,9 @@ def draw_training(learning_curves: Any) -> Any:
 
 
 def draw_examples(
-    images: Lazy,
-    masks: Lazy,
-    predictions: Lazy,
+    images: Partitions,
+    masks: Partitions,
+    predictions: Partitions,
     metrics_per_image: Any,
     verdict: Mapping[str, Any],
     report: ReportParameters,
@@ -299,6 +299,7 @@ def write_report(
     from vesselrl.report.words import counted
 
     recommended = verdict["recommended"]
+    quick = bool(parameters.get("quick"))
     settings = to_jsonable_python(parameters)
     seen = {"observations": settings["rl"]["observations"]}
     trained = {
@@ -306,6 +307,7 @@ def write_report(
         for name, specification in (settings["experiments"] | settings["regressors"]).items()
     }
     scores = image_scores(metrics_per_image, report.objective)
+    quick = bool(parameters.get("quick"))
     with written_in(report.language):
         worst = worst_images(scores, leaderboard, recommended, list(segment_failures["id"]))
         document = Document(
@@ -317,7 +319,9 @@ def write_report(
                 groups=counted(verdict["groups"], "group"),
             ),
             sections=(
-                summary(verdict, leaderboard, report, len(ingest_report.get("warnings", []))),
+                summary(
+                    verdict, leaderboard, report, len(ingest_report.get("warnings", [])), quick
+                ),
                 background.data(samples, ingest_report, quarantine, ingest_overview),
                 methods(leaderboard, choices, _specifications(evaluation), trained),
                 findings.scores(
@@ -337,12 +341,12 @@ def write_report(
                 ),
                 findings.gallery(gallery_figure),
                 deployment.costs(leaderboard, costs, recommended, cost_figure),
-                new_images(recipe_check),
+                new_images(recipe_check, quick),
                 failures(segment_failures, methods_not_run, len(quarantine), worst),
                 background.reproduction(
                     yaml.safe_dump(settings, sort_keys=False),
                     {package: version(package) for package in PACKAGES},
-                    quick=bool(parameters.get("quick")),
+                    quick,
                 ),
             ),
             language=report.language,

@@ -1,17 +1,16 @@
 """Nodes of the pipeline ``reward_net``: arrays and tables in, arrays and tables out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from vesselrl.checkpoints import Checkpoints
+from vesselrl.pipelines import Partitions
 from vesselrl.progress import with_progress
 from vesselrl.reward.parameters import RewardParameters
 from vesselrl.rl.parameters import ActionParameters
-from vesselrl.samples import ids_of
+from vesselrl.samples import generator_of, ids_of, of_splits
 from vesselrl.segmenters.parameters import SegmenterParameters
-
-Partitions = dict[str, Callable[[], Any]]
 
 
 def make_reward_examples(
@@ -35,15 +34,10 @@ def make_reward_examples(
     Returns:
         Sample id → maker of `vesselrl.reward.examples.reward_examples`.
     """
-    import zlib
-
-    import numpy as np
-
     from vesselrl.reward.examples import reward_examples
 
     def make(sample: str) -> dict[str, Any]:
-        rng = np.random.default_rng([seed, zlib.crc32(sample.encode())])
-        levels = candidates[sample]()["levels"]
+        rng, levels = generator_of(sample, seed), candidates[sample]()["levels"]
         return reward_examples(images[sample](), masks[sample](), levels, reward.examples, rng)
 
     makers: Partitions = {s: partial(make, s) for s in ids_of(samples, "train", "val")}
@@ -74,25 +68,18 @@ def train_network(
     """
     import pandas as pd
 
-    from vesselrl.reward.examples import fingerprint_of
     from vesselrl.reward.training import train_reward_network
 
-    splits = {
-        split: {sample: reward_examples[sample] for sample in ids_of(samples, split)}
-        for split in ("train", "val")
-    }
     network, history = train_reward_network(
-        training=splits["train"],
-        validation=splits["val"],
+        training=of_splits(reward_examples, samples, "train"),
+        validation=of_splits(reward_examples, samples, "val"),
         examples=reward.examples,
         parameters=reward.training,
         objective=objective,
         seed=seed,
         checkpoints=checkpoints,
-        fingerprint=fingerprint_of(splits, [reward, objective, seed]),
         devices=reward.devices,
     )
-    checkpoints.clear()
     return network.state(), pd.DataFrame(history)
 
 
@@ -107,7 +94,7 @@ def train_scalar_judges(
     """
     from vesselrl.reward.scalar import train_scalar
 
-    training = {sample: reward_examples[sample] for sample in ids_of(samples, "train")}
+    training = of_splits(reward_examples, samples, "train")
     return {
         "scalar": train_scalar(training, True, "dice", reward.scalar, seed).state(),
         "galdran": train_scalar(training, False, "nmi", reward.scalar, seed).state(),
@@ -127,7 +114,7 @@ def score_actions(
     """True and predicted scores of every mask of validation and test images that could be chosen.
 
     Returns:
-        Sample id → maker of `vesselrl.rl.scenes.score_settings`, float64 arrays (A,).
+        Sample id → maker of `vesselrl.rl.setting_scores.report_card_scores`, float64 arrays (A,).
     """
     from vesselrl.reward.scalar import ScalarJudge
 
@@ -149,7 +136,7 @@ def score_unseen(
     """The same of test images for a segmenter that had no part in training.
 
     Returns:
-        Sample id → maker of `vesselrl.rl.scenes.score_settings`, float64 arrays (A,).
+        Sample id → maker of `vesselrl.rl.setting_scores.report_card_scores`, float64 arrays (A,).
     """
     from vesselrl.segmenters.base import build_segmenter
     from vesselrl.segmenters.candidates import make_candidates
@@ -178,13 +165,14 @@ def _scored(
     what: str,
 ) -> Partitions:
     from vesselrl.reward.network import RewardNetwork
+    from vesselrl.reward.scenes import SceneLoader
     from vesselrl.rl.actions import ActionSet
-    from vesselrl.rl.scenes import SceneLoader, score_settings
+    from vesselrl.rl.setting_scores import report_card_scores
 
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
     load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
     makers: Partitions = {
-        sample: partial(score_settings, load, sample, action_set, judges) for sample in ids
+        sample: partial(report_card_scores, load, sample, action_set, judges) for sample in ids
     }
     return with_progress(makers, what)
 
@@ -208,7 +196,7 @@ def try_hacks(
 
     from vesselrl.reward.hacks import HACK_COLUMNS, hack_rows
     from vesselrl.reward.network import RewardNetwork
-    from vesselrl.rl.scenes import SceneLoader
+    from vesselrl.reward.scenes import SceneLoader
 
     load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
     default = list(segmenter.prompts).index(segmenter.default_prompt)
@@ -298,7 +286,7 @@ def draw_error_maps(
     """Where the network believes masks of validation images to be wrong, beside where they are."""
     from vesselrl.reward.error_maps import draw_error_maps as draw
     from vesselrl.reward.network import RewardNetwork
-    from vesselrl.rl.scenes import SceneLoader
+    from vesselrl.reward.scenes import SceneLoader
 
     load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
     default = list(segmenter.prompts).index(segmenter.default_prompt)

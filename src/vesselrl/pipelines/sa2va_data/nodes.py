@@ -1,15 +1,13 @@
 """The node of the pipeline ``sa2va_data``."""
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from vesselrl.annotations.parameters import Sa2vaDataParameters
+from vesselrl.pipelines import Partitions
 from vesselrl.samples import ids_of
 
 logger = logging.getLogger(__name__)
-
-Partitions = dict[str, Callable[[], Any]]
 
 
 def write_training_data(

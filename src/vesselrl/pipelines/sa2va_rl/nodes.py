@@ -2,26 +2,24 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vesselrl.checkpoints import Checkpoints
+from vesselrl.checkpoints import training_fingerprint
 from vesselrl.errors import VesselrlError
-from vesselrl.pipelines.pixel_rl.reward_nodes import pool_of
+from vesselrl.pipelines import Partitions
 from vesselrl.progress import SharedProgress, with_progress
 from vesselrl.reward.fitness import check_fit
 from vesselrl.rl.pixel.parameters import SA2VA_RL, Sa2vaRLParameters
-from vesselrl.rl.run_folder import LOG, RESUME, RunFolder
-from vesselrl.samples import group_hashes, ids_of, unlabelled_pool
+from vesselrl.rl.run_folder import RunFolder
+from vesselrl.samples import group_hashes, ids_of, learning_pool, unlabelled_pool
+from vesselrl.seeds import place_of_seed
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 if TYPE_CHECKING:
     from vesselrl.segmenters.sa2va.parameters import Sa2vaParameters
 
 logger = logging.getLogger(__name__)
-
-Partitions = dict[str, Callable[[], Any]]
 
 PACKAGES = ("vesselrl", "numpy", "torch", "transformers", "peft")
 ADAPTERS = "adapters"
@@ -73,15 +71,12 @@ def make_reward_maps(
 
     if not unlabelled_pool(samples):
         logger.info("There are no images without label: RL learns on the training images.")
-    ids = [*pool_of(samples), *ids_of(samples, "val")]
+    ids = [*learning_pool(samples), *ids_of(samples, "val")]
     return with_progress({s: partial(make, s) for s in ids}, "Asking for the reward")
 
 
 def encode_images(images: Partitions, samples: Any, segmenter: SegmenterParameters) -> Partitions:
     """What the model's mask decoder is given of each image, asked the default prompt.
-
-    An image on which the model fails counts as one in which it finds nothing, unless it fails on
-    all of them.
 
     Args:
         images: sample id → loader of uint8 (H, W) or (H, W, 3).
@@ -89,39 +84,18 @@ def encode_images(images: Partitions, samples: Any, segmenter: SegmenterParamete
         segmenter: a Sa2VA model.
 
     Returns:
-        Sample id → maker of the tensors of `vesselrl.segmenters.sa2va.decoding.Encoded`.
+        Sample id → maker of the tensors of `vesselrl.segmenters.sa2va.decoding.Encoded`; see
+        `vesselrl.segmenters.sa2va.encoding.encodings`.
 
     Raises:
-        VesselrlError: see `vesselrl.segmenters.sa2va.decoding.Encoder`. A maker raises it too, when
-            the model has failed on all images.
+        VesselrlError: see `vesselrl.segmenters.sa2va.encoding.Encoder`.
     """
-    from vesselrl.segmenters.sa2va.decoding import Encoded, Encoder
-    from vesselrl.segmenters.sa2va.memory import NEEDS_LESS, is_out_of_memory
+    from vesselrl.segmenters.sa2va.encoding import Encoder, encodings
 
-    ids = list(dict.fromkeys([*pool_of(samples), *ids_of(samples, "train", "val", "test")]))
+    labelled = ids_of(samples, "train", "val", "test")
+    ids = dict.fromkeys([*learning_pool(samples), *labelled])
     encode = Encoder(_sa2va(segmenter), segmenter.default_prompt)
-    failed: set[str] = set()
-
-    def make(sample: str) -> dict[str, Any]:
-        image = images[sample]()
-        try:
-            return encode(image).tensors()
-        except VesselrlError:
-            raise
-        except Exception as error:
-            logger.exception("The model failed on '%s': it counts as seeing nothing there.", sample)
-            failed.add(sample)
-            if len(failed) == len(ids):
-                reason = str(error).strip().partition("\n")[0].rstrip(".")
-                hint = "the traceback is in the log file."
-                raise VesselrlError(
-                    f"The model failed on all {len(ids)} images, so nothing can be learned from "
-                    f"them; on the last by {type(error).__name__} ({reason}): "
-                    f"{NEEDS_LESS if is_out_of_memory(error) else hint}"
-                ) from error
-            return Encoded.nothing(image.shape[:2], 0.0).tensors()
-
-    return with_progress({s: partial(make, s) for s in ids}, "Encoding images")
+    return with_progress(encodings(encode, {s: images[s] for s in ids}), "Encoding images")
 
 
 def train_adapters(
@@ -163,24 +137,22 @@ def train_adapters(
     """
     from importlib.metadata import version
 
-    import numpy as np
     import pandas as pd
     import torch
 
     from vesselrl.networks.residents import Residents
-    from vesselrl.provenance import digest
-    from vesselrl.reward.examples import fingerprint_of
-    from vesselrl.rl.pixel.adapters import AdapterLearner, Judged
-    from vesselrl.rl.pixel.guard import Guard
-    from vesselrl.rl.pixel.logbook import Logbook
-    from vesselrl.rl.pixel.policy import learn, learned
-    from vesselrl.rl.pixel.reward_maps import labelled, q_of
+    from vesselrl.rl.pixel.adapters import AdapterLearner, Judged, with_an_object
+    from vesselrl.rl.pixel.guard import Guard, unlabelled_view, validation_view
+    from vesselrl.rl.pixel.reward_maps import labelled
+    from vesselrl.rl.pixel.seeds import learn_in
+    from vesselrl.rl.pixel.training import learned
     from vesselrl.segmenters.sa2va.decoding import Encoded, load_decoder
     from vesselrl.segmenters.unet.examples import segmenter_example
 
     check_fit(reward_net_report, allow_unfit_reward)
     model = _sa2va(segmenter)
-    pool, training, validation = pool_of(samples), *(ids_of(samples, s) for s in ("train", "val"))
+    pool = learning_pool(samples)
+    training, validation = (ids_of(samples, split) for split in ("train", "val"))
 
     def encoded(sample: str) -> Encoded:
         return Encoded.of(encodings[sample]())
@@ -193,25 +165,22 @@ def train_adapters(
         maps = labelled(example["image"], example["truth"])
         return Judged(encoded(sample), torch.from_numpy(maps))
 
-    def validation_view(sample: str) -> Any:
-        truth = masks[sample]().astype(np.float32)
-        q = q_of(reward_maps[sample]()["rewarded"], truth.shape)
-        return encoded(sample), np.stack([truth, q])
-
-    def pool_view(sample: str) -> Any:
-        image = encoded(sample)
-        return image, q_of(reward_maps[sample]()["rewarded"], image.shape)[None]
-
     shares = ((sa2va_rl.policy.unlabelled, pool), (sa2va_rl.policy.labelled, training))
     learnt_from = [ids for share, ids in shares if share]
-    seen = _seen(learnt_from, encodings, segmenter.default_prompt)
+    seen = with_an_object(learnt_from, encodings, segmenter.default_prompt)
     unlabelled, with_labels = (
         Residents([partial(load, sample) for sample in ids if sample in seen])
         for load, ids in ((rewarded, pool), (with_truth, training))
     )
     guard = Guard(
-        validation=[partial(validation_view, sample) for sample in validation],
-        unlabelled=[partial(pool_view, sample) for sample in pool],
+        validation=[
+            partial(validation_view, partial(encoded, sample), masks[sample], reward_maps[sample])
+            for sample in validation
+        ],
+        unlabelled=[
+            partial(unlabelled_view, reward_maps[sample], partial(encoded, sample))
+            for sample in pool
+        ],
         objective=objective,
     )
     config = {
@@ -224,8 +193,8 @@ def train_adapters(
         sample: partial(_labelled, images[sample], masks[sample])
         for sample in [*training, *validation]
     }
-    data: dict[str, Partitions] = {"maps": reward_maps, "labelled": labels}
-    fingerprint = digest([fingerprint_of(data, config), packages])
+    data = {"maps": reward_maps, "labelled": labels}
+    fingerprint = training_fingerprint(data, [config, packages])
     run_folder.begin(fingerprint, sa2va_rl.resume == "auto")
     decoder = load_decoder(model)
     adapters, histories, infos = {}, {}, {}
@@ -235,19 +204,15 @@ def train_adapters(
             decoder, model.merge, sa2va_rl.lora, sa2va_rl.policy, objective, seed
         )
         progress = SharedProgress([str(seed)])
-        with (
-            closing(Logbook(folder / LOG)) as logbook,
-            progress.shown(f"RL on the decoder, seed {seed}", sa2va_rl.policy.iterations),
-        ):
-            state = learn(
+        with progress.shown(f"RL on the decoder, seed {seed}", sa2va_rl.policy.iterations):
+            state = learn_in(
+                folder,
                 learner,
                 unlabelled,
                 with_labels,
                 guard,
                 sa2va_rl.policy,
-                Checkpoints(folder / RESUME),
                 fingerprint,
-                logbook.tell,
                 partial(progress.tell, str(seed)),
             )
         found = learned(sa2va_rl.policy, state)
@@ -268,27 +233,6 @@ def train_adapters(
             "config": config,
         }
     return adapters, histories, infos
-
-
-def _seen(pools: list[list[str]], encodings: Partitions, prompt: str) -> set[str]:
-    """Which images the model finds something in: nothing can be learnt of the others.
-
-    Raises:
-        VesselrlError: there are none in one of the pools.
-    """
-    ids = set().union(*pools)
-    found = {sample for sample in ids if len(encodings[sample]()["hidden"])}
-    if not all(found.intersection(pool) for pool in pools):
-        raise VesselrlError(
-            f"Asked '{prompt}' the model finds no object in any image to learn from, so its mask "
-            "decoder has nothing to learn: name another prompt, segmenter.default_prompt."
-        )
-    if blind := len(ids - found):
-        logger.warning(
-            "In %d of %d images the model finds no object when asked '%s': they are not learnt "
-            "from.", blind, len(ids), prompt,
-        )  # fmt: skip
-    return found
 
 
 def map_adapted(
@@ -339,7 +283,7 @@ def map_adapted(
 
     makers: Partitions = {}
     for seed in adapters:
-        folder = SA2VA_RL if seed == first else f"{SA2VA_RL}/seeds/{seed}"
+        folder = place_of_seed(SA2VA_RL, seed, first)
         ids = ids_of(samples, "val", "test")
         makers |= {f"{folder}/{sample}": partial(make, seed, sample) for sample in ids}
     return with_progress(makers, "Mapping after RL", unit="map")

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from vesselrl.pipelines.pixel_rl.nodes import draw_training
+from vesselrl.pipelines.pixel_rl.result_nodes import draw_training
 from vesselrl.pipelines.sa2va_rl import nodes
 
 

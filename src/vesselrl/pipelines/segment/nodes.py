@@ -1,17 +1,15 @@
 """Nodes of the pipeline ``segment``: images in, maps and tables out."""
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from vesselrl.distributed.parameters import RayParameters
 from vesselrl.errors import VesselrlError
-from vesselrl.samples import group_hashes, held_out_of, ids_of
+from vesselrl.pipelines import Partitions
+from vesselrl.samples import HELD_OUT, ids_of, known_groups, of_splits
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 logger = logging.getLogger(__name__)
-
-Partitions = dict[str, Callable[[], Any]]
 
 OVERVIEW_ROWS = 5
 TIMING_COLUMNS = ["id", "seconds", "calls", "encoder_passes", "gpu_mb"]
@@ -34,21 +32,20 @@ def segment_images(
     from vesselrl.segmenters.candidate_folder import PendingCandidates
 
     learned = segmenter.learned_from()
-    if leaking := held_out_of(samples, learned):
+    if leaking := known_groups(samples, learned, *HELD_OUT):
         logger.warning(
             "The segmenter learned from %d of the groups that are in validation or test here: "
             "scores on them flatter every method that uses the segmenter.",
             leaking,
         )
-    if known := set(learned).intersection(group_hashes(samples, ids_of(samples, "train"))):
+    if known := known_groups(samples, learned, "train"):
         logger.warning(
             "The segmenter learned from %d of the training groups: its maps of these are not "
             "honest, and a reward network that learns from them believes masks to be better than "
             "they are.",
-            len(known),
+            known,
         )
-    chosen = {sample: images[sample] for sample in ids_of(samples)}
-    return PendingCandidates(chosen, segmenter, ray)
+    return PendingCandidates(of_splits(images, samples), segmenter, ray)
 
 
 def summarise_candidates(candidates: Partitions) -> tuple[Any, Any]:
@@ -78,9 +75,10 @@ def summarise_candidates(candidates: Partitions) -> tuple[Any, Any]:
         numbers = [float(stored[name]) for name in TIMING_COLUMNS[3:]]
         timing.append((sample, float(stored["seconds"]), len(stored["prompts"]), *numbers))
     if not answered:
+        first, error = failures[0]
         raise VesselrlError(
             f"The segmenter failed on all {len(timing)} images, so nothing can be learned from its "
-            f"maps. {failures[0][0]}: {failures[0][1]}. The traceback is in the log file."
+            f"maps. {first}: {error.rstrip('.')}. The traceback is in the log file."
         )
     if failures:
         logger.warning(

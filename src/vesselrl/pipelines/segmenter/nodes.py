@@ -1,22 +1,20 @@
 """Nodes of the pipeline ``segmenter``: arrays and tables in, arrays and tables out."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vesselrl.checkpoints import Checkpoints
-from vesselrl.errors import VesselrlError
+from vesselrl.checkpoints import Checkpoints, training_fingerprint, weight_sums
+from vesselrl.pipelines import Partitions, part
 from vesselrl.progress import with_progress
-from vesselrl.samples import group_hashes, held_out_of, ids_of, unlabelled_pool
+from vesselrl.samples import group_hashes, ids_of, learning_pool, of_splits, unlabelled_pool
 from vesselrl.segmenters.unet.parameters import RIVALS, SupervisedParameters
 
 if TYPE_CHECKING:
     from vesselrl.segmenters.unet.network import SegmentationNetwork
 
 logger = logging.getLogger(__name__)
-
-Partitions = dict[str, Callable[[], Any]]
 
 HISTORY_COLUMNS = ["network", "iteration", "loss", "val_dice", "seconds"]
 
@@ -77,34 +75,17 @@ def train_teachers(
     import pandas as pd
 
     from vesselrl.networks.residents import Part
-    from vesselrl.reward.examples import fingerprint_of
     from vesselrl.segmenters.unet.cross_fitting import deal_folds
     from vesselrl.segmenters.unet.examples import pairs
     from vesselrl.segmenters.unet.rivals import FOLD
-    from vesselrl.segmenters.unet.training import Task, train_networks, weights_to_start_from
+    from vesselrl.segmenters.unet.start import check_groups, weights_to_start_from
+    from vesselrl.segmenters.unet.training import Task, train_networks
 
     start = weights_to_start_from(starting_weights, supervised)
-    learned = list((starting_weights or {}).get("groups", ()))
-    if leaking := held_out_of(samples, learned):
-        raise VesselrlError(
-            f"supervised.pretrained, '{supervised.pretrained}', learned from {leaking} of the "
-            "groups that are in validation or test here, so nothing measured on them would be "
-            "true: give it weights that were trained on other patients, or the splits they were "
-            "trained with. (If these are other patients of the same names, give the groups other "
-            "names, in groups.json.)"
-        )
-    splits = {s: _of(segmenter_examples, ids_of(samples, s)) for s in ("train", "val")}
+    known = list((starting_weights or {}).get("groups", ()))
+    check_groups(known, samples, supervised)
+    splits = {split: of_splits(segmenter_examples, samples, split) for split in ("train", "val")}
     training = splits["train"]
-    here = group_hashes(samples, training)
-    if known := set(learned).intersection(here):
-        logger.warning(
-            "supervised.pretrained, '%s', learned from %d of the %d training groups: what the fold "
-            "networks show of these is not honest, and a reward network that learns from it (as in "
-            "pixel_rl) believes masks to be better than they are.",
-            supervised.pretrained,
-            len(known),
-            len(here),
-        )
     of_training = samples[samples["split"] == "train"]
     groups = dict(zip(of_training["id"].astype(str), of_training["group"].astype(str), strict=True))
     folds = deal_folds(groups, supervised.folds, seed)
@@ -113,20 +94,20 @@ def train_teachers(
     for fold in range(max(folds.values()) + 1):
         others = [n for n, sample in enumerate(training) if folds[sample] != fold]
         tasks[f"{FOLD}{fold}"] = Task([Part(labelled, others)], seed + 1 + fold, start)
-    made_by = [supervised, groups, seed, _sums(starting_weights)]
+    made_by = [supervised, groups, seed, weight_sums(start or {})]
     trained, history = train_networks(
         tasks,
         validation,
         supervised.training,
         supervised.augmentation.strength,
         segmenter_checkpoints,
-        fingerprint_of(splits, made_by),
+        training_fingerprint(splits, made_by),
         supervised.devices,
     )
     # The checkpoints stay until the students have learned too: a run that is killed in between
     # would else train the teachers again.
     size = supervised.max_side
-    learned = sorted({*learned, *here})
+    learned = sorted({*known, *group_hashes(samples, training)})
     teachers = {
         "networks": {
             name: {**one.network(size), "groups": learned} for name, one in trained.items()
@@ -187,10 +168,8 @@ def make_soft_targets(
 
     networks = _networks(teachers["networks"])
     folds = [networks[name] for name in networks_of("fold_ensemble", list(networks))]
-    pool = unlabelled_pool(samples)
-    if not pool:
+    if not unlabelled_pool(samples):
         logger.info("There are no images without label: the students learn on the training images.")
-        pool = ids_of(samples, "train")
 
     def make(sample: str) -> dict[str, Any]:
         image = segmenter_examples[sample]()["image"]
@@ -200,7 +179,7 @@ def make_soft_targets(
         }
         return {name: np.round(255 * map_).astype(np.uint8) for name, map_ in beliefs.items()}
 
-    makers: Partitions = {sample: partial(make, sample) for sample in pool}
+    makers: Partitions = {sample: partial(make, sample) for sample in learning_pool(samples)}
     return with_progress(makers, "Asking the teachers")
 
 
@@ -234,18 +213,17 @@ def train_students(
     """
     import pandas as pd
 
-    from vesselrl.reward.examples import fingerprint_of
     from vesselrl.segmenters.unet.examples import pairs
     from vesselrl.segmenters.unet.training import Task, train_networks
 
     networks = teachers["networks"]
     start = networks["supervised"]["weights"]
-    splits = {s: _of(segmenter_examples, ids_of(samples, s)) for s in ("train", "val")}
+    splits = {split: of_splits(segmenter_examples, samples, split) for split in ("train", "val")}
     labelled, validation = (pairs(splits[split]) for split in ("train", "val"))
-    shown = _of(segmenter_examples, list(soft_targets))
+    shown = {sample: segmenter_examples[sample] for sample in soft_targets}
 
     def believed(teacher: str) -> Any:
-        targets = {s: partial(_part, load, teacher) for s, load in soft_targets.items()}
+        targets = {s: partial(part, load, teacher) for s, load in soft_targets.items()}
         return pairs(shown, targets=targets)
 
     lessons = {"distilled": "fold_ensemble_tta", "pseudo_labelled": "supervised"}
@@ -253,14 +231,14 @@ def train_students(
         student: Task([labelled, believed(teacher)], seed + len(networks) + number, start)
         for number, (student, teacher) in enumerate(lessons.items())
     }
-    made_by = [supervised, seed, _sums(networks["supervised"])]
+    made_by = [supervised, seed, weight_sums(start)]
     trained, history = train_networks(
         tasks,
         validation,
         supervised.training.model_copy(update=supervised.students.model_dump()),
         supervised.augmentation.strength,
         segmenter_checkpoints,
-        fingerprint_of(splits | {"targets": soft_targets}, made_by),
+        training_fingerprint(splits | {"targets": soft_targets}, made_by),
         supervised.devices,
     )
     segmenter_checkpoints.clear()
@@ -274,20 +252,6 @@ def train_students(
     }
     table = pd.concat([teacher_history, pd.DataFrame(history)], ignore_index=True)
     return networks | students, table
-
-
-def _part(load: Callable[[], Mapping[str, Any]], name: str) -> Any:
-    return load()[name]
-
-
-def _of(partitions: Partitions, ids: list[str]) -> Partitions:
-    return {sample: partitions[sample] for sample in ids}
-
-
-def _sums(state: Mapping[str, Any] | None) -> list[float]:
-    """Sums that tell the weights of one network from another's."""
-    weights = state["weights"] if state else {}
-    return [float(tensor.double().sum()) for tensor in weights.values()]
 
 
 def export_weights(segmenter_networks: dict[str, Any]) -> Partitions:

@@ -1,21 +1,24 @@
 """Proximal policy optimisation of adapters on a Sa2VA model's mask decoder, step by step."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from vesselrl.errors import VesselrlError
+from vesselrl.networks.learning import Learner
 from vesselrl.reward.closed_form import Probability
 from vesselrl.rl.pixel.parameters import LearningParameters, LoraParameters
-from vesselrl.rl.pixel.training import Step, StepObjective
+from vesselrl.rl.pixel.ppo import Step, StepObjective
 from vesselrl.segmenters.sa2va.adapters import Adapters, adapters_of, attach
 from vesselrl.segmenters.sa2va.decoding import Encoded, MaskDecoder, map_of, merged_logits
 from vesselrl.segmenters.sa2va.maps import Merge
+
+logger = logging.getLogger(__name__)
 
 
 class Judged(NamedTuple):
@@ -59,7 +62,7 @@ class AdapterPolicy(NamedTuple):
         return map_of(logits, image, self.merge)
 
 
-class AdapterLearner:
+class AdapterLearner(Learner):
     """Adapters that learn by reward, all other weights frozen.
 
     The gradient of a batch is summed image by image, so that memory is needed for one, and images
@@ -86,18 +89,14 @@ class AdapterLearner:
         objective: Sequence[str],
         seed: int,
     ) -> None:
-        self.iteration = 0
         self._device = next(decoder.parameters()).device
         self._decoder = attach(decoder, lora.rank, lora.alpha, seed)
         self._merge = merge
         self._parameters = parameters
-        self._rng = np.random.default_rng(seed)
-        self._noise = torch.Generator(self._device).manual_seed(seed)
         self._objective = StepObjective(_Answer(self._decoder, merge), parameters, objective)
-        named = [(n, one) for n, one in self._decoder.named_parameters() if one.requires_grad]
-        self._weights = [one for _, one in named]
-        self._average = {name: one.detach().clone() for name, one in named}
-        self._optimiser = torch.optim.AdamW(self._weights, parameters.learning_rate)
+        named = {n: one for n, one in self._decoder.named_parameters() if one.requires_grad}
+        self._average = {name: one.detach().clone() for name, one in named.items()}
+        super().__init__(named.values(), self._average.values(), parameters.learning_rate, seed)
 
     @property
     def trained(self) -> int:
@@ -113,15 +112,11 @@ class AdapterLearner:
                 be 0; it may then be empty.
         """
         p = self._parameters
-        chosen = [
-            pool[int(i)]
-            for pool, count in ((unlabelled, p.unlabelled), (labelled, p.labelled))
-            for i in (self._rng.integers(0, len(pool), count) if count else ())
-        ]
+        chosen = self._draw((unlabelled, p.unlabelled), (labelled, p.labelled))
         drawn = [self._random_masks(one) for one in chosen]
         old: list[Tensor | None] = [None] * len(chosen)
         for _ in range(p.inner_steps):
-            self._optimiser.zero_grad()
+            self.optimiser.zero_grad()
             told = []
             for place, one in enumerate(chosen):
                 loss, answer, reward, kl = self._one(one, drawn[place], old[place])
@@ -129,8 +124,7 @@ class AdapterLearner:
                 if old[place] is None:
                     old[place] = answer.detach().clone()
                 told.append(torch.stack([loss.detach(), reward[0], kl]))
-            self._optimiser.step()
-            get_ema_multi_avg_fn(p.ema_decay)(list(self._average.values()), self._weights, 0)
+            self._step(p.ema_decay)
         self.iteration += 1
         loss, _, kl = torch.stack(told).mean(0)
         reward = torch.stack(told)[: p.unlabelled or None, 1].mean()
@@ -168,27 +162,16 @@ class AdapterLearner:
         return adapters
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, of tensors and plain values."""
-        return {
-            "iteration": self.iteration,
-            "rng": self._rng.bit_generator.state,
-            "noise": self._noise.get_state(),
-            "policy": {
-                name: one.detach() for name, one in zip(self._average, self._weights, strict=True)
-            },
-            "average": self._average,
-            "optimiser": self._optimiser.state_dict(),
-        }
+        """See `Learner.state`."""
+        policy = {n: one.detach() for n, one in zip(self._average, self._weights, strict=True)}
+        return super().state() | {"policy": policy, "average": self._average}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was taken, with the same decoder and parameters."""
-        self.iteration = state["iteration"]
-        self._rng.bit_generator.state = state["rng"]
-        self._noise.set_state(state["noise"])
+        super().load_state(state)
         self._decoder.load_state_dict(state["policy"], strict=False)
         for name, mean in self._average.items():
             mean.copy_(state["average"][name])
-        self._optimiser.load_state_dict(state["optimiser"])
 
 
 class _Answer(nn.Module):
@@ -209,3 +192,33 @@ def _at_size(logits: Tensor, image: Judged, merge: Merge) -> Tensor:
     one = merged_logits(logits, image.encoded, merge)[None, None]
     size = image.maps.shape[1:]
     return functional.interpolate(one, size, mode="bilinear", align_corners=False)[0]
+
+
+def with_an_object(
+    pools: Sequence[Sequence[str]],
+    encodings: Mapping[str, Callable[[], Mapping[str, Tensor]]],
+    prompt: str,
+) -> set[str]:
+    """Which images the model finds something in: nothing can be learnt of the others.
+
+    Args:
+        pools: ids of the images to learn from.
+        encodings: id → loader of the tensors of `Encoded`.
+        prompt: which the model was asked.
+
+    Raises:
+        VesselrlError: there are none in one of the pools.
+    """
+    ids = set().union(*pools)
+    found = {sample for sample in ids if len(encodings[sample]()["hidden"])}
+    if not all(found.intersection(pool) for pool in pools):
+        raise VesselrlError(
+            f"Asked '{prompt}' the model finds no object in any image to learn from, so its mask "
+            "decoder has nothing to learn: name another prompt, segmenter.default_prompt."
+        )
+    if blind := len(ids - found):
+        logger.warning(
+            "In %d of %d images the model finds no object when asked '%s': they are not learnt "
+            "from.", blind, len(ids), prompt,
+        )  # fmt: skip
+    return found

@@ -1,6 +1,6 @@
 """How well those who could pay know masks: what the reward network adds to the fold ensemble."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from vesselrl.rl.pixel.reward_maps import Judges, reward_map
 
 
 def reward_card(
-    judges: Judges, validation: Sequence[Loader], objective: Sequence[str]
+    judges: Judges, validation: Iterable[Loader], objective: Sequence[str]
 ) -> dict[str, Any]:
     """Agreement of the expected with the true objective of the masks of validation images.
 

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from vesselrl.report.curves import GOLD, MARKS, PROXY, draw_seeds, mark_kept_and_ended
-from vesselrl.report.gallery import GROUND, PAPER, PARTS, colour_parts
-from vesselrl.report.style import BLUE, FAINT, GREY, INK, RC
+from vesselrl.report.gallery import colour_parts
 from vesselrl.rl.looks import kept
+from vesselrl.style import BLUE, FAINT, GREY, GROUND, INK, PAPER, PARTS, RC
 
 Mask = npt.NDArray[np.bool_]
 COLOURS = "magma"

@@ -1,13 +1,15 @@
 """The guard of RL on a segmenter's weights: what the reward says beside what is true."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from vesselrl.metrics.masks import objective_of
 from vesselrl.reward.closed_form import Probability, expected_scores
+from vesselrl.rl.pixel.reward_maps import q_of
 
 View = tuple[Any, Probability]
 """What a policy sees of an image, and where its truth is or may be, float32 (M, H, W)."""
@@ -16,6 +18,25 @@ THRESHOLD = 0.5
 """Of the likeliest mask of a policy that decides each pixel by itself."""
 FEW = 40
 """At most so many unlabelled images are looked at."""
+
+
+Reward = Callable[[], Mapping[str, npt.NDArray[np.uint8]]]
+"""Loader of ``rewarded``, see `vesselrl.rl.pixel.reward_maps`."""
+
+
+def validation_view(
+    image: Callable[[], Any], mask: Callable[[], npt.NDArray[np.bool_]], reward: Reward
+) -> View:
+    """An image with its truth and then the reward's ``q``."""
+    truth = mask().astype(np.float32)
+    return image(), np.stack([truth, q_of(reward()["rewarded"], truth.shape)])
+
+
+def unlabelled_view(reward: Reward, image: Callable[[], Any] | None = None) -> View:
+    """An image with ``q``; without a loader the grey one to which the reward was given."""
+    rewarded = reward()["rewarded"]
+    seen = image() if image else rewarded[0]
+    return seen, q_of(rewarded, seen.shape)[None]
 
 
 class Policy(Protocol):
@@ -27,11 +48,7 @@ class Policy(Protocol):
 
 @dataclass(frozen=True)
 class Guard:
-    """Looks at whole images now and then.
-
-    What a policy is paid for, the proxy, goes on rising when the truth, gold, has begun to fall
-    (Gao, Schulman and Hilton, "Scaling laws for reward model overoptimization", ICML 2023). So gold
-    decides which policy is kept and when there is no use in going on; the start is the first.
+    """Looks at whole images now and then; see `vesselrl.rl.looks`. The first look is at the start.
 
     Attributes:
         validation: images of other patients than those learnt from, with their truth and then with

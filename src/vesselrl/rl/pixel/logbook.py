@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from vesselrl.rl.looks import LOOK_TAGS
+
 TAGS = {
     "rollout/ep_rew_mean": "ep_rew_mean",
-    "custom/val_dice": "val_dice",
-    "custom/val_objective": "val_gold",
-    "custom/val_proxy_objective": "val_proxy",
+    **LOOK_TAGS,
     "custom/proxy_objective": "proxy",
     "custom/kl_to_start": "kl",
     "train/policy_loss": "loss",

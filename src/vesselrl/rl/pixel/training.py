@@ -1,234 +1,172 @@
-"""Proximal policy optimisation of a segmenter's weights, step by step."""
+"""Training of one policy by reward, under the guard of gold."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch import Tensor, stack
 
-from vesselrl.networks.augmentation import Augmentation
-from vesselrl.networks.data_parallel import Share
-from vesselrl.networks.graphs import graphed
-from vesselrl.rl.pixel.objective import clipped_objective, divergence, payments, worth
-from vesselrl.rl.pixel.parameters import LearningParameters, PolicyParameters
-from vesselrl.segmenters.unet.fitting import Pool, sample_squares
-from vesselrl.segmenters.unet.network import SegmentationNetwork
+from vesselrl.checkpoints import Checkpoints
+from vesselrl.networks.data_parallel import Share, SharedCheckpoints
+from vesselrl.rl.looks import kept, over_optimisation, reason_to_end
+from vesselrl.rl.pixel.guard import Guard, Policy
+from vesselrl.rl.pixel.parameters import LearningParameters
+from vesselrl.rl.pixel.ppo import Step
+from vesselrl.rl.run_folder import STATE
 
-
-class Step(NamedTuple):
-    """What one iteration tells; floats ().
-
-    Attributes:
-        loss: at the batch's last inner step; it and `kl` are of this process's rows.
-        reward: mean expected objective of the masks drawn of unlabelled squares (of labelled ones
-            where there are no others).
-        kl: divergence from the start at the last inner step, in nats a vessel pixel.
-    """
-
-    loss: Tensor
-    reward: Tensor
-    kl: Tensor
+Row = dict[str, float]
+State = Mapping[str, Any]
+Tell = Callable[[Sequence[Row]], None]
+Progress = Callable[[int], None]
 
 
-class PixelLearner:
-    """A segmenter that learns by reward.
-
-    Statistics of the batch normalisation stay those of the start. The start looks at each square
-    itself: maps of it warped with the square would be blurred, and would pull the policy towards
-    them before any reward moves it; like this the divergence of a policy that has not moved is 0.
-
-    Args:
-        start: the segmenter that training starts from, and that the penalty holds on to.
-        parameters: see there.
-        strength: of the squares' augmentation.
-        objective: the scores whose mean is paid.
-        seed: of squares and masks.
-        device: where it trains.
+class PolicyLearner(Protocol):
+    """A `vesselrl.networks.learning.Learner` of images of a kind that it knows.
 
     Attributes:
         iteration: batches learnt from.
-
-    Raises:
-        VesselrlError: the start cannot work on squares of this size.
     """
 
-    def __init__(
-        self,
-        start: SegmentationNetwork,
-        parameters: PolicyParameters,
-        strength: Augmentation,
-        objective: Sequence[str],
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        parameters.check_stride(start.architecture.stride)
-        self.iteration = 0
-        self._network = start
-        self._parameters = parameters
-        self._strength = strength
-        self._rng = np.random.default_rng(seed)
-        self._noise = torch.Generator(device).manual_seed(seed)
-        self._policy, self._average, reference = (
-            deepcopy(start.module).to(device).eval() for _ in range(3)
-        )
-        self._share = Share.own()
-        batch = parameters.unlabelled + parameters.labelled
-        square = (self._share.size(batch), parameters.patch, parameters.patch)
-        masks = (square[0], parameters.samples, *square[1:])
-        self._drawn = (batch, *masks[1:])
-        self._first = torch.ones(1, device=device), torch.zeros(1, device=device)
-        objective_of_batch = StepObjective(_Answer(self._policy), parameters, objective)
-        answer = _Answer(reference.requires_grad_(False))
-        shapes = ((square[0], 1, *square[1:]), square, square, square, masks, square, (1,))
-        self._objective: Callable[..., Any] = objective_of_batch
-        self._start: Callable[..., Tensor] = answer
-        if device.type == "cuda":
-            self._objective = graphed(objective_of_batch, shapes, device)
-            self._start = graphed(answer, shapes[:1], device)
-        self._weights = list(self._policy.parameters())
-        self._means = list(self._average.parameters())
-        self._optimiser = torch.optim.AdamW(self._weights, parameters.learning_rate, fused=True)
+    iteration: int
 
-    def step(self, unlabelled: Pool, labelled: Pool) -> Step:
-        """Learn from one batch.
+    def step(self, unlabelled: Any, labelled: Any) -> Step:
+        """Learn from one batch of images judged by the reward, and of others by their truth."""
 
-        Args:
-            unlabelled: images that are judged by the reward, on the learner's device, each uint8
-                (3, h, w): grey, ``q`` and its standard deviation, all of 255.
-            labelled: the same of images that are judged by their truth. The share of one pool in
-                the batch may be 0; the pool may then be empty.
-        """
-        p = self._parameters
-        chosen = [
-            (pool, int(i))
-            for pool, count in ((unlabelled, p.unlabelled), (labelled, p.labelled))
-            for i in (self._rng.integers(0, len(pool), count) if count else ())
-        ]
-        stacks = [pool[index] for pool, index in self._share.of(chosen)]
-        image, maps = sample_squares(
-            stacks, p.patch, self._strength, self._rng, self._noise, self._share
-        )
-        q, spread = maps[:, 0], maps[:, 1]
-        start = self._start(image).detach()
-        drawn = torch.rand(self._drawn, generator=self._noise, device=image.device)
-        drawn = self._share.of(drawn)
-        old = start  # the first inner step draws from the policy's own answer instead
-        decay = get_ema_multi_avg_fn(p.ema_decay)
-        for inner in range(p.inner_steps):
-            first = self._first[0 if inner == 0 else 1]
-            loss, answer, rewards, kl = self._objective(image, q, spread, start, drawn, old, first)
-            if inner == 0:
-                old = answer.detach().clone()
-            self._optimiser.zero_grad()
-            loss.backward()
-            self._share.average([weights.grad for weights in self._weights])
-            self._optimiser.step()
-            decay(self._means, self._weights, 0)
-        self.iteration += 1
-        # A graph's outputs all count as having a gradient, and its next step overwrites them.
-        reward = self._share.whole(rewards.detach())[: p.unlabelled or None].mean()
-        return Step(loss.detach().clone(), reward, kl.detach().clone())
-
-    def network(self) -> SegmentationNetwork:
-        """The averaged policy as it is now; it changes with the next step."""
-        return SegmentationNetwork(
-            self._average, self._network.architecture, self._network.max_side
-        )
+    def network(self) -> Policy:
+        """The averaged policy as it is now; it may change with the next step."""
 
     def averaged(self) -> dict[str, Tensor]:
         """The weights of `network`."""
-        return self._average.state_dict()
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on, of tensors and plain values."""
-        return {
-            "iteration": self.iteration,
-            "rng": self._rng.bit_generator.state,
-            "noise": self._noise.get_state(),
-            "policy": self._policy.state_dict(),
-            "average": self._average.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken, with the same start and parameters."""
-        self.iteration = state["iteration"]
-        self._rng.bit_generator.state = state["rng"]
-        self._noise.set_state(state["noise"])
-        self._policy.load_state_dict(state["policy"])
-        self._average.load_state_dict(state["average"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        """Go on where `state` was taken."""
 
 
-class _Answer(nn.Module):
-    """From normalised squares (B, 1, s, s) to logits, float32 (B, s, s)."""
+@dataclass(frozen=True)
+class Learned:
+    """What came of a learner.
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self._network = network
-
-    def forward(self, image: Tensor) -> Tensor:
-        on_gpu = image.device.type == "cuda"
-        with torch.autocast(image.device.type, torch.bfloat16, on_gpu, cache_enabled=False):
-            logits: Tensor = self._network(image)
-        return logits[:, 0].float()
-
-
-class StepObjective(nn.Module):
-    """From squares to what a step makes smaller; see `vesselrl.rl.pixel.objective`.
-
-    Args:
-        answer: of the policy, from squares to logits, float32 (B, s, s).
-        parameters: see there.
-        objective: the scores whose mean is paid.
+    Attributes:
+        weights: those of its averaged ones that scored best on validation images; these may be the
+            start's.
+        history: one row a look: steps (batches), loss, ep_rew_mean (of the masks drawn since the
+            last look), kl, and what `Guard.look` tells; the first row is the start.
+        result: steps, ended (why), kept_step, seconds, iterations_per_second, val_dice, gained (of
+            the true objective, over the start); what `over_optimisation` tells.
     """
 
-    def __init__(
-        self, answer: nn.Module, parameters: LearningParameters, objective: Sequence[str]
-    ) -> None:
-        super().__init__()
-        self._answer = answer
-        self._settings = parameters  # nn.Module has `_parameters` of its own
-        self._scores = objective
-        self.eval()
+    weights: dict[str, Tensor]
+    history: list[Row]
+    result: dict[str, Any]
 
-    def forward(
-        self,
-        image: Any,
-        q: Tensor,
-        spread: Tensor,
-        start: Tensor,
-        drawn: Tensor,
-        old: Tensor,
-        first: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One inner step.
 
-        Args:
-            image: what the policy sees: normalised, float (B, 1, s, s).
-            q: float (B, s, s).
-            spread: float (B, s, s).
-            start: logits of the start, float (B, s, s).
-            drawn: uniform in [0, 1), float (B, K, s, s): a pixel is vessel where it is below p_old.
-            old: logits of the policy that draws, float (B, s, s).
-            first: float (1,), 1 if the policy that draws is the present one: `old` is not read.
+def learn(
+    learner: PolicyLearner,
+    unlabelled: Any,
+    labelled: Any,
+    guard: Guard,
+    parameters: LearningParameters,
+    checkpoints: Checkpoints,
+    fingerprint: str,
+    tell: Tell = lambda history: None,
+    progress: Progress = lambda iteration: None,
+) -> State:
+    """Let a learner learn, and keep what scored best, in truth, on validation images.
 
-        Returns:
-            Loss (), logits of the policy (B, s, s), mean objective of the masks drawn (B,),
-            mean divergence (). Only the loss has a gradient.
-        """
-        p = self._settings
-        logits = self._answer(image)
-        with torch.no_grad():
-            old = torch.where(first > 0, logits, old)
-            masks = (drawn < old.sigmoid()[:, None]).float()
-            value = worth(masks, q, self._scores)
-            paid = payments(masks, old, q, spread, value, p.kappa)
-            size = value.size.mean(1)
-        gain = clipped_objective(logits, old, paid, p.clip)
-        kl = divergence(logits, start).sum((1, 2)) / size
-        loss = (p.kl * kl - gain).mean()
-        return loss, logits.detach(), value.score.mean(1), kl.detach().mean()
+    An interrupted training goes on at its last look and ends, on the same device, in the same
+    weights.
+
+    Args:
+        learner: as it is before its first step.
+        unlabelled: images judged by the reward.
+        labelled: images judged by their truth.
+        guard: which images are looked at, and who judges them. Without validation images the last
+            policy is kept.
+        parameters: how long, and how often there is a look.
+        checkpoints: where the state is kept at every look.
+        fingerprint: of data and parameters.
+        tell: called with the history after every look, and when a training goes on.
+        progress: called with the number of batches learnt from.
+
+    Returns:
+        The state at the last look, of which `learned` tells.
+    """
+    share = Share.own()
+    checkpoints = SharedCheckpoints(checkpoints, share)
+    history: list[Row] = []
+    best: dict[str, Any] = {}
+    started = time.perf_counter()
+    if saved := checkpoints.load(STATE, fingerprint):
+        learner.load_state(saved["learner"])
+        history, best = saved["history"], saved["best"]
+        started -= saved["seconds"]
+        tell(history)
+
+    def look(steps: Sequence[Step]) -> State:
+        nonlocal best
+        seen = _means(steps) | guard.look(learner.network())
+        agreed = {name: share.mean(value) for name, value in seen.items()}
+        history.append({"steps": learner.iteration, **agreed})
+        if kept(history) in (history[-1], None):
+            best = deepcopy(learner.averaged())
+        tell(history)
+        state = {
+            "learner": learner.state(),
+            "history": history,
+            "best": best,
+            "seconds": time.perf_counter() - started,
+        }
+        checkpoints.save(STATE, fingerprint, state)
+        return state
+
+    progress(learner.iteration)
+    state = saved or look([])
+    while not _reason_to_end(history, parameters):
+        due = min(
+            parameters.check_every - learner.iteration % parameters.check_every,
+            parameters.iterations - learner.iteration,
+        )
+        steps = []
+        for _ in range(due):
+            steps.append(learner.step(unlabelled, labelled))
+            progress(learner.iteration)
+        state = look(steps)
+    return state
+
+
+def learned(parameters: LearningParameters, state: State) -> Learned:
+    """What came of a learner, told from its last state; see `learn`."""
+    history, seconds = state["history"], state["seconds"]
+    row: Mapping[str, float] = kept(history) or history[-1]
+    steps = int(history[-1]["steps"])
+    return Learned(
+        state["best"],
+        history,
+        {
+            "steps": steps,
+            "ended": _reason_to_end(history, parameters),
+            "kept_step": int(row["steps"]),
+            "seconds": round(seconds, 3),
+            "iterations_per_second": round(steps / seconds, 2),
+            "val_dice": row.get("val_dice"),
+            "gained": row["val_gold"] - history[0]["val_gold"] if "val_gold" in row else None,
+            **over_optimisation(history, "reward_network"),
+        },
+    )
+
+
+def _means(steps: Sequence[Step]) -> Row:
+    if not steps:
+        return {}
+    loss, reward, kl = (float(stack(column).mean()) for column in zip(*steps, strict=True))
+    return {"loss": loss, "ep_rew_mean": reward, "kl": kl}
+
+
+def _reason_to_end(history: Sequence[Row], parameters: LearningParameters) -> str:
+    steps = int(history[-1]["steps"])
+    return reason_to_end(history, steps, parameters.iterations, parameters.patience)

@@ -6,28 +6,20 @@ code is called (``inject_language_embd``, the way in which Sa2VA is trained), so
 what the whole model answers.
 """
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vesselrl.errors import VesselrlError
-from vesselrl.segmenters.base import check_image, settings_of
 from vesselrl.segmenters.sa2va.borrowing import ONE_AT_A_TIME, computing_on, listening, replaced
-from vesselrl.segmenters.sa2va.encoders import EncoderMemory, unshared
+from vesselrl.segmenters.sa2va.encoders import unshared
 from vesselrl.segmenters.sa2va.loading import device_of, load
-from vesselrl.segmenters.sa2va.maps import Maps, Merge, maps_of, merged
-from vesselrl.segmenters.sa2va.parameters import Sa2vaParameters, with_image
-
-UNLIKE = 0.01
-"""Mean difference of two maps of one image above which they are not the same but for rounding."""
+from vesselrl.segmenters.sa2va.maps import Maps, Merge, merged
+from vesselrl.segmenters.sa2va.parameters import Sa2vaParameters
 
 
 class Encoded(NamedTuple):
@@ -157,71 +149,6 @@ def load_decoder(parameters: Sa2vaParameters) -> MaskDecoder:
     return decoder.to(device_of(parameters)).eval().requires_grad_(False)
 
 
-class Encoder:
-    """Asks a whole model one prompt about an image, and keeps what its mask decoder was given.
-
-    Args:
-        parameters: of the model.
-        prompt: its name.
-
-    Raises:
-        VesselrlError: see `load_decoder`.
-    """
-
-    def __init__(self, parameters: Sa2vaParameters, prompt: str) -> None:
-        (setting,) = settings_of(parameters.prompts, [prompt])
-        self._text = with_image(setting.text)
-        self._merge: Merge = parameters.merge
-        self._loaded = load(parameters)
-        self._decoder = MaskDecoder(self._loaded.model)
-        self._memory = EncoderMemory(self._loaded.model)
-
-    def __call__(self, image: npt.NDArray[np.uint8]) -> Encoded:
-        """Encode an image, uint8 (H, W) or (H, W, 3).
-
-        Raises:
-            VesselrlError: what the whole model answers is not what its decoder gives.
-        """
-        check_image(image)
-        picture = Image.fromarray(image).convert("RGB")
-        model, device = self._loaded.model, self._loaded.device
-        shape = (picture.height, picture.width)
-        self._memory.forget()
-        with ONE_AT_A_TIME, torch.inference_mode():
-            started = time.perf_counter()
-            with (
-                computing_on(device, self._loaded.dtype),
-                self._memory.in_use(),
-                listening(model, device) as logits,
-                _noting(model) as (features, hidden),
-            ):
-                answer = model.predict_forward(
-                    image=picture, text=self._text, **self._loaded.helpers
-                )
-            seconds = time.perf_counter() - started
-            maps = maps_of(answer, logits, shape)
-            if not logits:
-                return Encoded.nothing(shape, seconds)
-            start = self._decoder(tuple(features[-1]), hidden[-1])
-        encoded = Encoded(
-            tuple(one.detach().cpu().clone() for one in features[-1]),
-            hidden[-1].detach().cpu().clone(),
-            start.cpu().clone(),
-            logits[-1].shape[-1],
-            shape,
-            seconds,
-        )
-        decoded = map_of(encoded.start, encoded, self._merge)
-        difference = float(np.abs(decoded - merged(maps, self._merge)).mean())
-        if difference > UNLIKE:
-            raise VesselrlError(
-                f"The model's map of an image and its mask decoder's differ by {difference:.3f} on "
-                "average: its code does more with what the decoder gives, so training the decoder "
-                "would train something else. Only models whose masks are their decoder's can learn."
-            )
-        return encoded
-
-
 def map_of(logits: Tensor, encoded: Encoded, merge: Merge) -> Maps:
     """The probability map of an image, enlarged as the model does it, float32 (H, W).
 
@@ -244,25 +171,3 @@ def merged_logits(logits: Tensor, encoded: Encoded, merge: Merge) -> Tensor:
         return logits.amax(0)
     largest = int((encoded.start > 0).sum((1, 2)).argmax())
     return logits[largest if merge == "largest" else 0]
-
-
-@contextmanager
-def _noting(model: Any) -> Iterator[tuple[list[list[Tensor]], list[Tensor]]]:
-    """What SAM 2's encoder gives, and what the projection of ``[SEG]`` is given."""
-    features: list[list[Tensor]] = []
-    hidden: list[Tensor] = []
-
-    def noting(encode: Any) -> Any:
-        def encode_and_note(*args: Any, **kwargs: Any) -> Any:
-            result = encode(*args, **kwargs)
-            features.append(list(result["backbone_fpn"]))
-            return result
-
-        return encode_and_note
-
-    hook = model.text_hidden_fcs.register_forward_pre_hook(lambda _, given: hidden.append(given[0]))
-    try:
-        with replaced(model.grounding_encoder.sam2_model, "forward_image", noting):
-            yield features, hidden
-    finally:
-        hook.remove()

@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from vesselrl.report.style import BLUE, GREY, INK, ORANGE, RC
 from vesselrl.segmenters.unet.rivals import FOLD
+from vesselrl.style import BLUE, GREY, INK, ORANGE, RC
 
 LOOKS: dict[str, dict[str, Any]] = {
     "supervised": {"color": INK, "ls": "-", "marker": "o"},

@@ -1,22 +1,22 @@
 """How the segmenter's network learns: from truths, or from what other networks believe."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any, Protocol
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from monai.losses import DiceLoss, SoftclDiceLoss
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vesselrl.networks.architecture import Architecture
 from vesselrl.networks.augmentation import Augmentation, random_places, relit
 from vesselrl.networks.data_parallel import ALONE, Share, synchronised
-from vesselrl.networks.graphs import graphed
+from vesselrl.networks.graphs import graphed, in_mixed_precision
 from vesselrl.networks.imaging import normalised
-from vesselrl.networks.schedules import one_cycle
+from vesselrl.networks.learning import Learner, Pool
 from vesselrl.segmenters.unet.parameters import UnetTrainingParameters
 
 Pair = Tensor
@@ -24,14 +24,6 @@ Pair = Tensor
 
 LARGEST_RADIUS = 10
 """In pixels: vessels up to this radius are thinned to their centre lines where clDice counts."""
-
-
-class Pool(Protocol):
-    """Pairs to draw from, on one device."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Pair: ...
 
 
 def segmentation_loss(logits: Tensor, target: Tensor, cldice: float = 0) -> Tensor:
@@ -93,8 +85,8 @@ def _placed(pairs: Tensor, places: Tensor) -> Tensor:
     )
 
 
-class Learner:
-    """One network in training, step by step.
+class SegmenterLearner(Learner):
+    """The segmenter's network in training.
 
     Args:
         architecture: of the network.
@@ -122,27 +114,23 @@ class Learner:
         weights: Mapping[str, Tensor] | None = None,
         cycle: int | None = None,
     ) -> None:
-        self.iteration = 0
         self.module = architecture.build(seed).to(device)
         if weights is not None:
             self.module.load_state_dict(weights)
         self.average = deepcopy(self.module)
+        super().__init__(
+            self.module.parameters(),
+            self.average.parameters(),
+            parameters.learning_rate,
+            seed,
+            cycle or parameters.iterations,
+        )
         self._parameters = parameters
         self._strength = strength
-        self._rng = np.random.default_rng(seed)
-        self._noise = torch.Generator(device).manual_seed(seed)
-        self._share = share = Share.own()
-        shape = (share.size(parameters.batch), 1, parameters.patch, parameters.patch)
-        loss = _Loss(synchronised(self.module, share, device), parameters.cldice)
-        self._loss: Callable[..., Tensor] = (
-            graphed(loss, (shape, shape), device) if device.type == "cuda" else loss
-        )
-        self._weights = list(self.module.parameters())
-        self._means = list(self.average.parameters())
-        self._optimiser = torch.optim.AdamW(self._weights, fused=True)
-        self._schedule = one_cycle(
-            self._optimiser, parameters.learning_rate, cycle or parameters.iterations
-        )
+        size = self._share.size(parameters.batch)
+        shape = (size, 1, parameters.patch, parameters.patch)
+        loss = _Loss(synchronised(self.module, self._share, device), parameters.cldice)
+        self._loss = graphed(loss, (shape, shape), device)
 
     @property
     def finished(self) -> bool:
@@ -158,23 +146,15 @@ class Learner:
         Returns:
             The loss, of this process's rows, a float ().
         """
-        size = self._parameters.batch
-        chosen: list[tuple[Pool, int]] = []
-        for number, pool in enumerate(pools):
-            part = size * (number + 1) // len(pools) - size * number // len(pools)
-            chosen += [(pool, int(i)) for i in self._rng.integers(0, len(pool), part)]
-        pairs = [pool[index] for pool, index in self._share.of(chosen)]
+        p = self._parameters
+        ends = [p.batch * number // len(pools) for number in range(len(pools) + 1)]
+        parts = [end - start for start, end in pairwise(ends)]
+        pairs = self._draw(*zip(pools, parts, strict=True))
         squares = sample_squares(
-            pairs, self._parameters.patch, self._strength, self._rng, self._noise, self._share
+            pairs, p.patch, self._strength, self._rng, self._noise, self._share
         )
-        loss = self._loss(*squares)
-        self._optimiser.zero_grad()
-        loss.backward()
-        self._share.average([weights.grad for weights in self._weights])
-        self._optimiser.step()
-        self._schedule.step()
-        decay = self._parameters.ema_decay if self.iteration else 0.0
-        get_ema_multi_avg_fn(decay)(self._means, self._weights, self.iteration)
+        loss: Tensor = self._loss(*squares)
+        self._descend(loss, p.ema_decay if self.iteration else 0.0)
         self.iteration += 1
         return loss.detach().clone()  # a graph's next step overwrites it
 
@@ -185,26 +165,15 @@ class Learner:
         return self.average.eval()
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, of tensors and plain values."""
-        return {
-            "iteration": self.iteration,
-            "rng": self._rng.bit_generator.state,
-            "noise": self._noise.get_state(),
-            "module": self.module.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "schedule": self._schedule.state_dict(),
-        }
+        """See `Learner.state`."""
+        weights = {"module": self.module.state_dict(), "average": self.average.state_dict()}
+        return super().state() | weights
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was taken."""
-        self.iteration = state["iteration"]
-        self._rng.bit_generator.state = state["rng"]
-        self._noise.set_state(state["noise"])
+        super().load_state(state)
         self.module.load_state_dict(state["module"])
         self.average.load_state_dict(state["average"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._schedule.load_state_dict(state["schedule"])
 
 
 class _Loss(nn.Module):
@@ -217,7 +186,5 @@ class _Loss(nn.Module):
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """See `segmentation_loss`."""
-        on_gpu = image.device.type == "cuda"
-        with torch.autocast(image.device.type, torch.bfloat16, on_gpu, cache_enabled=False):
-            logits = self._network(image)
-        return segmentation_loss(logits.float(), target, self._cldice)
+        logits = in_mixed_precision(self._network, image)
+        return segmentation_loss(logits, target, self._cldice)

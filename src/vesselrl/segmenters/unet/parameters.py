@@ -2,9 +2,9 @@
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, computed_field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, computed_field, field_validator, model_validator
 
 from vesselrl.networks.parameters import AugmentationParameters, NetworkParameters, Norm
 from vesselrl.parameters import ParameterModel, Teams
@@ -45,6 +45,7 @@ class UnetParameters(SegmenterParameters):
         exclude=True,  # a path may hold names; the file's content tells weights apart
     )
     prompts: dict[str, UnetPrompt] = Field(min_length=1)
+    _held: str | None = PrivateAttr(None)
 
     @property
     def file(self) -> Path:
@@ -68,7 +69,18 @@ class UnetParameters(SegmenterParameters):
     @property
     def weights_sha256(self) -> str:
         """The content of the file, in hexadecimal digits."""
-        return hashlib.sha256(self.file.read_bytes()).hexdigest()
+        return self._held or hashlib.sha256(self.file.read_bytes()).hexdigest()
+
+    @property
+    def held(self) -> str | None:
+        """The hash that the weights must have when they are loaded; None if any will do."""
+        return self._held
+
+    def holding(self, sha256: str) -> Self:
+        """The same, but no other weights than those of this hash are loaded."""
+        copy = self.model_copy()
+        copy._held = sha256
+        return copy
 
 
 class UnetTrainingParameters(NetworkParameters):

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.devices import best_device
+from vesselrl.hashes import digest
 from vesselrl.networks.data_parallel import Share
 from vesselrl.networks.residents import Residents
 from vesselrl.networks.trainings import SideBySide, spread
-from vesselrl.provenance import digest
-from vesselrl.segmenters.unet.fitting import Learner
+from vesselrl.segmenters.unet.fitting import SegmenterLearner
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.segmenters.unet.parameters import PretrainingParameters
 from vesselrl.synthetic import patients
@@ -72,7 +72,7 @@ class Pretraining:
         self, files: Sequence[Drawn], parameters: PretrainingParameters, _: str = _NETWORK
     ) -> None:
         training, device = parameters.training, best_device()
-        self._learner = Learner(
+        self._learner = SegmenterLearner(
             training.architecture,
             training,
             parameters.augmentation.strength,

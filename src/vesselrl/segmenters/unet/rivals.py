@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vesselrl.networks.architecture import weight_count
 from vesselrl.segmenters.levels import to_levels
 from vesselrl.segmenters.unet.network import FLIPS, SegmentationNetwork, ensemble
 
@@ -73,10 +74,9 @@ def rival_facts(
     asked = networks_of(rival, names)
     teachers = ["supervised", *networks_of("fold_ensemble", names)] if rival in STUDENTS else []
     before = max((seconds[name] for name in teachers), default=0.0)
-    parameters = [w for name in asked for w in networks[name].module.parameters()]
     return {
         "files": [f"{name}.safetensors" for name in asked],
-        "parameters": sum(weights.numel() for weights in parameters),
+        "parameters": weight_count(networks[name].module for name in asked),
         "passes": len(asked) * (len(FLIPS) if rival.endswith(TTA) else 1),
         "training_seconds": round(before + max(seconds[name] for name in asked), 3),
     }

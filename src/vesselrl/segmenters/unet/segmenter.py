@@ -22,7 +22,7 @@ class UnetSegmenter:
 
     def __init__(self, parameters: UnetParameters) -> None:
         self._prompts = parameters.prompts
-        self._network = load_weights(parameters.file)
+        self._network = load_weights(parameters.file, parameters.held)
         self.encoder_passes = 0
 
     def probabilities(self, image: Image, prompts: Sequence[str]) -> Probability:

@@ -11,21 +11,23 @@ from torch import Tensor, nn
 
 from vesselrl.checkpoints import Checkpoints
 from vesselrl.devices import best_device
+from vesselrl.early_stopping import is_exhausted
 from vesselrl.errors import VesselrlError
 from vesselrl.metrics.masks import overlap_scores
 from vesselrl.networks.augmentation import Augmentation
 from vesselrl.networks.data_parallel import Share
+from vesselrl.networks.learning import Pool
 from vesselrl.networks.trainings import SideBySide, spread
 from vesselrl.parameters import Teams
-from vesselrl.segmenters.unet.fitting import Learner, Pool
+from vesselrl.segmenters.unet.fitting import SegmenterLearner
 from vesselrl.segmenters.unet.network import SegmentationNetwork
-from vesselrl.segmenters.unet.parameters import SupervisedParameters, TrainingParameters
+from vesselrl.segmenters.unet.parameters import TrainingParameters
+from vesselrl.segmenters.unet.start import Weights
 
 NO_LIMIT = 10**9  # examples have the working size already
 
 Records = list[dict[str, Any]]
 State = dict[str, Any]
-Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -41,38 +43,6 @@ class Task:
     pools: Sequence[Pool]
     seed: int
     start: Weights | None
-
-
-def weights_to_start_from(
-    state: Mapping[str, Any] | None, parameters: SupervisedParameters
-) -> Weights | None:
-    """The weights of a network that training starts from.
-
-    Args:
-        state: of the `SegmentationNetwork`; None for drawn weights, which are None again.
-        parameters: of which the size of the networks to be trained is read.
-
-    Raises:
-        VesselrlError: the network is of another size than those to be trained.
-    """
-    if state is None:
-        return None
-    training = parameters.training
-    given, wanted = (
-        f"features {list(features)}, downscale {downscale} and norm {norm}"
-        for features, downscale, norm in (
-            (state["features"], state["downscale"], state["norm"]),
-            (training.features, training.downscale, training.norm),
-        )
-    )
-    if given != wanted:
-        raise VesselrlError(
-            f"supervised.pretrained, '{parameters.pretrained}', has the weights of a network with "
-            f"{given}; supervised.training asks for {wanted}. Give it those (as conf/gpu does for "
-            "the weights that are shipped), or supervised.pretrained: none."
-        )
-    weights: Weights = state["weights"]
-    return weights
 
 
 def train_networks(
@@ -194,7 +164,7 @@ class Trainee:
         self._validation = validation
         self._parameters = parameters
         self._losses: list[Tensor] = []
-        self._learner = Learner(
+        self._learner = SegmenterLearner(
             parameters.architecture, parameters, strength, task.seed, device, task.start
         )
         steps = np.array(parameters.checks) * parameters.iterations
@@ -214,8 +184,7 @@ class Trainee:
     def finished(self) -> bool:
         """All steps are made, or the last checks brought nothing better."""
         scores = [record["val_dice"] for record in self.records]
-        stale = len(scores) - 1 - int(np.argmax(scores)) if scores else 0
-        return self._learner.finished or stale >= self._parameters.patience
+        return self._learner.finished or is_exhausted(scores, self._parameters.patience)
 
     def step(self) -> None:
         """One step of the optimiser."""

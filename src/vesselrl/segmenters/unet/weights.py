@@ -1,5 +1,6 @@
 """A trained network as one safetensors file, its architecture in the file's metadata."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,20 +59,33 @@ def save_weights(
     write_atomically(path, lambda stream: stream.write(content))
 
 
-def load_weights(path: Path) -> SegmentationNetwork:
+def load_weights(path: Path, sha256: str | None = None) -> SegmentationNetwork:
     """The network of a file that `save_weights` wrote, in fp32 on the best device there is.
 
+    Args:
+        path: of the file, which is read once: what is checked is what is used.
+        sha256: of its content, if that is known.
+
     Raises:
-        VesselrlError: there is no such file, it is damaged, or it is not of such a network.
+        VesselrlError: there is no such file, it is damaged, it is not of such a network, or its
+            content is another than the one known.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
-    header = read_header(path)
+    _require(path)
+    content = path.read_bytes()
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise VesselrlError(
+            f"{path} is not what it was when it was checked (its SHA-256 is another): something "
+            "wrote to it meanwhile; run again once nothing does."
+        )
     try:
-        tensors = load_file(path)
+        tensors = load(content)
     except SafetensorError as error:
         raise _damaged(path, error) from error
+    told = content[8 : 8 + int.from_bytes(content[:8], "little")]  # which `load` has checked
+    header = _header(path, json.loads(told).get("__metadata__"))
     weights = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in tensors.items()
@@ -95,16 +109,23 @@ def read_header(path: Path) -> WeightsHeader:
     """
     from safetensors import SafetensorError, safe_open
 
+    _require(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _header(path, file.metadata())
+    except SafetensorError as error:
+        raise _damaged(path, error) from error
+
+
+def _require(path: Path) -> None:
     if not path.is_file():
         raise VesselrlError(
             f"There are no weights at {path}: expected a .safetensors file of a U-Net of vesselrl."
         )
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        raise _damaged(path, error) from error
-    if METADATA not in metadata:
+
+
+def _header(path: Path, metadata: Mapping[str, str] | None) -> WeightsHeader:
+    if METADATA not in (metadata := metadata or {}):
         raise VesselrlError(
             f"{path} has no entry '{METADATA}' in its metadata, so the network's size is not "
             "known: expected a file of vesselrl's pipelines segmenter, pixel_rl "

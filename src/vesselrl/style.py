@@ -6,6 +6,14 @@ BLUE, SKY, ORANGE, VERMILLION, GREEN, YELLOW, PURPLE = (
     "#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73", "#F0E442", "#CC79A7",
 )  # fmt: skip
 INK, GREY, FAINT = "#1f2328", "#7d858d", "#dfe3e7"
+GROUND, PAPER = "#14171a", "#e8ebee"
+"""Behind photographs, and of the words there."""
+PARTS = {
+    "vessel found": SKY,
+    "marked, but no vessel": YELLOW,
+    "vessel missed": VERMILLION,
+}
+"""Part of a mask (true positive, false positive, false negative) → its colour."""
 
 RC: dict[Any, Any] = {
     "font.family": "sans-serif",
