@@ -18,10 +18,13 @@ import nbformat
 import pandas as pd
 import pytest
 from kedro.io import DatasetError
+from kedro.validation.exceptions import ParameterValidationError
 from nbclient import NotebookClient
+from pydantic import ValidationError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vesselrl import cli
+from vesselrl.annotations.parameters import SplitParameters
 from vesselrl.cli import _show_what_exists, explain
 from vesselrl.segmenters.unet.parameters import RIVALS
 
@@ -392,6 +395,15 @@ def test_an_unforeseen_error_says_where_its_traceback_is(kedro, tmp_path, raw_di
     (log,) = (tmp_path / "logs").iterdir()
     assert f"(The traceback is in {log})" in text_of(done)
     assert "Traceback" in log.read_text()
+
+
+def test_a_misspelt_setting_in_conf_is_told_as_one():
+    given = {"fractions": {"train": 1, "val": 0, "test": 0}, "group_patern": None}
+    with pytest.raises(ValidationError) as caught:
+        SplitParameters.model_validate(given)
+    told = explain(ParameterValidationError(f"- Parameter 'split': {caught.value}"))
+    assert "'split.group_patern': there is no such setting (got None)" in told
+    assert "'split.group_pattern': this setting is missing (got {" in told
 
 
 def caused_by(cause):

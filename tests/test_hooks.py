@@ -30,6 +30,7 @@ from vesselrl.annotations.writing import MaskMaker
 from vesselrl.errors import VesselrlError
 from vesselrl.hashes import ContentHashes, digest
 from vesselrl.hooks import contents, publishing, stages
+from vesselrl.hooks.resolving import ParameterHooks
 from vesselrl.pipelines import predict, segment
 from vesselrl.runner import SparingRunner
 from vesselrl.segmenters.ridge import RidgeSegmenter
@@ -622,6 +623,23 @@ def test_a_command_outside_the_project_is_refused_in_a_sentence_and_tells_nobody
     with pytest.raises(SystemExit, match=rf"This folder is not in the project: .*kedro {command}"):
         commands.before_command_run(None, [command, "--params", "quick:true"])
     assert os.environ == {"DO_NOT_TRACK": "1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [
+        ({"input_dir": "new"}, True),
+        ({"input_dir": "new", "raw_dir": "mine"}, False),
+        ({"input_dir": "new", "bundle": "method"}, False),
+        ({}, False),
+    ],
+)
+def test_new_images_without_the_data_of_the_training_are_warned_of(given, warned, caplog):
+    hooks = ParameterHooks()
+    hooks._paths = {"raw_dir": "sample", "sample_dir": "sample"} | given
+    with caplog.at_level(logging.WARNING, "vesselrl"):
+        hooks.before_pipeline_run(Pipeline([]), DataCatalog())
+    assert ("method for the new images is that of the embedded sample" in caplog.text) == warned
 
 
 def test_commands_that_run_nothing_import_nothing_heavy():

@@ -26,6 +26,7 @@ from PIL import Image, PngImagePlugin
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
+from vesselrl.errors import VesselrlError
 from vesselrl.hooks.privacy import PrivacyHooks
 
 SIDE = 64
@@ -251,6 +252,29 @@ def test_what_was_made_with_names_is_kept_in_the_private_folder(ran):
 def hiding_names(out_dir):
     settings = {"params:out_dir": str(out_dir), "params:pseudonymise": True}
     return DataCatalog({name: MemoryDataset(value) for name, value in settings.items()})
+
+
+@pytest.mark.parametrize(
+    "link", ["07_model_output", "07_model_output/predict", "08_reporting/metrics.csv"]
+)
+def test_results_behind_a_link_stop_the_run_before_anything_is_put_away(tmp_path, link):
+    out_dir, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    for made in ("02_intermediate", link):
+        (out_dir / made).parent.mkdir(parents=True, exist_ok=True)
+    (out_dir / "02_intermediate").mkdir()
+    elsewhere.mkdir()
+    (elsewhere / f"{NAME}.png").touch()
+    (out_dir / link).symlink_to(elsewhere / f"{NAME}.png" if "." in link else elsewhere)
+    before = sorted(out_dir.rglob("*"))
+    hooks = PrivacyHooks()
+    for _ in range(2):  # it is not forgotten
+        with pytest.raises(VesselrlError, match=f"{link} is a link to {elsewhere}.*remove the li"):
+            hooks.before_pipeline_run(hiding_names(out_dir))
+        assert sorted(out_dir.rglob("*")) == before
+    (out_dir / link).unlink()
+    hooks.before_pipeline_run(hiding_names(out_dir))
+    assert not (out_dir / "02_intermediate").exists()
+    assert (elsewhere / f"{NAME}.png").exists()
 
 
 @pytest.mark.parametrize(

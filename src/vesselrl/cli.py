@@ -30,6 +30,11 @@ logger = logging.getLogger(__name__)
 INTERRUPTED = 130  # the exit code that shells give a command stopped by Ctrl-C
 TORCH_HAS_NO_MEMORY = ("DefaultCPUAllocator", "could not create a primitive")
 COMPLAINT = r"  (?:Value error, )?(.*?) \[type=\w+, input_value=(.*), input_type="  # of pydantic
+PLAINER = {
+    "Extra inputs are not permitted": "there is no such setting",
+    "Field required": "this setting is missing",
+}
+"""What pydantic says → what a person who edits conf needs to know."""
 
 
 @click.group(name="vesselrl")
@@ -160,7 +165,8 @@ def _explain_parameters(text: str) -> str:
         elif not line.startswith(" "):  # pydantic names a field, then says what is wrong, indented
             field = f".{line}"
         elif complaint := re.match(COMPLAINT, line):
-            findings.append(f"'{group}{field}': {complaint.group(1)} (got {complaint.group(2)})")
+            said = PLAINER.get(complaint.group(1), complaint.group(1))
+            findings.append(f"'{group}{field}': {said} (got {complaint.group(2)})")
     return "; ".join(f"Parameter {finding}" for finding in findings) or " ".join(text.split())
 
 

@@ -160,11 +160,13 @@ def test_labelme_files_beside_masks_correct_them(raw_dir):
     assert [entry["image"] for entry in open_source(raw_dir, "masks")] == ["a.png", "b.png"]
 
 
-def test_how_masks_are_told_by_other_names_is_said(raw_dir, caplog):
-    write(raw_dir, "masks/a_mask.png", MASK)
+@pytest.mark.parametrize(("name", "said"), [("a_manual1.png", True), ("a.png", False)])
+def test_that_masks_have_other_names_is_said_without_the_names(raw_dir, caplog, name, said):
+    write(raw_dir, f"masks/{name}", MASK)
     with caplog.at_level("INFO"):
         open_source(raw_dir)
-    assert "masks/a_mask.png is of images/a.png" in caplog.text
+    assert ("No mask has the name of an image" in caplog.text) == said
+    assert "manual1" not in caplog.text
 
 
 def test_a_prediction_that_nobody_has_checked_takes_no_labels_place(raw_dir):
@@ -210,6 +212,12 @@ def test_a_folder_in_which_nothing_can_be_read_is_told_in_a_sentence(
 def test_a_missing_folder_is_told_in_a_sentence(tmp_path):
     with pytest.raises(VesselrlError, match=r"The folder .*gone does not exist; expected annotat"):
         open_source(tmp_path / "gone")
+
+
+def test_a_file_in_place_of_the_folder_is_told_with_its_folder(raw_dir):
+    write(raw_dir, "annotations.json", FLAT)
+    with pytest.raises(VesselrlError, match=rf"json is a file: give .* raw_dir={raw_dir}\.$"):
+        open_source(raw_dir / "annotations.json")
 
 
 def test_a_misspelt_folder_is_told_with_the_one_that_was_meant(tmp_path):

@@ -18,6 +18,8 @@ OTHER = (
     "reward.training.learning_rate=0.02,rl.ppo.gamma=0.9"
 )
 """Other parameters, of which some matter to every stage."""
+LONGEST = 3600
+"""Seconds that a run may take, on a busy machine too."""
 TIMED = {"time/fps"}  # of the tags of a learning curve
 
 
@@ -58,7 +60,7 @@ class Runs:
 
     def __call__(self, out_dir, *words, **options) -> "Ended":
         process = self.start(out_dir, *words, **options)
-        said, _ = process.communicate(timeout=600)
+        said, _ = process.communicate(timeout=LONGEST)
         return Ended(process.returncode, said)
 
 

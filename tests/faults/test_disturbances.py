@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from disturbed import OTHER, Ended, content, differences, predict
+from disturbed import LONGEST, OTHER, Ended, content, differences, predict
 
 pytestmark = [
     pytest.mark.faults,
@@ -179,7 +179,7 @@ def test_of_two_runs_in_one_folder_the_second_is_refused_and_the_first_is_right(
         r"has ended, or give another out_dir\.",
         second.error,
     )
-    said, _ = first.communicate(timeout=600)
+    said, _ = first.communicate(timeout=LONGEST)
     Ended(first.returncode, said).require_success()
     assert differences(expected, content(tmp_path)) == []
 
@@ -188,7 +188,7 @@ def test_of_two_runs_that_start_at_once_one_is_right_whatever_becomes_of_the_oth
     runs, expected, tmp_path
 ):
     both = [runs.start(tmp_path) for _ in range(2)]
-    ended = [Ended(process.returncode, process.communicate(timeout=600)[0]) for process in both]
+    ended = [Ended(process.returncode, process.communicate(timeout=LONGEST)[0]) for process in both]
     codes = sorted(process.returncode for process in both)
     assert codes[0] == 0, [one.said for one in ended]
     assert differences(expected, content(tmp_path)) == []

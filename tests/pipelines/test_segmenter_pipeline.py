@@ -213,7 +213,7 @@ def test_without_images_without_label_the_students_learn_on_the_training_images(
         catalog.load("segmenter_examples"), catalog.load("teachers"), labelled
     )
     assert sorted(targets) == list("abcd")
-    assert "the students learn on the training images" in caplog.text
+    assert "networks learn from the training images" in caplog.text
 
 
 def test_a_run_that_is_killed_while_the_students_learn_trains_no_teacher_again(

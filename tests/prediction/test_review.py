@@ -183,6 +183,17 @@ def test_text_stands_out_from_its_ground(screen):
             assert (bright + 0.05) / (dim + 0.05) >= 4.5, (text, ground)
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_an_interval_that_promises_nothing_is_explained(language):
+    table = quality("a", "b")
+    told = render_review(table, 0.05, 0.9, None, language)
+    table.loc[0, ["dice_low", "dice_high"]] = [0.0, 1.0]
+    untold = render_review(table, 0.05, 0.9, None, language)
+    too_few = {"en": "too few validation patients", "zh": "验证患者太少"}[language]
+    assert too_few not in told
+    assert too_few in untold
+
+
 def test_the_page_of_no_image_is_a_page():
     page = Page(render_review(quality("a")[:0], 0.05, 0.9, None, "en"))
     assert page.data["rows"] == []
@@ -243,6 +254,16 @@ def test_pictures_of_oddly_named_files_are_shown_and_their_names_do_nothing(open
     assert text(browser, "failure") == "The segmenter <failed>"
     assert browser.execute_script("return document.querySelectorAll('script').length") == 2
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_errors_are_shown_over_an_image_without_colour(opened):
+    browser = opened(FILES[0])
+    filters = []
+    for _ in range(3):
+        image = browser.find_element("id", "image")
+        filters.append(image.value_of_css_property("filter"))
+        press(browser, "h")
+    assert filters == ["none", "grayscale(1)", "none"]
 
 
 def test_a_name_that_leads_out_of_the_folder_shows_no_picture(opened, tmp_path):

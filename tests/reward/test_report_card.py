@@ -1,7 +1,13 @@
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
+from vesselrl.reward.calibration import Line
 from vesselrl.reward.parameters import FitnessParameters
 from vesselrl.reward.report_card import (
     fitness,
@@ -25,8 +31,12 @@ def image(true, raw, predicted=None, disagreement=None, **rivals):
     }
 
 
+def loaders(images):
+    return [lambda image=one: image for one in images]
+
+
 def card_of(images, objective=("dice",)):
-    return report_card(images, objective)
+    return report_card(loaders(images), objective)
 
 
 def hacks(**right):
@@ -91,13 +101,13 @@ def test_a_rival_is_judged_by_the_same_rule():
     true = [0.1, 0.5, 0.9]
     val = [image(true, true, backwards=[0.9, 0.5, 0.1], doubled=[0.2, 1.0, 1.8])] * 2
     test = [image(true, true, backwards=[0.9, 0.5, 0.1], doubled=[0.4, 1.2, 2.0])]
-    cards = rival_cards(val, test)
+    cards = rival_cards(loaders(val), loaders(test))
     assert set(cards) == {"backwards", "doubled"}
     assert cards["backwards"]["val"]["within_image_tau"] == pytest.approx(-1)
     assert cards["doubled"]["val"]["mae"] == pytest.approx(0)
     assert cards["doubled"]["test"]["mae"] == pytest.approx((0.1 + 0.1 + 0.1) / 3)
     assert cards["doubled"]["test"]["n_images"] == 1
-    assert rival_cards(val, [])["doubled"]["test"] == {"n_images": 0}
+    assert rival_cards(loaders(val), [])["doubled"]["test"] == {"n_images": 0}
 
 
 def test_the_objective_has_an_order_of_its_own():
@@ -115,6 +125,57 @@ def test_disagreement_tells_where_the_prediction_is_off():
     error = np.linspace(0, 0.2, 7)
     card = card_of([image(true, true + error, disagreement=error / 3)])
     assert card["disagreement_r"] == pytest.approx(1)
+
+
+@given(st.integers(1, 9), st.integers(2, 30), st.floats(0, 0.5), st.integers(0, 2**32 - 1))
+def test_figures_over_all_masks_are_those_of_the_formulas(count, masks, noise, seed):
+    rng = np.random.default_rng(seed)
+    images = []
+    for level in rng.random(count):
+        true = (level + rng.normal(0, 0.2, masks)).clip(0, 1)
+        judged = true + rng.normal(0, noise, masks)
+        images.append(image(true, judged, judged.clip(0, 1), rng.random(masks), one=judged + 1))
+    card, rival = card_of(images), rival_cards(loaders(images), loaders(images))["one"]["test"]
+    true, raw, predicted, disagreement, one = (
+        np.concatenate([of_image[key] for of_image in images])
+        for key in ("true_dice", "raw_dice", "predicted_dice", "disagreement", "rival_one")
+    )
+    assert card["pooled_r"] == pytest.approx(np.corrcoef(raw, true)[0, 1], abs=1e-6)
+    assert card["mae"] == pytest.approx(np.abs(predicted - true).mean())
+    assert card["mae_raw"] == pytest.approx(np.abs(raw - true).mean())
+    bins = np.minimum(predicted * 10, 9).astype(int)
+    gaps = [abs((predicted - true)[bins == b].sum()) for b in range(10)]
+    assert card["calibration_error"] == pytest.approx(sum(gaps) / true.size)
+    if noise > 0.01:
+        expected = spearmanr(disagreement, np.abs(predicted - true)).statistic
+        assert card["disagreement_r"] == pytest.approx(expected)
+    line = Line.fit(one, true)
+    assert rival["mae"] == pytest.approx(np.abs(line(one) - true).mean())
+
+
+def test_the_scores_of_many_images_are_in_memory_one_after_the_other(monkeypatch):
+    monkeypatch.setattr("vesselrl.reward.report_card.RANKED", 10)
+    living, most = 0, 0
+
+    class Scores(dict):
+        def __init__(self, values):
+            nonlocal living, most
+            super().__init__(values)
+            living += 1
+            most = max(most, living)
+
+        def __del__(self):
+            nonlocal living
+            living -= 1
+
+    def load(seed):
+        true, judged = np.random.default_rng(seed).random((2, 5))
+        return Scores(image(true, judged, one=judged))
+
+    images = [partial(load, seed) for seed in range(50)]
+    assert report_card(images, ["dice"])["n_images"] == 50
+    assert rival_cards(images, images)["one"]["test"]["n_images"] == 50
+    assert most <= 2  # the last one is let go of when the next is there
 
 
 def test_images_without_an_order_do_not_count_and_a_judge_without_opinion_has_none():

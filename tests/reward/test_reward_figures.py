@@ -43,6 +43,7 @@ def scores(count, seed):
 
 
 def card_figure(val, test):
+    val, test = ([lambda image=one: image for one in images] for images in (val, test))
     card = {
         "val": report_card(val, ["dice"]),
         "test": report_card(test, ["dice"]),
@@ -85,6 +86,14 @@ def test_the_network_stands_above_its_rivals_and_they_in_order_of_merit():
         "agreement of the prompts",
         "the segmenter's confidence",
     ]
+
+
+def test_of_many_images_some_are_drawn_and_all_are_told_of(monkeypatch):
+    monkeypatch.setattr("vesselrl.reward.figures.DRAWN", 4)
+    figure = card_figure(scores(9, 0), scores(3, 1))
+    texts = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert any("360 masks,\n9 images,\n3 drawn" in text for text in texts)
+    assert any(text.endswith("120 masks,\n3 images") for text in texts)
 
 
 def test_reliability_is_the_mean_truth_of_what_is_predicted_alike():

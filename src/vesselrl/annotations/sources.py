@@ -122,6 +122,10 @@ def of_images(images: Iterable[str], name: str) -> Source:
 
 def require_folder(raw_dir: Path) -> None:
     """Raise a VesselrlError unless there is a data folder."""
+    if raw_dir.is_file():
+        raise VesselrlError(
+            f"{raw_dir} is a file: give its folder, --params raw_dir={raw_dir.parent}."
+        )
     if not raw_dir.is_dir():
         beside = raw_dir.parent.iterdir() if raw_dir.parent.is_dir() else []
         hint = suggestion(
@@ -223,7 +227,11 @@ def _open_masks(raw_dir: Path) -> Source:
     entries = partial(entries_of_masks, ImageFolder(raw_dir / "images"), names)
     pairs = ((e["image"], e["mask_file"]) for e in entries() if "mask_file" in e)
     if (pair := next(pairs, None)) and Path(pair[0]).stem != Path(pair[1]).stem:
-        logger.info("Masks are told by their names: masks/%s is of images/%s.", pair[1], pair[0])
+        # without the names themselves, for which pseudonyms may stand
+        logger.info(
+            "No mask has the name of an image, so the ending that the names share, as in "
+            "x_mask.png, is left out: see in the overview that they belong together."
+        )
     return Source("masks", "masks/", entries, len(names), masks)
 
 

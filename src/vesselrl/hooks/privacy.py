@@ -51,6 +51,7 @@ class PrivacyHooks:
             if _found(out_dir, _OURS):
                 made = _found(out_dir, _MADE)
                 self._refuse_what_is_needed(out_dir, made)
+                _refuse_links(made)
                 _put_away(out_dir, made)
             Ledger(out_dir).record(SETTING, _WITH)
         elif before == _WITH and not replaced:
@@ -72,6 +73,21 @@ def _is_within(value: str, folder: Path) -> bool:
 
 def _found(out_dir: Path, patterns: Sequence[str]) -> list[Path]:
     return [path for pattern in patterns for path in sorted(out_dir.glob(pattern))]
+
+
+def _refuse_links(made: Sequence[Path]) -> None:
+    """Stop where only a link would be put away: the names behind it would stay where they are.
+
+    What it leads to is not moved either: it may be elsewhere on purpose, and hold more than ours.
+    """
+    for path in made:
+        for one in [path, *path.rglob("*")]:  # which does not follow links
+            if one.is_symlink():
+                raise VesselrlError(
+                    f"{one} is a link to {one.resolve()}, which may hold results made with names, "
+                    "and these are put away before names are replaced: move what it leads to where "
+                    "names may stand, remove the link, and run again; or give another out_dir."
+                )
 
 
 def _put_away(out_dir: Path, made: Sequence[Path]) -> None:

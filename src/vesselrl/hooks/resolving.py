@@ -78,6 +78,7 @@ class ParameterHooks:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
         """Stop before what only the user can give is missed after hours of work."""
         _refuse_what_is_given(pipeline, catalog)
+        _warn_of_the_sample(self._paths)
         for name in pipeline.inputs():
             if require := getattr(catalog.get(name), "require", None):
                 require()
@@ -117,6 +118,15 @@ def _refuse_results_among_images(paths: Mapping[str, str]) -> None:
                 f"Masks of new images would be in {folder}, which is in input_dir, {images}: the "
                 f"next run would take them for images. Give another {name}."
             )
+
+
+def _warn_of_the_sample(paths: Mapping[str, str]) -> None:
+    """Who leaves out the ``raw_dir`` of the training gets masks by a method for other images."""
+    if "input_dir" in paths and "bundle" not in paths and paths["raw_dir"] == paths["sample_dir"]:
+        logger.warning(
+            "The method for the new images is that of the embedded sample, which is drawn: for "
+            "that of your own data give the raw_dir and out_dir of its training as well."
+        )
 
 
 def _refuse_what_is_given(pipeline: Pipeline, catalog: Any) -> None:

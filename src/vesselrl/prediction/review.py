@@ -64,7 +64,9 @@ def render_review(
             style=text_of("report/theme.css") + text_of("prediction/review.css"),
             script=text_of("prediction/review.js"),
             keys={key: say(meaning) for key, meaning in KEYS.items()},
-            explanation=_explanation(urgent, coverage),
+            explanation=_explanation(
+                urgent, coverage, promised=(quality["dice_high"] - quality["dice_low"] < 1).any()
+            ),
             data={
                 **_table(quality),
                 "urgent": urgent,
@@ -91,7 +93,7 @@ def _table(quality: Any) -> dict[str, Any]:
     }
 
 
-def _explanation(urgent: int, coverage: float) -> list[str]:
+def _explanation(urgent: int, coverage: float, promised: bool) -> list[str]:
     return [
         say(
             "The images stand in the order of their predicted Dice, the lowest first. Look at the "
@@ -102,6 +104,11 @@ def _explanation(urgent: int, coverage: float) -> list[str]:
             "The interval is made to hold the true Dice with a probability of {percent} %, for "
             "images like those of validation.",
             percent=f"{100 * coverage:g}",
+        )
+        if promised
+        else say(
+            "There are too few validation patients to promise an interval for the true Dice, so it "
+            "is 0 to 1."
         ),
         say(
             "Expected errors are yellow where the reward network gives them a small chance, red "

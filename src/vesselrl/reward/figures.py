@@ -14,13 +14,21 @@ from matplotlib.figure import Figure
 from vesselrl.metrics.masks import Scores
 from vesselrl.report.words import counted, decimal
 from vesselrl.reward.names import NETWORK, rival_name
-from vesselrl.reward.report_card import RIVAL, ImageScores, within_image_tau
+from vesselrl.reward.report_card import (
+    RIVAL,
+    ImageScores,
+    Loaders,
+    in_equal_steps,
+    within_image_tau,
+)
 from vesselrl.style import BLUE, FAINT, GREY, INK, ORANGE, RC
 
 SPLITS = {"val": "validation", "test": "test"}
 HEIGHTS = (3.4, 3.1, 2.7)
 """Of the three rows, in inches."""
 DENSITY = LinearSegmentedColormap.from_list("density", ["#dceaf5", BLUE, INK])
+DRAWN = 500
+"""Images of a split: more could not be told apart, and all of them are in memory."""
 BINS = 10
 STAGES = {
     "raw_dice": ("raw", "mae_raw", ORANGE),
@@ -30,16 +38,21 @@ STAGES = {
 
 
 def draw_report_card(
-    scores: Mapping[str, Sequence[ImageScores]], card: Mapping[str, Any], history: pd.DataFrame
+    images: Mapping[str, Loaders], card: Mapping[str, Any], history: pd.DataFrame
 ) -> Figure:
     """Is the prediction true, does it order the masks of one image, what would it choose?
 
     Args:
-        scores: ``val`` and ``test``, each a list of the scores of an image, as
-            `vesselrl.rl.setting_scores.report_card_scores` gives them; a list may be empty.
-        card: the report card of these scores: ``val``, ``test`` and ``rivals``.
+        images: ``val`` and ``test``, each the scores of each image, as
+            `vesselrl.rl.setting_scores.report_card_scores` gives them; there may be none. Of
+            more than `DRAWN` only so many or fewer are drawn, in equal steps.
+        card: the report card of these scores, of all images: ``val``, ``test`` and ``rivals``.
         history: columns member, iteration, loss, tau.
     """
+    scores = {
+        split: [load() for load in in_equal_steps(loaders, DRAWN)]
+        for split, loaders in images.items()
+    }
     with rc_context(RC):
         figure = Figure(figsize=(11, sum(HEIGHTS)))
         rows: Any = figure.subfigures(3, 1, height_ratios=HEIGHTS)
@@ -107,10 +120,13 @@ def _draw_agreement(
         linewidths=0.2,
     )  # fmt: skip
     numbers = card[split]
+    count = numbers["n_images"]
     facts = (
         f"r = {numbers['pooled_r']:.2f}\nmean error {numbers['mae']:.3f}\n"
-        f"{counted(len(true), 'mask')},\n{counted(len(images), 'image')}"
+        f"{counted(count * len(images[0]['true_dice']), 'mask')},\n{counted(count, 'image')}"
     )
+    if len(images) < count:
+        facts += f",\n{len(images)} drawn"
     behind = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
     ax.text(0.97, 0.04, facts, ha="right", transform=ax.transAxes, fontsize=8.5, bbox=behind)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="predicted", ylabel="true")

@@ -4,26 +4,33 @@ All figures are computed over the masks a policy could choose (every prompt, thr
 operation) for images of patients the network was not trained on.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau, spearmanr
 
 from vesselrl.metrics.masks import Scores, objective_of
-from vesselrl.reward.calibration import Line
+from vesselrl.reward.calibration import TINY, Line
 from vesselrl.reward.names import AGAINST_TRUTH, hack_name
 from vesselrl.reward.parameters import FitnessParameters
 
+T = TypeVar("T")
 ImageScores = Mapping[str, Scores]
 """Of one image, see `vesselrl.rl.setting_scores.report_card_scores`."""
+Loaders = Sequence[Callable[[], ImageScores]]
+"""Of the scores of each image: one is in memory at a time."""
 
 RIVAL = "rival_"
 """How the scores of rivals begin."""
+BINS = 10
+"""Of the expected calibration error."""
+RANKED = 500
+"""Images whose masks are ranked all together, for which all of them are in memory."""
 
 
-def report_card(images: Sequence[ImageScores], objective: Sequence[str]) -> dict[str, float | None]:
+def report_card(images: Loaders, objective: Sequence[str]) -> dict[str, float | None]:
     """Agreement of predicted with true scores.
 
     Args:
@@ -34,36 +41,48 @@ def report_card(images: Sequence[ImageScores], objective: Sequence[str]) -> dict
         Of Dice: see `agreement`; ``mae_raw``, the mean absolute error before calibration;
         ``calibration_error``, the expected calibration error over ten equal bins (Guo et al., "On
         calibration of modern neural networks", ICML 2017); ``disagreement_r``, Spearman's r between
-        the members' disagreement and the error of what they predict, None for a single member. Of
-        the objective:
+        the members' disagreement and the error of what they predict, None for a single member; of
+        more than `RANKED` images, of `in_equal_steps`. Of the objective:
         ``objective_tau`` and ``objective_regret``, as ``within_image_tau`` and ``top1_regret``.
         Without images ``n_images`` alone.
     """
     if not images:
         return {"n_images": 0}
-    true, predicted, raw, disagreement = (
-        np.concatenate([image[key] for image in images])
-        for key in ("true_dice", "predicted_dice", "raw_dice", "disagreement")
-    )
-    paid = [
-        (objective_of(image, objective, "raw_"), objective_of(image, objective, "true_"))
-        for image in images
-    ]
+    judged, paid = _Agreement(len(images)), _Agreement(len(images))
+    errors, gaps = np.zeros(2), np.zeros(BINS)
+    few, ranked = set(in_equal_steps(range(len(images)), RANKED)), []
+    masks = 0
+    for number, load in enumerate(images):
+        image = load()
+        true, predicted = image["true_dice"], image["predicted_dice"]
+        judged.add(image["raw_dice"], true)
+        paid.add(objective_of(image, objective, "raw_"), objective_of(image, objective, "true_"))
+        error = np.abs(predicted - true)
+        errors += error.sum(), np.abs(image["raw_dice"] - true).sum()
+        which = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
+        gaps += np.bincount(which, predicted - true, BINS)
+        masks += len(true)
+        if number in few:
+            ranked.append((image["disagreement"], error))
+    mae, mae_raw = errors / masks
     return {
-        **agreement([(image["raw_dice"], image["true_dice"]) for image in images]),
-        "mae": float(np.abs(predicted - true).mean()),
-        "mae_raw": float(np.abs(raw - true).mean()),
-        "calibration_error": _calibration_error(predicted, true),
-        "disagreement_r": _spearman(disagreement, np.abs(predicted - true)),
-        "objective_tau": within_image_tau(paid),
-        "objective_regret": top1_regret(paid),
+        **judged.told(),
+        "mae": float(mae),
+        "mae_raw": float(mae_raw),
+        "calibration_error": float(np.abs(gaps).sum() / masks),
+        "disagreement_r": _spearman(*map(np.concatenate, zip(*ranked, strict=True))),
+        "objective_tau": paid.tau,
+        "objective_regret": paid.regret,
         "n_images": len(images),
     }
 
 
-def rival_cards(
-    val: Sequence[ImageScores], test: Sequence[ImageScores]
-) -> dict[str, dict[str, dict[str, float]]]:
+def in_equal_steps(images: Sequence[T], most: int) -> Sequence[T]:
+    """All of them or, of more than so many, every second, third or further one."""
+    return images[:: max(1, -(-len(images) // most))]
+
+
+def rival_cards(val: Loaders, test: Loaders) -> dict[str, dict[str, dict[str, float]]]:
     """The same for what else could judge masks.
 
     Each rival has a line of its own to the true Dice, fitted on validation images, as the reward
@@ -76,21 +95,43 @@ def rival_cards(
     Returns:
         Name → ``val`` and ``test`` → `agreement`, ``mae`` and ``n_images``.
     """
-    cards = {}
-    for key in (key for key in val[0] if key.startswith(RIVAL)):
-        line = Line.fit(*(np.concatenate([i[k] for i in val]) for k in (key, "true_dice")))
-        cards[key.removeprefix(RIVAL)] = {
-            split: _rival_card([(image[key], image["true_dice"]) for image in images], line)
-            for split, images in (("val", val), ("test", test))
+    keys = [key for key in val[0]() if key.startswith(RIVAL)]
+    splits = {"val": val, "test": test}
+    agreements = {split: _agreements(images, keys) for split, images in splits.items()}
+    lines = {key: one.line() for key, one in agreements["val"].items()}
+    errors = {split: _errors(images, lines) for split, images in splits.items()}
+    return {
+        key.removeprefix(RIVAL): {
+            split: {
+                **agreements[split][key].told(),
+                "mae": errors[split][key],
+                "n_images": len(images),
+            }
+            if images
+            else {"n_images": 0}
+            for split, images in splits.items()
         }
-    return cards
+        for key in keys
+    }
 
 
-def _rival_card(pairs: Sequence[tuple[Scores, Scores]], line: Line) -> dict[str, float]:
-    if not pairs:
-        return {"n_images": 0}
-    error = np.mean([np.abs(line(judged) - true).mean() for judged, true in pairs])
-    return {**agreement(pairs), "mae": float(error), "n_images": len(pairs)}
+def _agreements(images: Loaders, keys: Sequence[str]) -> "dict[str, _Agreement]":
+    found = {key: _Agreement(len(images)) for key in keys}
+    for load in images:
+        image = load()
+        for key, one in found.items():
+            one.add(image[key], image["true_dice"])
+    return found
+
+
+def _errors(images: Loaders, lines: Mapping[str, Line]) -> dict[str, float]:
+    """Key → mean absolute error of what its line says; nan without images."""
+    sums = dict.fromkeys(lines, 0.0)
+    for load in images:
+        image = load()
+        for key, line in lines.items():
+            sums[key] += float(np.abs(line(image[key]) - image["true_dice"]).mean())
+    return {key: total / len(images) if images else np.nan for key, total in sums.items()}
 
 
 def agreement(pairs: Sequence[tuple[Scores, Scores]]) -> dict[str, float]:
@@ -104,13 +145,80 @@ def agreement(pairs: Sequence[tuple[Scores, Scores]]) -> dict[str, float]:
         ``pooled_r``: Pearson's r over all masks; ``across_image_r``: r of the images' means;
         ``within_image_tau`` and ``top1_regret``: see the functions of that name.
     """
-    judged, true = (np.stack(scores) for scores in zip(*pairs, strict=True))
-    return {
-        "pooled_r": _pearson(judged.ravel(), true.ravel()),
-        "across_image_r": _pearson(judged.mean(1), true.mean(1)),
-        "within_image_tau": within_image_tau(pairs),
-        "top1_regret": top1_regret(pairs),
-    }
+    found = _Agreement(len(pairs))
+    for judged, true in pairs:
+        found.add(judged, true)
+    return found.told()
+
+
+class _Agreement:
+    """See `agreement`; of each image no more than a few numbers are kept.
+
+    Variances and covariances over all masks are those of the images' means plus the means of those
+    within the images, which have the same number of masks.
+
+    Args:
+        images: how many there will be.
+    """
+
+    def __init__(self, images: int) -> None:
+        self._means = np.zeros((images, 2))  # judged, true
+        self._within = np.zeros((images, 3))  # the variances, and the covariance
+        self._tau = np.full(images, np.nan)
+        self._regret = np.zeros(images)
+        self._count = 0
+        self._masks = 0
+
+    def add(self, judged: Scores, true: Scores) -> None:
+        """Take the scores of the next image."""
+        both = np.stack([judged, true])
+        means = both.mean(1)
+        spread = both - means[:, None]
+        self._means[self._count] = means
+        self._within[self._count] = (spread[[0, 1, 0]] * spread[[0, 1, 1]]).mean(1)
+        self._tau[self._count] = _tau(judged, true)
+        self._regret[self._count] = _regret(judged, true)
+        self._count += 1
+        self._masks += len(true)
+
+    def told(self) -> dict[str, float]:
+        """What `agreement` returns."""
+        return {
+            "pooled_r": self._pooled_r(),
+            "across_image_r": _pearson(*self._means.T),
+            "within_image_tau": self.tau,
+            "top1_regret": self.regret,
+        }
+
+    @property
+    def tau(self) -> float:
+        """See `within_image_tau`."""
+        return _mean_tau(self._tau)
+
+    @property
+    def regret(self) -> float:
+        """See `top1_regret`."""
+        return float(self._regret.mean())
+
+    def line(self) -> Line:
+        """The line from judged to true scores, as `Line.fit` fits it to all masks."""
+        judged, _, both = self._moments()
+        slope = max(0.0, both / max(judged, TINY / self._masks))
+        middle, aim = self._means.mean(0)
+        return Line(float(slope), float(aim - slope * middle))
+
+    def _pooled_r(self) -> float:
+        judged, true, both = self._moments()
+        if min(judged, true) < TINY:
+            return 0.0
+        return float(np.clip(both / np.sqrt(judged * true), -1, 1))
+
+    def _moments(self) -> Scores:
+        """Variances of judged and true scores and their covariance, over all masks."""
+        spread = self._means - self._means.mean(0)
+        across = (spread[:, [0, 1, 0]] * spread[:, [0, 1, 1]]).mean(0)
+        moments: Scores = across + self._within.mean(0)
+        return moments
 
 
 def top1_regret(pairs: Iterable[tuple[Scores, Scores]]) -> float:
@@ -119,7 +227,7 @@ def top1_regret(pairs: Iterable[tuple[Scores, Scores]]) -> float:
     Args:
         pairs: of each image the judged and the true scores of its masks; at least one image.
     """
-    return float(np.mean([true.max() - true[judged.argmax()] for judged, true in pairs]))
+    return float(np.mean([_regret(judged, true) for judged, true in pairs]))
 
 
 def within_image_tau(pairs: Iterable[tuple[Scores, Scores]]) -> float:
@@ -128,12 +236,23 @@ def within_image_tau(pairs: Iterable[tuple[Scores, Scores]]) -> float:
     An image whose masks are all equally good has no order and does not count; a judge that finds
     all masks of an image equally good has tau 0 there. Without images the mean is 0.
     """
-    taus = [
-        kendalltau(predicted, true).statistic if np.ptp(predicted) > 0 else 0.0
-        for predicted, true in pairs
-        if np.ptp(true) > 0
-    ]
-    return float(np.mean(taus)) if taus else 0.0
+    return _mean_tau(np.array([_tau(predicted, true) for predicted, true in pairs]))
+
+
+def _regret(judged: Scores, true: Scores) -> float:
+    return float(true.max() - true[judged.argmax()])
+
+
+def _tau(judged: Scores, true: Scores) -> float:
+    """See `within_image_tau`; nan where it does not count."""
+    if np.ptp(true) == 0:
+        return np.nan
+    return float(kendalltau(judged, true).statistic) if np.ptp(judged) > 0 else 0.0
+
+
+def _mean_tau(taus: Scores) -> float:
+    counted = taus[~np.isnan(taus)]
+    return float(counted.mean()) if counted.size else 0.0
 
 
 def fitness(
@@ -198,12 +317,3 @@ def _pearson(a: Scores, b: Scores) -> float:
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
-
-
-def _calibration_error(predicted: Scores, true: Scores, bins: int = 10) -> float:
-    which = np.clip((predicted * bins).astype(int), 0, bins - 1)
-    gaps = [
-        np.abs(predicted[which == b].mean() - true[which == b].mean()) * np.mean(which == b)
-        for b in np.unique(which)
-    ]
-    return float(np.sum(gaps))

@@ -307,7 +307,6 @@ def write_report(
         for name, specification in (settings["experiments"] | settings["regressors"]).items()
     }
     scores = image_scores(metrics_per_image, report.objective)
-    quick = bool(parameters.get("quick"))
     with written_in(report.language):
         worst = worst_images(scores, leaderboard, recommended, list(segment_failures["id"]))
         document = Document(

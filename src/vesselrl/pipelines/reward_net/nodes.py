@@ -1,6 +1,6 @@
 """Nodes of the pipeline ``reward_net``: arrays and tables in, arrays and tables out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -242,7 +242,7 @@ def write_report_card(
     from vesselrl.reward.hacks import ranked_right
     from vesselrl.reward.report_card import fitness, report_card, rival_cards
 
-    val, test = (list(_scores(action_scores, samples, split)) for split in ("val", "test"))
+    val, test = (_loaders(action_scores, samples, split) for split in ("val", "test"))
     card = report_card(val, objective)
     hacks = {
         split: ranked_right(rows, reward.fitness.hacks_right)
@@ -251,7 +251,7 @@ def write_report_card(
     return {
         "val": card,
         "test": report_card(test, objective),
-        "unseen": report_card(list(_scores(unseen_scores, samples, "test")), objective),
+        "unseen": report_card(_loaders(unseen_scores, samples, "test"), objective),
         "rivals": rival_cards(val, test),
         "hacks": {
             split: table.astype(object).where(table.notna(), None).to_dict("records")
@@ -267,12 +267,12 @@ def draw_report_card(
     """Agreement, reliability, order and choices on validation and test patients, and training."""
     from vesselrl.reward.figures import draw_report_card as draw
 
-    scores = {split: list(_scores(action_scores, samples, split)) for split in ("val", "test")}
+    scores = {split: _loaders(action_scores, samples, split) for split in ("val", "test")}
     return draw(scores, reward_net_report, reward_history)
 
 
-def _scores(scores: Partitions, samples: Any, split: str) -> Iterator[dict[str, Any]]:
-    return (scores[sample]() for sample in ids_of(samples, split))
+def _loaders(scores: Partitions, samples: Any, split: str) -> list[Callable[[], dict[str, Any]]]:
+    return [scores[sample] for sample in ids_of(samples, split)]
 
 
 def draw_error_maps(

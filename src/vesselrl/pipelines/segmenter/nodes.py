@@ -169,7 +169,10 @@ def make_soft_targets(
     networks = _networks(teachers["networks"])
     folds = [networks[name] for name in networks_of("fold_ensemble", list(networks))]
     if not unlabelled_pool(samples):
-        logger.info("There are no images without label: the students learn on the training images.")
+        logger.info(
+            "No images without labels: distilled and pseudo-labelled networks learn from the "
+            "training images."
+        )
 
     def make(sample: str) -> dict[str, Any]:
         image = segmenter_examples[sample]()["image"]
