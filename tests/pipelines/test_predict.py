@@ -197,7 +197,7 @@ def test_a_named_method_goes_before_the_recommended_one(world, tmp_path):
 
 def test_few_validation_patients_are_told_with_the_number_that_is_needed(world, tmp_path, caplog):
     outputs, _ = recipe_of(world, tmp_path, coverage=0.95)
-    assert "of 4 groups" in caplog.text
+    assert "Groups of validation images: 4." in caplog.text
     assert "needs 19" in caplog.text
     assert outputs["recipe_check"].load()["width"] == 1
 
