@@ -70,6 +70,14 @@ def test_a_mask_of_jpeg_is_what_it_was_before_compression(quality, mode):
     assert np.array_equal(decode_mask(data, 100_000), truth)
 
 
+@pytest.mark.parametrize("level", [70, 120, 150])
+def test_a_jpeg_whose_vessels_are_grey_is_refused_however_few_they_are(level):
+    grey = np.zeros((200, 200), np.uint8)
+    grey[100:103, 50:150] = level
+    with pytest.raises(Refusal, match="values of at most"):
+        decode_mask(encoded(Image.fromarray(grey), format="JPEG"), 100_000)
+
+
 def test_an_all_black_jpeg_is_an_empty_mask():
     assert not decode_mask(encoded(Image.new("L", (8, 6)), format="JPEG"), 100).any()
 
@@ -143,6 +151,17 @@ def test_an_ending_of_the_masks_names_is_left_out():
 def test_endings_of_masks_and_of_images_are_left_out():
     found = pairs(["21_training.tif", "22_training.tif"], ["21_manual1.gif", "22_manual1.gif"])
     assert found == [("21_training.tif", "21_manual1.gif"), ("22_training.tif", "22_manual1.gif")]
+
+
+def test_images_of_which_only_the_endings_differ_are_not_guessed_among():
+    images = ["21_left.png", "21_right.png", "22_left.png"]
+    found = pairs(images, ["21_vessel.png", "22_vessel.png"])
+    assert found == [("21_vessel.png", None), ("22_left.png", "22_vessel.png")]
+
+
+def test_images_may_have_different_endings():
+    found = pairs(["21_training.tif", "01_test.tif"], ["21_manual1.gif", "01_manual1.gif"])
+    assert found == [("21_training.tif", "21_manual1.gif"), ("01_test.tif", "01_manual1.gif")]
 
 
 def test_an_ending_is_not_left_out_where_a_mask_has_the_stem_of_an_image():

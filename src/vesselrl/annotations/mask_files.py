@@ -26,7 +26,7 @@ def entries_of_masks(images: Iterable[str], masks: Iterable[str]) -> Iterator[di
     """One entry a mask.
 
     If no mask has the stem of an image, the ending that most masks have, such as ``_mask``, is left
-    out, and if that is not enough, that of the images as well.
+    out, and if that is not enough, those of the images as well.
 
     Args:
         images: names of the files in ``images/``.
@@ -34,7 +34,9 @@ def entries_of_masks(images: Iterable[str], masks: Iterable[str]) -> Iterator[di
     """
     images, masks = list(images), list(masks)
     plain_images, plain_masks = _stems(images), _stems(masks)
-    short_images, short_masks = _without_ending(plain_images), _without_ending(plain_masks)
+    # Each its own: a mask is not given to one of several images that differ in the ending alone.
+    short_images = [_ENDING.sub("", stem) for stem in plain_images]
+    short_masks = _without_ending(plain_masks)
     image_stems, mask_stems = next(
         (
             (of_images, of_masks)
@@ -135,7 +137,7 @@ def _without_loss(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
             f"a soft mask: {between:.0%} of its pixels are neither black nor white",
             "expected 0 and 255: threshold it first, and save it as PNG",
         )
-    if 0 < values.max() < 64:
+    if 0 < values.max() < 192:
         raise Refusal(
             "mask_file",
             f"a JPEG file with values of at most {values.max()}, which compression changes",
