@@ -206,6 +206,14 @@ def test_weights_that_were_changed_are_refused(make_recipe, tmp_path):
         vesselrl.load_bundle(path)
 
 
+def test_other_weights_than_those_of_the_bundle_are_refused(make_recipe, weights, tmp_path):
+    path, others = written(tmp_path, make_recipe("static")), tmp_path / "others.safetensors"
+    vesselrl.load_bundle(path, {"weights": str(weights)})
+    save_weights(others, segmentation_network(7))
+    with pytest.raises(VesselrlError, match="not those that the bundle's method was chosen"):
+        vesselrl.load_bundle(path, {"weights": str(others)})
+
+
 def test_weights_that_are_replaced_after_they_were_checked_are_not_used(
     make_recipe, tmp_path, monkeypatch
 ):

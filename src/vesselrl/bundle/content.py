@@ -132,7 +132,7 @@ def _segmenter_of(
             )
         unset = {"path": model.name, "revision": model.revision, "device": None}
     segmenter = SegmenterParameters.model_validate({**values, **unset, **given})
-    if isinstance(segmenter, UnetParameters):
+    if isinstance(segmenter, UnetParameters) and "weights" not in given:
         # What was read is what is used, whatever becomes of the file until it is loaded.
         segmenter = segmenter.holding(hashlib.sha256(files[SEGMENTER]).hexdigest())
     if expected is not None and is_asked:
