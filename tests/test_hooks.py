@@ -11,12 +11,13 @@ import tomllib
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from kedro.framework.hooks import hook_impl
-from kedro.framework.project import pipelines
+from kedro.framework.project import LOGGING, pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog, MemoryDataset
@@ -30,6 +31,7 @@ from vesselrl.annotations.writing import MaskMaker
 from vesselrl.errors import VesselrlError
 from vesselrl.hashes import ContentHashes, digest
 from vesselrl.hooks import contents, publishing, stages
+from vesselrl.hooks.commands import LOG_SETTINGS, commands
 from vesselrl.hooks.resolving import ParameterHooks
 from vesselrl.pipelines import predict, segment
 from vesselrl.runner import SparingRunner
@@ -623,6 +625,21 @@ def test_a_command_outside_the_project_is_refused_in_a_sentence_and_tells_nobody
     with pytest.raises(SystemExit, match=rf"This folder is not in the project: .*kedro {command}"):
         commands.before_command_run(None, [command, "--params", "quick:true"])
     assert os.environ == {"DO_NOT_TRACK": "1"}
+
+
+@pytest.mark.parametrize(("package", "changed"), [("vesselrl", True), ("another", False)])
+def test_commands_of_other_projects_keep_their_telemetry_and_logs(
+    package, changed, monkeypatch, tmp_path
+):
+    (tmp_path / LOG_SETTINGS).parent.mkdir()
+    (tmp_path / LOG_SETTINGS).write_text("version: 1\n")
+    configured: list[object] = []
+    monkeypatch.setattr(LOGGING, "configure", configured.append)
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.chdir(tmp_path / "conf")
+    project = SimpleNamespace(package_name=package, project_path=tmp_path)
+    commands.before_command_run(project, ["registry", "list"])
+    assert ("DO_NOT_TRACK" in os.environ, configured) == (changed, [{"version": 1}] * changed)
 
 
 @pytest.mark.parametrize(

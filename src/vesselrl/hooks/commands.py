@@ -14,11 +14,16 @@ LOG_SETTINGS = Path("conf/logging.yml")
 
 
 class CommandHooks:
-    """Keep telemetry off and logs short, and say where there is no project for a command."""
+    """Keep telemetry off and logs short, and say where there is no project for a command.
+
+    They are asked in every project of the environment; what others do is theirs to say.
+    """
 
     @cli_hook_impl(tryfirst=True)
     def before_command_run(self, project_metadata: Any, command_args: list[str]) -> None:
         """Act before Kedro's own plugins: outside the project its ``.telemetry`` tells nothing."""
+        if project_metadata and project_metadata.package_name != "vesselrl":
+            return
         os.environ.setdefault("DO_NOT_TRACK", "1")
         if project_metadata is None and command_args and command_args[0] in NEED_A_PROJECT:
             sys.exit(
