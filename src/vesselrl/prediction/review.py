@@ -9,6 +9,7 @@ a file is called, the page does nothing with it.
 import math
 from typing import Any
 
+from vesselrl.prediction.calibration import groups_needed
 from vesselrl.report.language import LANGUAGE_TAGS, Language, mark, say, written_in
 from vesselrl.report.render import templates, text_of
 from vesselrl.report.words import counted
@@ -35,7 +36,12 @@ KEYS = {
 
 
 def render_review(
-    quality: Any, share: float, coverage: float, labelme: str | None, language: Language
+    quality: Any,
+    share: float,
+    coverage: float,
+    groups: int,
+    labelme: str | None,
+    language: Language,
 ) -> str:
     """Write the page.
 
@@ -47,6 +53,7 @@ def render_review(
             mask).
         share: of the images, the first ones, which should be looked at; in [0, 1].
         coverage: of the interval of the predicted Dice, in (0, 1).
+        groups: of the validation images, which promise that interval if they are enough.
         labelme: folder of the LabelMe files, relative to the page; None where there are none.
         language: of the page; names of prompts and errors stay as they are.
 
@@ -64,9 +71,7 @@ def render_review(
             style=text_of("report/theme.css") + text_of("prediction/review.css"),
             script=text_of("prediction/review.js"),
             keys={key: say(meaning) for key, meaning in KEYS.items()},
-            explanation=_explanation(
-                urgent, coverage, promised=(quality["dice_high"] - quality["dice_low"] < 1).any()
-            ),
+            explanation=_explanation(urgent, coverage, groups >= groups_needed(coverage)),
             data={
                 **_table(quality),
                 "urgent": urgent,

@@ -48,9 +48,16 @@ def write_review_page(
     """
     from vesselrl.prediction.review import render_review
 
-    coverage = recipe["calibration"]["coverage"]
+    calibration = recipe["calibration"]
     folder = "labelme" if "labelme" in predict.formats else None
-    return render_review(quality, predict.review.share, coverage, folder, report.language)
+    return render_review(
+        quality,
+        predict.review.share,
+        calibration["coverage"],
+        calibration["groups"],
+        folder,
+        report.language,
+    )
 
 
 def animate_series(
