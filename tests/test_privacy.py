@@ -277,6 +277,13 @@ def test_results_behind_a_link_stop_the_run_before_anything_is_put_away(tmp_path
     assert (elsewhere / f"{NAME}.png").exists()
 
 
+def test_a_link_to_itself_stops_the_run_in_a_sentence(tmp_path):
+    (tmp_path / "02_intermediate").mkdir()
+    (tmp_path / "08_reporting").symlink_to(tmp_path / "08_reporting")
+    with pytest.raises(VesselrlError, match="08_reporting is a link to"):
+        PrivacyHooks().before_pipeline_run(hiding_names(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("log", "stays"), [("apache.log", True), ("ingest_2026-01-31T12-00-00.log", False)]
 )

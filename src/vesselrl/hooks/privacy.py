@@ -1,6 +1,7 @@
 """What runs without pseudonyms left behind is put where names may stand."""
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -84,9 +85,10 @@ def _refuse_links(made: Sequence[Path]) -> None:
         for one in [path, *path.rglob("*")]:  # which does not follow links
             if one.is_symlink():
                 raise VesselrlError(
-                    f"{one} is a link to {one.resolve()}, which may hold results made with names, "
-                    "and these are put away before names are replaced: move what it leads to where "
-                    "names may stand, remove the link, and run again; or give another out_dir."
+                    f"{one} is a link to {os.path.realpath(one)}, which may hold results made with "
+                    "names, and these are put away before names are replaced: move what it leads "
+                    "to where names may stand, remove the link, and run again; or give another "
+                    "out_dir."
                 )
 
 
