@@ -624,6 +624,7 @@ def test_a_command_outside_the_project_is_refused_in_a_sentence_and_tells_nobody
     commands = EntryPoint(name, value, "kedro.cli_hooks").load()
     with pytest.raises(SystemExit, match=rf"This folder is not in the project: .*kedro {command}"):
         commands.before_command_run(None, [command, "--params", "quick:true"])
+    commands.before_command_run(None, [command, "--help"])
     assert os.environ == {"DO_NOT_TRACK": "1"}
 
 

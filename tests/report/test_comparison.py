@@ -47,6 +47,30 @@ def judge(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     return board.set_index("method"), verdict(table, board, SETTINGS, seed=0)
 
 
+def test_what_marks_everything_is_not_recommended_however_high_its_objective() -> None:
+    table = scores(
+        {
+            "default": 0.36 + noise(0.01, 1),
+            "static": 0.4 + noise(0.01, 2),
+            "dice_thrown": 0.35 + noise(0.01, 3),
+            "one_network": 0.1 + noise(0.01, 4),
+            "rl": 0.09 + noise(0.01, 5),
+        }
+    )
+    table.loc[table["method"].isin(["one_network", "rl"]), "recall"] = 1.0
+    board, found = judge(table)
+    assert board["objective"].idxmax() == "one_network"
+    assert sorted(found["below_random"]) == ["one_network", "rl"]
+    assert (found["recommended"], found["best"]) == ("static", "static")
+    assert found["not_worse"] == ["static"]
+    assert found["reinforcement_learning"]["rival"] == "static"
+    told = str(summary(found, board.reset_index(), SETTINGS, 0, False))
+    assert "Left out for their Dice" in told
+    assert "one_network and rl." in told
+    without_control = judge(table[table["method"] != "dice_thrown"])[1]
+    assert without_control["below_random"] == []
+
+
 def test_a_network_that_rl_trained_answers_whether_rl_helps() -> None:
     table = scores({"default": 0.5 + noise(0.01, 1), "pixels": 0.7 + noise(0.01, 2)})
     methods = {"default": {"kind": "default"}, "pixels": {"kind": "network", "network": "pixel_rl"}}

@@ -10,6 +10,7 @@ from kedro.framework.cli.hooks import cli_hook_impl
 from kedro.framework.project import LOGGING
 
 NEED_A_PROJECT = ("run", "viz")
+BUT_WITH = ("--help", "-h", "--load-file")  # what Kedro-Viz has saved is shown anywhere
 LOG_SETTINGS = Path("conf/logging.yml")
 
 
@@ -25,7 +26,8 @@ class CommandHooks:
         if project_metadata and project_metadata.package_name != "vesselrl":
             return
         os.environ.setdefault("DO_NOT_TRACK", "1")
-        if project_metadata is None and command_args and command_args[0] in NEED_A_PROJECT:
+        needed = command_args[:1] and command_args[0] in NEED_A_PROJECT
+        if project_metadata is None and needed and not set(BUT_WITH).intersection(command_args):
             sys.exit(
                 "Error: This folder is not in the project: go to the one with its pyproject.toml "
                 f"and conf/, then kedro {command_args[0]} again."

@@ -162,7 +162,9 @@ def paired(
                 p_value(row["p"]),
                 decimal(row["effect_size"], 2),
                 NOTHING if row["detectable"] is None else decimal(100 * row["detectable"], 1),
-                yes(row["method"] not in verdict["not_worse"]),
+                NOTHING
+                if row["method"] in verdict["below_random"]
+                else yes(row["method"] not in verdict["not_worse"]),
             )
             for row in verdict["compared_with_best"]
         ),

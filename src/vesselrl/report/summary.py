@@ -1,6 +1,6 @@
 """The first section: the verdict, the targets, a short leaderboard, what the test can show."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -90,7 +90,7 @@ def summary(
             marked_row=place(board, verdict["recommended"]),
             note=footnote(board, settings),
         ),
-        Paragraph(say("How the method was chosen: {rule}", rule=say_stored(verdict["rule"]))),
+        Paragraph(sentences(*_choice(verdict))),
         Paragraph(what_the_test_can_show(verdict, settings.alpha)),
     ]
     if settings.language != "en":
@@ -133,3 +133,14 @@ def _difference(row: Row, settings: ReportParameters) -> str:
         return NOTHING
     interval = points_interval(row["difference_low"], row["difference_high"])
     return f"{signed_points(row['difference'])} ({interval})"
+
+
+def _choice(verdict: Mapping[str, Any]) -> Iterator[str]:
+    """By which rule the method was chosen, and what that leaves out."""
+    yield say("How the method was chosen: {rule}", rule=say_stored(verdict["rule"]))
+    if verdict["below_random"]:
+        yield say(
+            "Left out for their Dice, significantly below that of settings drawn at random: "
+            "{methods}.",
+            methods=listed(verdict["below_random"]),
+        )
