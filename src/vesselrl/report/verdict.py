@@ -73,9 +73,9 @@ def verdict(
     }
     strictest = settings.alpha / max(len(candidates) - 1, 1)
 
-    def lead(method: str, over: str) -> dict[str, Any]:
-        """By how much one method's objective exceeds another's."""
-        gap = scores.loc[method]["objective"].to_numpy() - scores.loc[over]["objective"].to_numpy()
+    def lead(method: str, over: str, score: str = "objective") -> dict[str, Any]:
+        """By how much one method's score exceeds another's."""
+        gap = scores.loc[method][score].to_numpy() - scores.loc[over][score].to_numpy()
         paired = paired_difference(gap, groups, **resampling)
         return {
             "difference": paired.mean,
@@ -94,7 +94,11 @@ def verdict(
             "oracle."
         )
     names = [str(method) for method in candidates["method"]]
-    below_random = _below_random(scores["dice"], board, groups, settings.alpha, resampling)
+    # Where vessels are hardly found, to mark everything has the highest mean of Dice and recall,
+    # above one half. Dice alone has no such way out.
+    drawn = board.loc[board["kind"] == "random", "method"].tolist()[:1]
+    ahead = {m: lead(control, m, "dice") for control in drawn for m in names}
+    below_random = _positive(ahead, settings.alpha)
     fit = [method for method in names if method not in below_random] or names
     best = fit[0]
     compared = [{"method": m, **lead(best, m)} for m in names if m != best]
@@ -149,29 +153,13 @@ def verdict(
     return result
 
 
-def _below_random(
-    dice: pd.Series,
-    board: pd.DataFrame,
-    groups: npt.NDArray[Any],
-    alpha: float,
-    resampling: Mapping[str, Any],
-) -> list[str]:
-    """Methods with a significantly lower Dice than settings drawn at random, the control.
-
-    The mean of Dice and recall is above one half where everything is marked: more than any other
-    mask has where the vessels are hardly found. Dice has no such way out.
-    """
-    drawn = board.loc[board["kind"] == "random", "method"]
-    others = [str(method) for method in board.loc[board["deployable"], "method"]]
-    if drawn.empty:
-        return []
-    gaps = [dice.loc[drawn.iloc[0]].to_numpy() - dice.loc[method].to_numpy() for method in others]
-    tests = [paired_difference(gap, groups, **resampling) for gap in gaps]
-    corrected = holm([test.p_value for test in tests])
+def _positive(leads: Mapping[str, Mapping[str, Any]], alpha: float) -> list[str]:
+    """The names of the leads that are significantly above 0, Holm-corrected."""
+    corrected = holm([lead["p"] for lead in leads.values()])
     return [
-        method
-        for method, test, p in zip(others, tests, corrected, strict=True)
-        if test.mean > 0 and p < alpha
+        name
+        for (name, lead), p in zip(leads.items(), corrected, strict=True)
+        if p < alpha and lead["difference"] > 0
     ]
 
 
@@ -186,13 +174,8 @@ def _offered(
     Where groups are few, chance could explain much: what is not shown to be better than the
     baseline is then no reason to give up any of its scores.
     """
-    others = [method for method in leads if method != settings.baseline]
-    corrected = holm([leads[method]["p"] for method in others])
-    better = {
-        method
-        for method, p in zip(others, corrected, strict=True)
-        if p < settings.alpha and leads[method]["difference"] > 0
-    }
+    others = {method: lead for method, lead in leads.items() if method != settings.baseline}
+    better = _positive(others, settings.alpha)
     free = rows[settings.baseline]
 
     def gives_nothing_up(method: str) -> bool:
