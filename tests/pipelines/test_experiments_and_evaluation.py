@@ -321,7 +321,7 @@ def test_policies_may_see_images_through_the_reward_network_and_pay_for_it(tmp_p
         np.testing.assert_allclose(observer.mean, seen.mean(0), atol=1e-6)
     table = through.load("metrics_per_image").groupby("method")
     assert set(table.get_group("reward_rl")["segmenter_calls"]) == {1}
-    assert table["seconds"].mean()["reward_rl"] > table["seconds"].mean()["static"]
+    assert table["seconds"].min()["reward_rl"] > table["seconds"].min()["static"]
 
 
 def decide(methods=METHODS, samples=SAMPLES, policies=None, imported_masks=None):

@@ -1,7 +1,6 @@
 """Training of several networks side by side."""
 
 import multiprocessing
-import os
 import signal
 import time
 
@@ -145,7 +144,7 @@ def killed(examples, supervised, folder):
     process.start()
     while process.is_alive() and not state.exists():
         time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.join()
     return process.exitcode == -signal.SIGKILL
 
