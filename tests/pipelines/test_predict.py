@@ -56,7 +56,12 @@ def recipe_of(world, folder, **changes):
     """Run the pipeline ``recipe``; its catalog."""
     settings = SETTINGS | changes
     inputs = {
-        "verdict": {"recommended": "static", "best": "static", "compared_with_best": []},
+        "verdict": {
+            "recommended": "static",
+            "best": "static",
+            "compared_with_best": [],
+            "below_random": [],
+        },
         "static_setting": world.static_setting,
         "operating_points": {n: {"threshold": t} for n, t in world.thresholds.items()},
         "reward_network": world.reward_network,
@@ -162,7 +167,8 @@ def test_where_masks_made_elsewhere_are_recommended_new_images_get_the_best_that
 ):
     verdict = {
         "recommended": "imported", "best": "imported",
-        "compared_with_best": [{"method": "supervised"}, {"method": "static"}],
+        "compared_with_best": [{"method": m} for m in ("posterior", "supervised", "static")],
+        "below_random": ["posterior"],
     }  # fmt: skip
 
     def made():

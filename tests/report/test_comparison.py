@@ -64,6 +64,7 @@ def test_what_marks_everything_is_not_recommended_however_high_its_objective() -
     assert (found["recommended"], found["best"]) == ("static", "static")
     assert found["not_worse"] == ["static"]
     assert found["reinforcement_learning"]["rival"] == "static"
+    assert found["sentence"].endswith("no other method that qualifies scores higher.")
     told = str(summary(found, board.reset_index(), SETTINGS, 0, False))
     assert "Left out for their Dice" in told
     assert "one_network and rl." in told
@@ -162,6 +163,16 @@ def test_a_score_is_given_up_only_for_what_is_shown_to_be_better(
     _, result = judge(table)
     assert result["gain"]["difference"] >= 0
     assert result["recommended"] == recommended
+
+
+def test_the_best_is_passed_over_for_the_score_that_it_gives_up_not_for_a_price() -> None:
+    table = scores(
+        {"default": 0.7, "static": 0.72, "one_network": 0.9}, 2, {"one_network": 0, "static": 1}
+    )
+    table.loc[table["method"] == "one_network", "recall"] = 0.6
+    _, found = judge(table)
+    assert (found["recommended"], found["best"]) == ("static", "one_network")
+    assert found["sentence"].endswith("and is lower than ‘default’ in recall.")
 
 
 def test_what_is_clearly_best_is_recommended_though_its_cost_is_unknown() -> None:
@@ -276,7 +287,7 @@ def test_where_nothing_can_be_recommended_the_report_says_so() -> None:
 def test_equal_methods_are_not_told_as_better() -> None:
     _, result = judge(scores({"default": 0.7, "posterior": 0.7}, calls={"posterior": 11}))
     assert result["best"] == result["recommended"] == "default"
-    assert result["sentence"].endswith("no other method scores higher.")
+    assert result["sentence"].endswith("no other method that qualifies scores higher.")
 
 
 @pytest.mark.parametrize("groups", [6, 7, 12])

@@ -100,11 +100,16 @@ def test_a_language_without_catalogue_is_refused() -> None:
         ReportParameters(language="xx")
 
 
-def judge(objective: dict[str, list[float]], calls: dict[str, float]) -> list[str]:
+def judge(
+    objective: dict[str, list[float]],
+    calls: dict[str, float],
+    recall: dict[str, list[float]] | None = None,
+) -> list[str]:
     """The sentences of a verdict on methods with these scores, an image a group."""
     rows = [
         {"method": method, "seed": 1, "image": f"i{n:02d}", "group": n}
         | dict.fromkeys(SCORES, score)
+        | {"recall": (recall or {}).get(method, scores)[n]}
         | {"segmenter_calls": calls.get(method, 1)}
         for method, scores in objective.items()
         for n, score in enumerate(scores)
@@ -148,6 +153,14 @@ def test_every_verdict_is_told_in_chinese(
     for sentence in judge(objective, calls):
         with written_in("zh"):
             assert english_in(say_stored(sentence)) == set()
+
+
+def test_why_the_best_is_passed_over_is_told_in_chinese() -> None:
+    objective = {"default": [0.7] * 2, "static": [0.72] * 2, "network": [0.9] * 2}
+    sentence = judge(objective, {"network": 0}, {"network": [0.6] * 2})[0]
+    assert "lower than ‘default’ in recall" in sentence
+    with written_in("zh"):
+        assert english_in(say_stored(sentence)) == set()
 
 
 @pytest.mark.parametrize("tau", [0.1, 0.9])

@@ -16,7 +16,7 @@ from vesselrl.metrics.statistics import (
 )
 from vesselrl.report.comparison import TIE, image_scores, suspicions
 from vesselrl.report.parameters import ReportParameters
-from vesselrl.report.words import counted, objective_name, p_of
+from vesselrl.report.words import counted, objective_name, p_of, score_names
 
 NETWORK_NEEDED = ("policy", "regressor", "best_of_one", "best_of_n", "posterior", "network")
 """Kinds that do not run without a trained policy or network."""
@@ -26,7 +26,8 @@ RULE = (
     "Among the methods whose Dice is not significantly below that of settings drawn at random "
     "(whoever marks everything has a recall of 1), that are not significantly worse than the best"
     " of these (sign-flip test over groups, Holm-corrected), and that are significantly better "
-    "than the baseline or no lower than it in any score of the objective, the cheapest to deploy:"
+    "than the baseline or no lower than it in any score of the objective (where none is, among "
+    "those not significantly worse than the best), the cheapest to deploy:"
     " fewest segmenter calls an image (unknown ones count as more than any), then without a "
     "trained policy or network, then fewest passes through networks trained here, then the "
     "highest objective."
@@ -148,7 +149,9 @@ def verdict(
     if oracles:
         result["room"] = float(rows[oracles[0]]["objective"] - rows[settings.baseline]["objective"])
     result["foretold"] = _foretold(board)
-    sentences = [_sentence(result, rows, settings.alpha), result["warnings"].get(recommended)]
+    passed_over = bool(offered) and best not in offered
+    told = _sentence(result, rows, settings.alpha, passed_over)
+    sentences = [told, result["warnings"].get(recommended)]
     result["sentence"] = " But ".join(filter(None, sentences))
     return result
 
@@ -248,8 +251,10 @@ def _learning_gain(
     }
 
 
-def _sentence(result: dict[str, Any], rows: Mapping[Hashable, Any], alpha: float) -> str:
-    """The verdict in words."""
+def _sentence(
+    result: dict[str, Any], rows: Mapping[Hashable, Any], alpha: float, passed_over: bool
+) -> str:
+    """The verdict in words; ``passed_over``: the best is not among what is `_offered`."""
     chosen, best, baseline = result["recommended"], result["best"], result["baseline"]
     own = rows[chosen]
     scored = f"mean Dice {own['dice']:.3f}, recall {own['recall']:.3f}"
@@ -261,7 +266,10 @@ def _sentence(result: dict[str, Any], rows: Mapping[Hashable, Any], alpha: float
             f"{_higher(gap)}."
         )
     if chosen == baseline:
-        return f"Stay with ‘{chosen}’ ({scored} on {on}): no other method scores higher."
+        return (
+            f"Stay with ‘{chosen}’ ({scored} on {on}): no other method that qualifies scores "
+            "higher."
+        )
     of_baseline = rows[baseline]
     lead = result["gain"]
     gain = f"{points(lead['difference'])} ({_interval(lead, alpha)})"
@@ -270,11 +278,14 @@ def _sentence(result: dict[str, Any], rows: Mapping[Hashable, Any], alpha: float
         f"against ‘{baseline}’ (Dice {of_baseline['dice']:.3f}, recall {of_baseline['recall']:.3f})"
     )
     if gap is None or gap["difference"] <= TIE:
-        return f"{sentence}, and no other method scores higher."
+        return f"{sentence}, and no other method that qualifies scores higher."
     calls, of_best = own["segmenter_calls"], rows[best]["segmenter_calls"]
     passes, more_passes = own["network_passes"], rows[best]["network_passes"]
+    lower = [score for score in result["objective"] if rows[best][score] < of_baseline[score]]
     price = (
-        "what it costs is unknown"
+        f"is lower than ‘{baseline}’ in {score_names(lower)}"
+        if passed_over
+        else "what it costs is unknown"
         if np.isnan(of_best)
         else f"takes {more_passes:.0f} passes through networks trained here instead of {passes:.0f}"
         if of_best == calls and more_passes > passes > 0

@@ -78,10 +78,15 @@ def listed(names: Sequence[str]) -> str:
     return say("{first} and {last}", first=say(", ").join(names[:-1]), last=names[-1])
 
 
+def score_names(scores: Sequence[str]) -> str:
+    """Scores as running text calls them: ``Dice and recall``."""
+    return listed([say(IN_TEXT.get(score, SCORE_NAMES[score])) for score in scores])
+
+
 def objective_name(objective: Sequence[str]) -> str:
     """The objective in words: ``mean of Dice and recall``."""
-    names = [say(IN_TEXT.get(score, SCORE_NAMES[score])) for score in objective]
-    return names[0] if len(names) == 1 else say("mean of {scores}", scores=listed(names))
+    names = score_names(objective)
+    return names if len(objective) == 1 else say("mean of {scores}", scores=names)
 
 
 def params_of_run(quick: bool) -> str:

@@ -34,7 +34,7 @@ def write_recipe(
     """Put together what the chosen method needs on a new image.
 
     Args:
-        verdict: of which ``recommended`` and the order of the methods are read.
+        verdict: of which ``recommended``, ``below_random`` and the order of the methods are read.
         static_setting: of which ``index`` is read.
         operating_points: run → where the map of its network is cut.
         reward_network: state of the `RewardNetwork`.
@@ -78,11 +78,15 @@ def write_recipe(
 
 
 def _recommended(verdict: Mapping[str, Any], evaluation: EvaluationParameters) -> str:
-    """The recommended method or, if it is of no use for new images, the best that is of use."""
+    """The recommended method or, if it is of no use for new images, the best that is of use.
+
+    What the verdict leaves out, as it is no better than chance, comes last.
+    """
     from vesselrl.prediction.recipe import first_predictable
 
     recommended = str(verdict["recommended"])
     ranking = [verdict["best"], *(row["method"] for row in verdict["compared_with_best"])]
+    ranking.sort(key=lambda method: method in verdict["below_random"])
     name = first_predictable([recommended, *ranking], evaluation.methods)
     if name != recommended:
         logger.warning(
