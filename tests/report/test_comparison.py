@@ -165,6 +165,35 @@ def test_a_score_is_given_up_only_for_what_is_shown_to_be_better(
     assert result["recommended"] == recommended
 
 
+@pytest.mark.parametrize("groups", [2, 6])
+def test_where_nothing_could_be_significant_no_price_is_worth_a_clear_loss(groups: int) -> None:
+    free = {"one_network": 0, "many_networks": 0}
+    cheap = {"default": 0.7, "one_network": 0.705}
+    others = {"mine": 0.5, "posterior": 0.6, "regressor": 0.7}  # more comparisons
+
+    def recommended(dice: dict[str, float]) -> str:
+        _, found = judge(scores(cheap | dice | others, groups, free))
+        assert found["undecidable"]
+        return str(found["recommended"])
+
+    assert recommended({"static": 0.9}) == "static"
+    assert recommended({"many_networks": 0.9}) == "many_networks"
+    assert recommended({"static": 0.712}) == "one_network"  # less than a point
+    assert recommended({"rl": 0.9, "one_network": 0.6}) == "default"  # training is a price
+
+
+@pytest.mark.parametrize("resamples", [100, 10_000])
+def test_too_few_resamples_are_told_as_too_few_groups_are(resamples: int) -> None:
+    names = ("default", "static", "rl", "mine", "posterior", "regressor", "best_of_one")
+    table = scores({name: 0.3 + 0.1 * number for number, name in enumerate(names)})
+    kinds = {name: {"kind": kind} for name, kind in KINDS.items()}
+    settings = ReportParameters(bootstrap_resamples=resamples)
+    found = verdict(table, leaderboard(table, kinds, settings, 0), settings, 0)
+    assert found["undecidable"] == (resamples == 100)
+    assert all((row["p"] >= 0.05) == found["undecidable"] for row in found["compared_with_best"])
+    assert (found["smallest_effect"] is None) == found["undecidable"]
+
+
 def test_the_best_is_passed_over_for_the_score_that_it_gives_up_not_for_a_price() -> None:
     table = scores(
         {"default": 0.7, "static": 0.72, "one_network": 0.9}, 2, {"one_network": 0, "static": 1}
@@ -254,13 +283,13 @@ def test_how_much_of_the_room_regression_foretells_is_told() -> None:
     _, result = judge(scores(table))
     assert result["foretold"]["gain"] == pytest.approx(0.01)
     assert result["foretold"]["room"] == pytest.approx(0.05)
-    text = what_the_test_can_show(result, 0.05)
+    text = what_the_test_can_show(result)
     assert "‘static’, one setting for all images, that is +5.0 points" in text
     assert "‘regressor’, the best regression" in text
     assert "reaches +1.0." in text
     _, without = judge(scores({"default": 0.6, "static": 0.7, "oracle": 0.75}))
     assert without["foretold"] is None
-    assert "regression" not in what_the_test_can_show(without, 0.05)
+    assert "regression" not in what_the_test_can_show(without)
 
 
 def test_oracle_is_shown_first_and_never_recommended() -> None:
@@ -413,7 +442,7 @@ def test_what_is_detectable_is_told_in_words_and_tells_no_difference_from_too_fe
     )
     assert few["smallest_effect"] > 2 * many["smallest_effect"] > 0
     assert few["smallest_effect"] == few["compared_with_best"][0]["detectable"]
-    text = what_the_test_can_show(few, 0.05)
+    text = what_the_test_can_show(few)
     assert f"truly {100 * few['smallest_effect']:.1f} points worse than the best" in text
     assert "80 % of such tests" in text
 
@@ -422,7 +451,7 @@ def test_where_no_difference_could_be_significant_none_is_called_detectable() ->
     _, result = judge(scores({"default": 0.5, "rl": 0.9}, groups=4))
     assert result["smallest_effect"] is None
     assert result["compared_with_best"][0]["detectable"] is None
-    text = what_the_test_can_show(result, 0.05)
+    text = what_the_test_can_show(result)
     assert "no difference, however large, could come out significant" in text
     assert "points worse than the best" not in text
 
@@ -430,7 +459,7 @@ def test_where_no_difference_could_be_significant_none_is_called_detectable() ->
 @pytest.mark.parametrize(("groups", "intervals"), [(1, False), (2, True)])
 def test_one_group_is_said_to_give_no_intervals(groups, intervals) -> None:
     _, result = judge(scores({"default": 0.5, "rl": 0.9}, groups=groups))
-    text = what_the_test_can_show(result, 0.05)
+    text = what_the_test_can_show(result)
     assert ("the intervals themselves are too narrow" in text) == intervals
     assert ("From one group there are no intervals" in text) != intervals
 

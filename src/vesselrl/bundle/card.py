@@ -210,5 +210,5 @@ def _limits(facts: Facts) -> tuple[Block, ...]:
     told = [text for method, text in verdict["warnings"].items() if method == name]
     if verdict["recommended"] != name:
         told.append(f"The report recommends another method, ‘{verdict['recommended']}’.")
-    shown = what_the_test_can_show(verdict, facts.settings.alpha)
+    shown = what_the_test_can_show(verdict)
     return Paragraph(shown), Bullets((*told, *MAY_DIFFER))

@@ -134,13 +134,18 @@ def rank_biserial(differences: npt.ArrayLike) -> float:
     return float((ranks * np.sign(d)).sum() / ranks.sum()) if d.size else 0.0
 
 
-def smallest_p(groups: int) -> float:
-    """The smallest two-sided p-value so many groups allow, all of one sign: ``2 · 2^(−groups)``."""
-    return float(2.0 ** (1 - groups))
+def smallest_p(groups: int, resamples: int = 10_000) -> float:
+    """The smallest p-value of `paired_difference`, where all groups differ with one sign.
+
+    ``2 · 2^(−groups)`` where all patterns of signs are tried, else no less than the share of one of
+    the patterns drawn.
+    """
+    of_groups = 2.0 ** (1 - groups)
+    return of_groups if 2**groups <= resamples else max(of_groups, 1 / (1 + resamples))
 
 
 def detectable_difference(
-    standard_error: float, groups: int, alpha: float, power: float = 0.8
+    standard_error: float, groups: int, alpha: float, power: float = 0.8, resamples: int = 10_000
 ) -> float:
     """The smallest true difference that a test of this precision would probably have found.
 
@@ -152,12 +157,13 @@ def detectable_difference(
         groups: G, how many groups were compared.
         alpha: a p-value below it counts as significant.
         power: the probability to find it.
+        resamples: see `paired_difference`.
 
     Returns:
-        The difference in units of the standard error's; infinite where so few groups cannot give a
-        p-value below alpha.
+        The difference in units of the standard error's; infinite where so few groups, or resamples,
+        cannot give a p-value below alpha.
     """
-    if smallest_p(groups) >= alpha:
+    if smallest_p(groups, resamples) >= alpha:
         return float("inf")
     t = stats.t(groups - 1)
     return float((t.ppf(1 - alpha / 2) + t.ppf(power)) * standard_error)

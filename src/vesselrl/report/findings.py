@@ -197,7 +197,7 @@ def paired(
             picture,
             against_baseline,
             *((against_best,) if against_best.rows else ()),
-            Paragraph(what_the_test_can_show(verdict, settings.alpha)),
+            Paragraph(what_the_test_can_show(verdict)),
         ),
     )
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vesselrl.metrics.statistics import smallest_p
 from vesselrl.report.language import say, sentences
 from vesselrl.report.verdict import POWER
 from vesselrl.report.words import counted, decimal, signed_points
@@ -12,7 +11,7 @@ FEW_GROUPS = 10
 """With fewer groups a bootstrap interval comes out too narrow."""
 
 
-def what_the_test_can_show(verdict: Mapping[str, Any], alpha: float) -> str:
+def what_the_test_can_show(verdict: Mapping[str, Any]) -> str:
     """How far these test images carry, in words."""
     images, groups = counted(verdict["images"], "image"), counted(verdict["groups"], "group")
     parts = [
@@ -24,9 +23,8 @@ def what_the_test_can_show(verdict: Mapping[str, Any], alpha: float) -> str:
     ]
     if verdict["smallest_effect"] is not None:
         parts += [_what_stays_unseen(verdict["smallest_effect"])]
-    comparisons = len(verdict["compared_with_best"])
-    if comparisons and comparisons * smallest_p(verdict["groups"]) >= alpha:
-        parts += [_nothing_significant(groups, comparisons)]
+    if verdict["undecidable"]:
+        parts += [_nothing_significant(groups, len(verdict["compared_with_best"]))]
     if verdict["groups"] == 1:
         parts += [
             say(
@@ -63,7 +61,8 @@ def _what_stays_unseen(smallest_effect: float) -> str:
 def _nothing_significant(groups: str, comparisons: int) -> str:
     return say(
         "With {groups} and {comparisons} comparisons no difference, however large, could come "
-        "out significant: the choice rests on the scores alone.",
+        "out significant: cost decides only between methods within one point of each other, or "
+        "between one that needs no training and one that does.",
         groups=groups,
         comparisons=comparisons,
     )

@@ -91,7 +91,7 @@ def summary(
             note=footnote(board, settings),
         ),
         Paragraph(sentences(*_choice(verdict))),
-        Paragraph(what_the_test_can_show(verdict, settings.alpha)),
+        Paragraph(what_the_test_can_show(verdict)),
     ]
     if settings.language != "en":
         blocks.append(

@@ -13,6 +13,7 @@ from vesselrl.metrics.statistics import (
     group_bootstrap_mean,
     holm,
     paired_difference,
+    smallest_p,
 )
 from vesselrl.report.comparison import TIE, image_scores, suspicions
 from vesselrl.report.parameters import ReportParameters
@@ -22,12 +23,17 @@ NETWORK_NEEDED = ("policy", "regressor", "best_of_one", "best_of_n", "posterior"
 """Kinds that do not run without a trained policy or network."""
 POWER = 0.8
 """A difference counts as detectable if it would be found with this probability (Cohen, 1988)."""
+WORTH_A_COST = 0.01
+"""An objective higher by more than this is worth any cost where no test can decide; `RULE` and
+`vesselrl.report.limits` say it in words."""
 RULE = (
     "Among the methods whose Dice is not significantly below that of settings drawn at random "
     "(whoever marks everything has a recall of 1), that are not significantly worse than the best"
     " of these (sign-flip test over groups, Holm-corrected), and that are significantly better "
     "than the baseline or no lower than it in any score of the objective (where none is, among "
-    "those not significantly worse than the best), the cheapest to deploy:"
+    "those not significantly worse than the best) and, where groups are too few for any difference "
+    "to be significant, within one point of the highest objective of those that need no more "
+    "training, the cheapest to deploy:"
     " fewest segmenter calls an image (unknown ones count as more than any), then without a "
     "trained policy or network, then fewest passes through networks trained here, then the "
     "highest objective."
@@ -49,6 +55,7 @@ def verdict(
         JSON-like: recommended, best, sentence, rule, objective, baseline, images, groups;
         below_random (methods that the rule leaves out for their Dice); not_worse (methods);
         warnings (method → sentence, see `suspicions`);
+        undecidable (whether no difference to the best could come out significant, however large);
         compared_with_best (a row for each other method: method, difference in the objective, best
         minus method, low, high, p (Holm-corrected), effect_size (rank-biserial), detectable (the
         smallest true difference that would be found with probability `POWER` at the strictest of
@@ -85,7 +92,13 @@ def verdict(
             "p": paired.p_value,
             "effect_size": paired.effect_size,
             "detectable": _finite(
-                detectable_difference(paired.standard_error, len(set(groups)), strictest, POWER)
+                detectable_difference(
+                    paired.standard_error,
+                    len(set(groups)),
+                    strictest,
+                    POWER,
+                    settings.bootstrap_resamples,
+                )
             ),
         }
 
@@ -109,8 +122,15 @@ def verdict(
     not_worse = [best, *(method for method in fit if method in near)]
     leads = {method: lead(method, settings.baseline) for method in names}
     offered = _offered(not_worse, leads, rows, settings)
+    # What nobody can show to be worse is not shown to be as good.
+    undecidable = (
+        bool(compared) and smallest_p(len(set(groups)), settings.bootstrap_resamples) >= strictest
+    )
+    eligible = offered or not_worse  # a baseline that is not for use may score higher than all
+    if undecidable:
+        eligible = _without_clear_losses(eligible, rows)
     recommended: Any = min(
-        offered or not_worse,  # a baseline that is not for use may score higher than all
+        eligible,
         key=lambda m: (
             _known_or_most(rows[m]["segmenter_calls"]),
             rows[m]["kind"] in NETWORK_NEEDED,
@@ -128,6 +148,7 @@ def verdict(
         "groups": int(rows[best]["groups"]),
         "below_random": below_random,
         "not_worse": not_worse,
+        "undecidable": undecidable,
         "compared_with_best": compared,
         "smallest_effect": _median([row["detectable"] for row in compared]),
         "warnings": suspicions(metrics_per_image),
@@ -185,6 +206,17 @@ def _offered(
         return all(rows[method][score] >= free[score] for score in settings.objective)
 
     return [method for method in not_worse if method in better or gives_nothing_up(method)]
+
+
+def _without_clear_losses(methods: list[str], rows: Mapping[Hashable, Any]) -> list[str]:
+    """The methods that score about as well as any of these that needs no more training."""
+
+    def least(method: str) -> float:
+        trained = rows[method]["kind"] in NETWORK_NEEDED
+        rivals = [m for m in methods if trained or rows[m]["kind"] not in NETWORK_NEEDED]
+        return float(max(rows[m]["objective"] for m in rivals) - WORTH_A_COST)
+
+    return [method for method in methods if rows[method]["objective"] >= least(method)]
 
 
 def _finite(value: float) -> float | None:
@@ -260,17 +292,18 @@ def _sentence(
     scored = f"mean Dice {own['dice']:.3f}, recall {own['recall']:.3f}"
     on = f"{counted(result['images'], 'test image')} of {counted(result['groups'], 'group')}"
     gap = None if chosen == best else _row_of(result, chosen)
+    of_baseline = rows[baseline]
+    lower = [score for score in result["objective"] if rows[best][score] < of_baseline[score]]
+    given_up = f"is lower than ‘{baseline}’ in {score_names(lower)}" if passed_over else ""
     if chosen == baseline and gap and gap["difference"] > TIE:
-        return (
-            f"Stay with ‘{chosen}’ ({scored} on {on}): the best method, ‘{best}’, scores only "
-            f"{_higher(gap)}."
+        return f"Stay with ‘{chosen}’ ({scored} on {on}): the best method, ‘{best}’, scores " + (
+            f"{_higher(gap)}, and {given_up}." if passed_over else f"only {_higher(gap)}."
         )
     if chosen == baseline:
         return (
             f"Stay with ‘{chosen}’ ({scored} on {on}): no other method that qualifies scores "
             "higher."
         )
-    of_baseline = rows[baseline]
     lead = result["gain"]
     gain = f"{points(lead['difference'])} ({_interval(lead, alpha)})"
     sentence = (
@@ -281,11 +314,8 @@ def _sentence(
         return f"{sentence}, and no other method that qualifies scores higher."
     calls, of_best = own["segmenter_calls"], rows[best]["segmenter_calls"]
     passes, more_passes = own["network_passes"], rows[best]["network_passes"]
-    lower = [score for score in result["objective"] if rows[best][score] < of_baseline[score]]
-    price = (
-        f"is lower than ‘{baseline}’ in {score_names(lower)}"
-        if passed_over
-        else "what it costs is unknown"
+    price = given_up or (
+        "what it costs is unknown"
         if np.isnan(of_best)
         else f"takes {more_passes:.0f} passes through networks trained here instead of {passes:.0f}"
         if of_best == calls and more_passes > passes > 0
