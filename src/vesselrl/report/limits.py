@@ -23,8 +23,8 @@ def what_the_test_can_show(verdict: Mapping[str, Any]) -> str:
     ]
     if verdict["smallest_effect"] is not None:
         parts += [_what_stays_unseen(verdict["smallest_effect"])]
-    if verdict["undecidable"]:
-        parts += [_nothing_significant(groups, len(verdict["compared_with_best"]))]
+    elif comparisons := len(verdict["compared_with_best"]):
+        parts += [_nothing_significant(groups, comparisons)]
     if verdict["groups"] == 1:
         parts += [
             say(

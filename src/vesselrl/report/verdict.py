@@ -13,7 +13,6 @@ from vesselrl.metrics.statistics import (
     group_bootstrap_mean,
     holm,
     paired_difference,
-    smallest_p,
 )
 from vesselrl.report.comparison import TIE, image_scores, suspicions
 from vesselrl.report.parameters import ReportParameters
@@ -55,7 +54,6 @@ def verdict(
         JSON-like: recommended, best, sentence, rule, objective, baseline, images, groups;
         below_random (methods that the rule leaves out for their Dice); not_worse (methods);
         warnings (method → sentence, see `suspicions`);
-        undecidable (whether no difference to the best could come out significant, however large);
         compared_with_best (a row for each other method: method, difference in the objective, best
         minus method, low, high, p (Holm-corrected), effect_size (rank-biserial), detectable (the
         smallest true difference that would be found with probability `POWER` at the strictest of
@@ -122,12 +120,9 @@ def verdict(
     not_worse = [best, *(method for method in fit if method in near)]
     leads = {method: lead(method, settings.baseline) for method in names}
     offered = _offered(not_worse, leads, rows, settings)
-    # What nobody can show to be worse is not shown to be as good.
-    undecidable = (
-        bool(compared) and smallest_p(len(set(groups)), settings.bootstrap_resamples) >= strictest
-    )
     eligible = offered or not_worse  # a baseline that is not for use may score higher than all
-    if undecidable:
+    if all(row["detectable"] is None for row in compared):
+        # Where nobody could show it to be worse, it is not shown to be as good.
         eligible = _without_clear_losses(eligible, rows)
     recommended: Any = min(
         eligible,
@@ -148,7 +143,6 @@ def verdict(
         "groups": int(rows[best]["groups"]),
         "below_random": below_random,
         "not_worse": not_worse,
-        "undecidable": undecidable,
         "compared_with_best": compared,
         "smallest_effect": _median([row["detectable"] for row in compared]),
         "warnings": suspicions(metrics_per_image),
