@@ -95,6 +95,15 @@ def test_a_groups_json_that_misses_an_image_leaves_it_a_group_of_its_own_with_a_
     assert warning.startswith("groups.json tells no group for 1 of 2 images (b.png)")
 
 
+def test_a_patient_spelt_in_two_ways_is_one_group_with_a_warning():
+    given = {"a.png": "Patient 1", "b.png": "patient  1 ", "c.png": "patient 11"}
+    groups, (warning,) = group_files(list(given), given, None, OPEN)
+    assert groups["a.png"] == groups["b.png"] != groups["c.png"]
+    assert "spells groups in several ways (Patient 1)" in warning
+    groups, _ = group_files(["P1_a.png", "p1_b.png"], None, r"^([Pp]\d+)_", OPEN)
+    assert len(set(groups.values())) == 1
+
+
 def test_splits_json_is_obeyed():
     given = {"a.png": "test", "b.png": "train", "gone.png": "val"}
     assert obey_splits_file(given, {"a.png": "1", "b.png": "2"}, ["a.png", "b.png"]) == (

@@ -14,7 +14,13 @@ import vesselrl
 from vesselrl.annotations.accounts import account_for
 from vesselrl.annotations.duplicates import LookAlike, tell_leaks, tell_together
 from vesselrl.annotations.parameters import SplitFractions
-from vesselrl.annotations.splits import obey_splits_file, share_warnings, without_look_alikes
+from vesselrl.annotations.pseudonyms import Pseudonyms
+from vesselrl.annotations.splits import (
+    group_files,
+    obey_splits_file,
+    share_warnings,
+    without_look_alikes,
+)
 from vesselrl.pipelines.evaluation.nodes import _complete
 from vesselrl.report.comparison import SCORES, leaderboard
 from vesselrl.report.language import catalogue, say, say_stored, written_in
@@ -202,9 +208,11 @@ def test_warnings_on_splits_are_told_in_chinese() -> None:
     fractions = SplitFractions(train=0.6, val=0.2, test=0.2)
     groups = {"a.png": "p1", "b.png": "p2"}
     warnings = share_warnings(dict.fromkeys(groups, "train"), groups, fractions)
-    assert len(warnings) == 3
+    respelt = {"a.png": "P1", "b.png": "p1"}
+    warnings += group_files(list(respelt), respelt, None, Pseudonyms(None))[1]
+    assert len(warnings) == 4
     with written_in("zh"):
-        assert [english_in(say_stored(warning)) for warning in warnings] == [set()] * 3
+        assert [english_in(say_stored(w), "groups", "json") for w in warnings] == [set()] * 4
 
 
 SPLIT_OF = {f"p{n}": "train" for n in range(9)} | {f"q{n}": "test" for n in range(9)}

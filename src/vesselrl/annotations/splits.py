@@ -30,6 +30,8 @@ def group_files(
 
     Returns:
         File → group, and warnings. A file that neither tells a group for is a group of its own.
+        Groups whose names differ in spaces or capitals alone are one: two patients in one group
+        cost little, one patient in two would be on two sides of the splits.
 
     Raises:
         VesselrlError: ``groups.json`` is not an object of file names and groups, or names none of
@@ -48,9 +50,20 @@ def group_files(
         }
         told = {name: match[1] for name, match in matches.items() if match and match[1]}
         source = f"split.group_pattern ({pattern})"
-    known = {f: pseudonyms.group(told[name]) for f, name in original.items() if name in told}
+    spellings = _spellings(told.values())
+    known = {
+        file: pseudonyms.group(spellings[told[name]])
+        for file, name in original.items()
+        if name in told
+    }
     alone = [file for file in files if file not in known]
     warnings = []
+    if several := sorted({one for name, one in spellings.items() if name != one}):
+        warnings.append(
+            f"{source} spells groups in several ways "
+            f"({first_few([pseudonyms.group(one) for one in several])}): names that differ in "
+            "spaces or capitals alone are one group."
+        )
     if alone and len(alone) == len(files):
         warnings.append(
             f"No group is known by {source} for any image, so each image is its own group: images "
@@ -62,6 +75,13 @@ def group_files(
             f"({first_few(alone)}): each of them is its own group."
         )
     return {file: known.get(file, file) for file in files}, warnings
+
+
+def _spellings(groups: Collection[str]) -> dict[str, str]:
+    """Name of a group → the first of the names that differ from it in spaces or capitals alone."""
+    first: dict[str, str] = {}
+    plain = {name: " ".join(name.split()).casefold() for name in sorted(set(groups))}
+    return {name: first.setdefault(key, name) for name, key in plain.items()}
 
 
 def obey_splits_file(
