@@ -128,12 +128,14 @@ def table(out: Path) -> None:
     for score in ("dice_at_half", "objective_at_best"):
         for chosen in [*([n] for n in numbers), *([numbers] if len(numbers) > 1 else [])]:
             of_chosen = every[every["labels"].isin(chosen)]
-            wide = of_chosen.groupby(["method", "image"])[score].mean().unstack(0)
-            groups = of_chosen.drop_duplicates("image").set_index("image")["group"].loc[wide.index]
+            wide = of_chosen.set_index(["labels", "draw", "image", "group", "method"])[
+                score
+            ].unstack()
             for rival in RIVALS:
                 print(f"\n{score}, points above {rival}, labels {', '.join(map(str, chosen))}")
                 for method in wide.columns.drop(rival):
-                    d = paired_difference(wide[method] - wide[rival], groups)
+                    gap = (wide[method] - wide[rival]).dropna()  # some methods are not in all draws
+                    d = paired_difference(gap, gap.index.get_level_values("group"))
                     print(
                         f"  {method:26} {100 * d.mean:+.2f} "
                         f"[{100 * d.low:+.2f}, {100 * d.high:+.2f}] p {d.p_value:.3f}"

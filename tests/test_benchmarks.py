@@ -2,8 +2,10 @@
 
 import importlib
 import logging
+import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -20,6 +22,22 @@ def benchmark(monkeypatch):
 def test_a_table_of_no_draws_says_what_is_missing(benchmark, tmp_path):
     with pytest.raises(SystemExit, match=f"No draw is finished in {tmp_path}.*_labels_<draw>.csv"):
         benchmark("few_labels").table(tmp_path)
+
+
+def test_a_method_that_is_not_in_all_draws_is_compared_in_its_own(benchmark, tmp_path, capsys):
+    few_labels = benchmark("few_labels")
+    for labels, level in ((5, 0.5), (10, 0.8)):
+        gains = dict.fromkeys(few_labels.RIVALS, 0.0) | ({"some": 0.02} if labels == 10 else {})
+        rows = [
+            {"method": method, "image": f"i{n}", "group": n // 2, "dice_at_half": level + gain}
+            for method, gain in gains.items()
+            for n in range(8)
+        ]
+        table = pd.DataFrame(rows).assign(objective_at_best=lambda rows: rows["dice_at_half"])
+        table.to_csv(tmp_path / f"{labels}_labels_0.csv", index=False)
+    few_labels.table(tmp_path)
+    compared = re.findall(r"some +(\S+) +\[", capsys.readouterr().out)
+    assert set(compared) == {"+2.00"}
 
 
 def test_no_two_images_to_predict_are_equal_however_few_are_drawn(benchmark, tmp_path, monkeypatch):
