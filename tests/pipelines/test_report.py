@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from fabricated_report import GROUPS, HOSTILE, IMAGES, METHODS, Outputs
 
 from vesselrl.report.background import data
+from vesselrl.samples import group_hashes
+from vesselrl.segmenters.parameters import FilterParameters
 
 
 class Page(HTMLParser):
@@ -116,17 +119,31 @@ def test_group_in_two_splits_is_a_warning(outputs: Outputs, inputs: dict[str, An
     leaking = inputs["samples"].assign(group="case00")
     callouts = [
         b.text
-        for b in data(leaking, {}, inputs["quarantine"], inputs["ingest_overview"]).blocks
+        for b in data(leaking, {}, inputs["quarantine"], inputs["ingest_overview"], 0).blocks
         if b.kind == "callout"
     ]
     assert callouts[0].startswith("1 group (case00) in more than one split")
+
+
+def test_a_segmenter_that_learned_from_test_patients_is_a_warning(
+    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = inputs["samples"]
+    known = samples[samples["group"] == samples.loc[samples["split"] == "test", "group"].iloc[0]]
+    monkeypatch.setattr(
+        FilterParameters, "learned_from", lambda _: group_hashes(known, [*known["id"]])
+    )
+    few = inputs["metrics_per_image"].query("method in ['default', 'static']")
+    text = Page(Outputs(inputs | {"metrics_per_image": few}, tmp_path).html).text
+    assert "2 warnings on the data" in text
+    assert "The segmenter learned from 1 group of validation or test" in text
 
 
 def test_images_without_labels_are_counted_and_are_no_leak(inputs: dict[str, Any]) -> None:
     samples = inputs["samples"]
     more = samples.head(7).assign(split="unlabelled", vessel_fraction=np.nan, group="new")
     more.iloc[:3, more.columns.get_loc("group")] = samples["group"].iloc[0]
-    section = data(pd.concat([samples, more]), {}, inputs["quarantine"], b"PNG")
+    section = data(pd.concat([samples, more]), {}, inputs["quarantine"], b"PNG", 0)
     table = next(block for block in section.blocks if block.kind == "table")
     assert table.rows[-1] == ("unlabelled", "7", "2", "–")
     text = " ".join(block.text for block in section.blocks if block.kind == "paragraph")

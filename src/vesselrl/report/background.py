@@ -37,8 +37,17 @@ def data(
     ingest_report: Mapping[str, Any],
     quarantine: pd.DataFrame,
     figure: bytes,
+    leaking: int,
 ) -> Section:
-    """Images, splits by group, warnings and what was refused."""
+    """Images, splits by group, warnings and what was refused.
+
+    Args:
+        samples: columns group, split and vessel_fraction.
+        ingest_report: of which ``warnings`` is read.
+        quarantine: columns file, field, reason, hint.
+        figure: PNG of the data.
+        leaking: groups of validation and test that the segmenter is known to have learned from.
+    """
     seen = len(samples) + len(quarantine)
     rows = []
     for split in [s for s in SPLITS if s in set(samples["split"])]:
@@ -93,6 +102,13 @@ def data(
         if shared
         else Paragraph(say("No group is shared between splits."))
     )
+    if leaking:
+        text = say(
+            "The segmenter learned from {groups} of validation or test: the scores flatter every "
+            "method that uses it.",
+            groups=counted(leaking, "group"),
+        )
+        blocks.append(Callout(text, "warning"))
     blocks.append(
         Picture(
             figure,

@@ -6,7 +6,7 @@ from typing import Any
 from vesselrl.evaluation.parameters import EvaluationParameters
 from vesselrl.pipelines import Partitions
 from vesselrl.report.parameters import ReportParameters
-from vesselrl.samples import ids_of
+from vesselrl.samples import HELD_OUT, ids_of, known_groups
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 PACKAGES = (
@@ -238,6 +238,7 @@ def write_report(
     pixel_dice_figure: bytes,
     pixel_gallery_figure: bytes,
     evaluation: EvaluationParameters,
+    segmenter: SegmenterParameters,
     report: ReportParameters,
     parameters: Mapping[str, Any],
     **training_infos: Mapping[int, Mapping[str, Any]],
@@ -274,6 +275,7 @@ def write_report(
         pixel_dice_figure: Dice of validation images before and after it.
         pixel_gallery_figure: masks before and after it.
         evaluation: the methods, and further metrics.
+        segmenter: what it is known to have learned from.
         report: objective, targets, baseline.
         parameters: every parameter of the run, to be printed.
         training_infos: experiment → seed → facts.
@@ -307,6 +309,8 @@ def write_report(
         for name, specification in (settings["experiments"] | settings["regressors"]).items()
     }
     scores = image_scores(metrics_per_image, report.objective)
+    leaking = known_groups(samples, segmenter.learned_from(), *HELD_OUT)
+    warnings = len(ingest_report.get("warnings", [])) + bool(leaking)
     with written_in(report.language):
         worst = worst_images(scores, leaderboard, recommended, list(segment_failures["id"]))
         document = Document(
@@ -318,10 +322,8 @@ def write_report(
                 groups=counted(verdict["groups"], "group"),
             ),
             sections=(
-                summary(
-                    verdict, leaderboard, report, len(ingest_report.get("warnings", [])), quick
-                ),
-                background.data(samples, ingest_report, quarantine, ingest_overview),
+                summary(verdict, leaderboard, report, warnings, quick),
+                background.data(samples, ingest_report, quarantine, ingest_overview, leaking),
                 methods(leaderboard, choices, _specifications(evaluation), trained),
                 findings.scores(
                     leaderboard, recommended, leaderboard_figure, report, evaluation.metrics

@@ -123,6 +123,7 @@ def create_pipeline() -> Pipeline:
                     "pixel_dice_figure": "pixel_rl_dice_figure",
                     "pixel_gallery_figure": "pixel_rl_gallery_figure",
                     "evaluation": "params:evaluation",
+                    "segmenter": "params:segmenter",
                     "report": "params:report",
                     **{name: f"{name}.training_infos" for name in EXPERIMENTS},
                 },
