@@ -61,7 +61,7 @@ def test_best_score_of_a_method_not_for_use_is_not_recommended(outputs: Outputs)
 
 def test_no_gain_from_reinforcement_learning_is_said_plainly(outputs: Outputs) -> None:
     assert not outputs.verdict["reinforcement_learning"]["gain"]
-    assert "No gain from reinforcement learning" in Page(outputs.html).text
+    assert "No gain from reinforcement learning is shown" in Page(outputs.html).text
 
 
 def test_unmet_targets_are_called_not_met(outputs: Outputs) -> None:

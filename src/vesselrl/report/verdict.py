@@ -268,8 +268,8 @@ def _learning_gain(
         f"Reinforcement learning brings a gain: ‘{learned[0]}’ reaches {measured}, the best method "
         "without it."
         if gain
-        else f"No gain from reinforcement learning: its best policy, ‘{learned[0]}’, reaches "
-        f"{measured}, the best method without it."
+        else "No gain from reinforcement learning is shown: its best policy, "
+        f"‘{learned[0]}’, reaches {measured}, the best method without it."
     )
     return {"ranking": learned, "best": learned[0], "rival": rival, **lead} | {
         "gain": gain,
