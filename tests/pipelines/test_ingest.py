@@ -284,6 +284,18 @@ def test_a_label_that_splits_json_sets_aside_is_nowhere_in_what_is_made(tmp_path
     assert of_one == {"val", "test"}
 
 
+def test_accepted_images_are_warned_of_where_others_fit_only_with_x_and_y_exchanged(tmp_path):
+    exchanged = entry("b.png", mask=[[5, 8, 12, 8, 12, 28]])
+    write_raw(tmp_path, ["a.png", "b.png"], annotations=[entry("a.png"), exchanged])
+    catalog, samples = ingested(tmp_path)
+    assert samples.index.tolist() == ["a.png"]
+    (told,) = (w for w in catalog.load("ingest_report")["warnings"] if "exchanged" in w)
+    assert "x and y exchanged: 1. Those of accepted images (1 are not square) may" in told
+    write_raw(tmp_path, ["a.png", "b.png"])
+    report = ingested(tmp_path)[0].load("ingest_report")
+    assert not any("exchanged" in warning for warning in report["warnings"])
+
+
 def test_names_that_no_image_has_are_warned_of(tmp_path):
     splits = {"a.png": "train", "./b.png": "val", "gone.png": "test", "./gone.png": "test"}
     groups = dict.fromkeys(["a.png", "b.png", "unused.png", "A.png", "b.jpg", "c.png", "d"], "p")

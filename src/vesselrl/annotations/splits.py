@@ -277,9 +277,7 @@ def _names_none(file: str, accepted: Collection[str]) -> VesselrlError:
     )
 
 
-def _names_to_text(
-    given: Any, file: str, what: str, shown: Callable[[str], str]
-) -> dict[str, str]:
+def _names_to_text(given: Any, file: str, what: str, shown: Callable[[str], str]) -> dict[str, str]:
     """The content of groups.json or splits.json, checked, with one spelling for each path.
 
     ``shown`` makes of a value what may be told of it.
@@ -294,7 +292,7 @@ def _names_to_text(
     for value in given.values():
         if not is_printable(str(value)):
             raise VesselrlError(
-                f"{file} names {shown(printable(str(value)))!r}, which holds a line break or another "
-                "control character: rename it there."
+                f"{file} names {shown(printable(str(value)))!r}, which holds a line break or "
+                "another control character: rename it there."
             )
     return {normalised(name): str(value) for name, value in given.items()}
