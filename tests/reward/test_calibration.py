@@ -13,7 +13,7 @@ numbers = arrays(np.float64, 12, elements=st.floats(0, 1))
 
 @given(numbers, numbers)
 def test_a_line_takes_the_bias_away_and_never_turns_the_order_round(raw, true):
-    line = Line.fit(raw, true)
+    line = Line.fit([(raw, true)])
     assert line.slope >= 0
     assert (line.slope * raw + line.intercept).mean() == pytest.approx(true.mean(), abs=1e-6)
     assert ((line(raw) >= 0) & (line(raw) <= 1)).all()
@@ -22,13 +22,22 @@ def test_a_line_takes_the_bias_away_and_never_turns_the_order_round(raw, true):
 @given(st.floats(0.1, 1), st.floats(0, 0.5))
 def test_a_line_finds_the_one_there_is(slope, intercept):
     raw = np.linspace(0, 1, 20)
-    line = Line.fit(raw, slope * raw + intercept)
+    line = Line.fit([(raw, slope * raw + intercept)])
     assert (line.slope, line.intercept) == pytest.approx((slope, intercept))
 
 
 def test_a_network_that_ranks_backwards_is_calibrated_to_the_mean():
     raw = np.linspace(0, 1, 20)
-    np.testing.assert_allclose(Line.fit(raw, 1 - raw)(raw), 0.5)
+    np.testing.assert_allclose(Line.fit([(raw, 1 - raw)])(raw), 0.5)
+
+
+def test_an_image_that_is_misjudged_as_a_whole_does_not_turn_the_line():
+    raw = np.linspace(0.5, 0.7, 20)
+    no_vessels = (raw + 0.2, np.zeros(20))
+    line = Line.fit([(raw, raw), (raw, raw + 0.05), no_vessels])
+    assert line.slope == pytest.approx(2 / 3)
+    pooled, true = np.concatenate([(raw, raw), (raw, raw + 0.05), no_vessels], axis=1)
+    assert np.polyfit(pooled, true, 1)[0] < 0
 
 
 def make_image(seed, slope, intercept):

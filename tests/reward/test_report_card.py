@@ -112,12 +112,21 @@ def test_a_rival_is_judged_by_the_same_rule():
 
 def test_the_objective_has_an_order_of_its_own():
     dice, recall = np.array([0.5, 0.6, 0.7]), np.array([0.9, 0.6, 0.2])
-    both = {"true_recall": recall, "raw_recall": recall}
+    both = {"true_recall": recall, "predicted_recall": recall}
     card = card_of([image(dice, dice) | both], ["dice", "recall"])
     assert card["objective_tau"] == pytest.approx(1)
     misled = card_of([image(dice, dice[::-1]) | both], ["dice", "recall"])
     assert misled["within_image_tau"] == pytest.approx(-1)
     assert misled["objective_tau"] == pytest.approx(1)
+
+
+def test_the_order_of_the_objective_is_that_of_what_is_paid():
+    dice, recall = np.array([0.5, 0.6, 0.7]), np.array([0.65, 0.6, 0.58])
+    flat = np.full(3, 0.6)  # a line without slope: all masks are paid alike for their Dice
+    scores = image(dice, dice, predicted=flat) | {"true_recall": recall, "raw_recall": recall}
+    card = card_of([scores | {"predicted_recall": recall}], ["dice", "recall"])
+    assert card["objective_tau"] == pytest.approx(-1)
+    assert card["objective_regret"] == pytest.approx(0.64 - 0.575)
 
 
 def test_disagreement_tells_where_the_prediction_is_off():
@@ -149,7 +158,7 @@ def test_figures_over_all_masks_are_those_of_the_formulas(count, masks, noise, s
     if noise > 0.01:
         expected = spearmanr(disagreement, np.abs(predicted - true)).statistic
         assert card["disagreement_r"] == pytest.approx(expected)
-    line = Line.fit(one, true)
+    line = Line.fit([(of_image["rival_one"], of_image["true_dice"]) for of_image in images])
     assert rival["mae"] == pytest.approx(np.abs(line(one) - true).mean())
 
 

@@ -29,15 +29,20 @@ class Line:
     intercept: float = 0.0
 
     @classmethod
-    def fit(cls, raw: Scores, true: Scores) -> "Line":
-        """Least squares; a falling line (a network that ranks backwards) is replaced by the mean.
+    def fit(cls, images: Sequence[tuple[Scores, Scores]]) -> "Line":
+        """Least squares, with an intercept of each image's own, of which the mean is kept.
+
+        A policy learns from which mask of an image is better. How good the images are would turn
+        the line, even round: with the few of them that there are, an image of no vessels is enough.
+        A falling line (a network that ranks backwards) is replaced by the mean.
 
         Args:
-            raw: float64 (N,), predicted scores.
-            true: float64 (N,), the scores they should have been; N > 0.
+            images: of each image raw, float64 (N,), predicted scores, and true, float64 (N,), the
+                scores they should have been; N > 0, the same of all.
         """
-        spread = raw - raw.mean()
-        slope = max(0.0, float(spread @ true / max(spread @ spread, TINY)))
+        raw, true = np.moveaxis(np.asarray(images), 1, 0)
+        spread = raw - raw.mean(1, keepdims=True)
+        slope = max(0.0, float((spread * true).sum() / max((spread**2).sum(), TINY)))
         return cls(slope, float(true.mean() - slope * raw.mean()))
 
     def __call__(self, raw: Scores) -> Scores:

@@ -82,9 +82,5 @@ def calibrate(
     )
     pairs = [(r.raw_scores(network), r.true) for r in (Ranking.of(load()) for load in validation)]
     network.lines = {
-        key: Line.fit(
-            np.concatenate([raw[key] for raw, _ in pairs]),
-            np.concatenate([true[key] for _, true in pairs]),
-        )
-        for key in SCORES
+        key: Line.fit([(raw[key], true[key]) for raw, true in pairs]) for key in SCORES
     }

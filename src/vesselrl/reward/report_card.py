@@ -56,7 +56,8 @@ def report_card(images: Loaders, objective: Sequence[str]) -> dict[str, float | 
         image = load()
         true, predicted = image["true_dice"], image["predicted_dice"]
         judged.add(image["raw_dice"], true)
-        paid.add(objective_of(image, objective, "raw_"), objective_of(image, objective, "true_"))
+        pay = objective_of(image, objective, "predicted_")  # after the lines: they weigh the scores
+        paid.add(pay, objective_of(image, objective, "true_"))
         error = np.abs(predicted - true)
         errors += error.sum(), np.abs(image["raw_dice"] - true).sum()
         which = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
@@ -201,8 +202,8 @@ class _Agreement:
         return float(self._regret.mean())
 
     def line(self) -> Line:
-        """The line from judged to true scores, as `Line.fit` fits it to all masks."""
-        judged, _, both = self._moments()
+        """The line from judged to true scores, as `Line.fit` fits it."""
+        judged, _, both = self._within.mean(0)
         slope = max(0.0, both / max(judged, TINY / self._masks))
         middle, aim = self._means.mean(0)
         return Line(float(slope), float(aim - slope * middle))
