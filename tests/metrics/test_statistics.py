@@ -60,6 +60,19 @@ def test_a_difference_as_large_as_detectable_is_found_in_four_of_five_tests(grou
     assert 0.72 <= np.mean(found) <= 0.88
 
 
+@pytest.mark.parametrize(("groups", "comparisons"), [(6, 1), (8, 5), (10, 17)])
+def test_where_hardly_a_group_may_differ_the_other_way_as_much_more_is_detectable(
+    groups, comparisons
+):
+    random, alpha = np.random.default_rng(groups), 0.05 / comparisons
+    truly = detectable_difference(1 / np.sqrt(groups), groups, alpha)
+    found = [
+        paired_difference(random.normal(truly, 1, groups), range(groups), resamples=2000).p_value
+        for _ in range(400)
+    ]
+    assert np.mean(np.array(found) < alpha) == pytest.approx(0.8, abs=0.06)
+
+
 def test_what_is_detectable_follows_blooms_formula_and_shrinks_with_groups():
     expected = (t.ppf(0.975, 19) + t.ppf(0.8, 19)) * 0.01
     assert detectable_difference(0.01, 20, alpha=0.05) == pytest.approx(expected)

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 
 BATCH_ELEMENTS = 2**24
 """Draws held in memory at a time (groups x resamples)."""
@@ -150,7 +150,11 @@ def detectable_difference(
     """The smallest true difference that a test of this precision would probably have found.
 
     ``(t_{1 - alpha / 2, G - 1} + t_{power, G - 1}) · standard error`` (Bloom, "Minimum detectable
-    effects", Evaluation Review 19, 1995).
+    effects", Evaluation Review 19, 1995), and no less than the signs ask for: if j groups differ
+    the other way, 2^j patterns of signs give a mean at least as large, so with a p-value below
+    alpha they are at most J, the largest with ``2 · 2^(J - G) < alpha``. That few are as probable
+    as the power asks for, of normal differences with the standard deviation ``sqrt(G) · standard
+    error``, from ``-Φ⁻¹(q)`` of these on, where ``P(Binomial(G, q) <= J) = power``.
 
     Args:
         standard_error: of the mean difference.
@@ -166,7 +170,10 @@ def detectable_difference(
     if smallest_p(groups, resamples) >= alpha:
         return float("inf")
     t = stats.t(groups - 1)
-    return float((t.ppf(1 - alpha / 2) + t.ppf(power)) * standard_error)
+    of_means = t.ppf(1 - alpha / 2) + t.ppf(power)
+    against = math.ceil(groups - 1 + math.log2(alpha)) - 1
+    of_signs = -np.sqrt(groups) * stats.norm.ppf(special.bdtri(against, groups, power))
+    return float(max(of_means, of_signs) * standard_error)
 
 
 def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
