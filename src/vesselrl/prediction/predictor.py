@@ -19,7 +19,7 @@ from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.observations import Features, image_features
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.segmenters.answers import Answers
-from vesselrl.segmenters.base import Segmenter, build_segmenter, check_image
+from vesselrl.segmenters.base import Segmenter, build_segmenter, check_image, check_maps
 from vesselrl.segmenters.levels import from_levels, to_levels
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 
@@ -222,7 +222,9 @@ class Predictor:
 
     def _ask(self, image: Image, prompts: Sequence[int]) -> npt.NDArray[np.uint8]:
         names = [self._actions.prompts[number] for number in prompts]
-        return to_levels(self._segmenter.probabilities(image, names))
+        maps = self._segmenter.probabilities(image, names)
+        check_maps(maps, image, names)
+        return to_levels(maps)
 
     def _case(self, image: Image, answers: Answers, handmade: Callable[[], Features]) -> Case:
         def predicted() -> Scores:
