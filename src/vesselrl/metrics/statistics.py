@@ -72,6 +72,12 @@ def group_bootstrap_mean(
 
     Raises:
         ValueError: no values, unequal lengths or a value that is not finite.
+
+    Examples:
+        >>> dice, patients = [0.70, 0.72, 0.71, 0.90, 0.88, 0.80], ["a", "a", "a", "b", "b", "c"]
+        >>> interval = group_bootstrap_mean(dice, patients)
+        >>> [round(value, 3) for value in (interval.mean, interval.low, interval.high)]
+        [0.785, 0.71, 0.89]
     """
     sums, sizes = _totals(values, groups)
     return _expanded_percentile_interval(sums, sizes, resamples, alpha, seed)
@@ -104,6 +110,13 @@ def paired_difference(
 
     Raises:
         ValueError: no values, unequal lengths or a value that is not finite.
+
+    Examples:
+        Five patients are too few for significance at 5 %, however clear the difference.
+
+        >>> gain = paired_difference([0.02, 0.03, 0.01, 0.02, 0.04], ["a", "b", "c", "d", "e"])
+        >>> round(gain.mean, 3), gain.p_value, gain.effect_size
+        (0.024, 0.0625, 1.0)
     """
     sums, sizes = _totals(differences, groups)
     interval = _expanded_percentile_interval(sums, sizes, resamples, alpha, seed)
@@ -135,7 +148,12 @@ def rank_biserial(differences: npt.ArrayLike) -> float:
 
 
 def smallest_p(groups: int) -> float:
-    """The smallest two-sided p-value so many groups allow, all of one sign: ``2 · 2^(−groups)``."""
+    """The smallest two-sided p-value so many groups allow, all of one sign: ``2 · 2^(−groups)``.
+
+    Examples:
+        >>> smallest_p(5), smallest_p(6)
+        (0.0625, 0.03125)
+    """
     return float(2.0 ** (1 - groups))
 
 
@@ -171,6 +189,10 @@ def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
     Args:
         p_values: floats (m,) in [0, 1]; m may be 0.
+
+    Examples:
+        >>> holm([0.01, 0.04, 0.03])
+        array([0.03, 0.06, 0.06])
     """
     p = np.asarray(p_values, np.float64)
     order = np.argsort(p, kind="stable")

@@ -28,6 +28,12 @@ def apply_operation(operation: Operation, mask: Mask, probability: Probability) 
 
     Raises:
         VesselrlError: an operation of the user's gives anything else.
+
+    Examples:
+        >>> mask = np.array([[1, 1, 1, 0, 1, 0]], bool)
+        >>> kept = apply_operation(Operation(kind="remove_small", size=2), mask, mask.astype("f4"))
+        >>> kept.astype(int)
+        array([[1, 1, 1, 0, 0, 0]])
     """
     if apply := _OPERATIONS.get(operation.kind):
         return apply(operation, mask, probability)

@@ -89,6 +89,10 @@ def settings_of(prompts: Mapping[str, Prompt], asked: Sequence[str]) -> list[Pro
 
     Raises:
         VesselrlError: one is unknown.
+
+    Examples:
+        >>> settings_of({"dark": 150, "darker": 120}, ["darker"])
+        [120]
     """
     for name in asked:
         if name not in prompts:

@@ -38,6 +38,12 @@ def check_segmenter(parameters: SegmenterParameters | Mapping[str, Any]) -> None
     Raises:
         VesselrlError: a rule is broken. What goes wrong while it is built comes as it is.
         ValidationError: the parameters are not what the kind of segmenter can be set to.
+
+    Examples:
+        >>> prompts = {"vessels": {"scales": [2], "fraction": 0.1, "min_size": 20}}
+        >>> check_segmenter(
+        ...     {"kind": "ridge", "default_prompt": "vessels", "max_side": 64, "prompts": prompts}
+        ... )
     """
     parameters = SegmenterParameters.model_validate(parameters)
     prompts = list(parameters.prompts)
