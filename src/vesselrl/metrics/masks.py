@@ -140,7 +140,7 @@ def cldice(prediction: Geometry, truth: Geometry) -> float:
 
     With S(·) the skeleton, the harmonic mean of topology precision ``|S(P) ∩ T| / |S(P)|`` and
     topology sensitivity ``|S(T) ∩ P| / |S(T)|`` (Shit et al., "clDice - a novel topology-preserving
-    loss function for tubular structure segmentation", CVPR 2021).
+    loss function for tubular structure segmentation", CVPR 2021, arXiv:2003.07311).
 
     Examples:
         A vessel one pixel too narrow on either side keeps its centreline.
@@ -187,7 +187,8 @@ def components_error(prediction: Geometry, truth: Geometry) -> float:
 
     Broken vessels and specks raise it. It compares numbers alone, so that a break and a lost region
     cancel out (Clough et al., "A topological loss function for deep-learning based image
-    segmentation using persistent homology", IEEE TPAMI 44, 2022, compare Betti numbers so).
+    segmentation using persistent homology", IEEE TPAMI 44, 2022, arXiv:1910.01877, compare Betti
+    numbers so).
 
     Examples:
         >>> truth = np.zeros((3, 9), bool)

@@ -48,7 +48,11 @@ def apply_operation(operation: Operation, mask: Mask, probability: Probability) 
 
 
 def _grow(operation: Operation, mask: Mask, probability: Probability) -> Mask:
-    """Hysteresis (Canny 1986): the mask's pixels are strong; keep the weak ones joined to them."""
+    """Hysteresis: the mask's pixels are strong; keep the weak ones joined to them.
+
+    Canny, "A computational approach to edge detection", IEEE TPAMI 8, 1986,
+    doi:10.1109/TPAMI.1986.4767851.
+    """
     labels, count = ndimage.label(mask | (probability > operation.low), structure=np.ones((3, 3)))
     kept = np.zeros(count + 1, bool)
     kept[labels[mask]] = True
