@@ -70,11 +70,12 @@ class Prediction:
         probability: float32 (H, W) in [0, 1], the map the mask was cut from.
         error: float32 (H, W) in [0, 1], the reward network's probability that a pixel of the mask
             is wrong.
-        dice: predicted, see `vesselrl.prediction.calibration.Calibration`.
-        recall: likewise.
-        precision: likewise.
-        dice_low: the least of the interval that holds the true Dice of so many images.
-        dice_high: the greatest.
+        dice: of the mask, predicted, in [0, 1]; calibrated as
+            `vesselrl.prediction.calibration.Calibration` says.
+        recall: predicted, in [0, 1].
+        precision: predicted, in [0, 1].
+        dice_low: lower end, in [0, 1], of the interval that is made to hold the true Dice.
+        dice_high: its upper end.
         out_of_distribution: how unlike the training images this one is, from 0 to 1: the share of
             validation images that are more like them.
         prompt: what was asked, in words.

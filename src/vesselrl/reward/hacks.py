@@ -98,9 +98,9 @@ def hack_rows(
 
     Args:
         sample: id of the image.
-        scene: see `hack_pairs`, as the rest.
-        default_prompt: position of a prompt.
-        other_truth: bool, of any shape.
+        scene: the image with the segmenter's maps, the truth and the network's opinions.
+        default_prompt: position of the prompt that is used when nobody chooses.
+        other_truth: bool, of any shape, the truth of another image.
         objective: names of the scores whose mean is a mask's worth.
 
     Returns:

@@ -45,7 +45,7 @@ def reason_to_end(history: Sequence[Row], steps: int, planned: int, patience: in
     """Why a training ends now; empty if it goes on.
 
     Args:
-        history: see above.
+        history: a row an update.
         steps: that were made.
         planned: so many there are to be.
         patience: so many looks may bring no better gold.

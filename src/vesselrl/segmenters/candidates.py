@@ -142,8 +142,8 @@ def unanswered(
     """The prompts of which there is no map, in their order.
 
     Args:
-        keys: see `extend_candidates`.
-        earlier: see `extend_candidates`; only its ``keys`` are read.
+        keys: prompt → a text that differs if anything does that its map depends on.
+        earlier: ``keys`` str (P,) of the maps that there are; None if there are none.
     """
     there = set() if earlier is None else set(earlier["keys"].tolist())
     return [prompt for prompt, key in keys.items() if key not in there]

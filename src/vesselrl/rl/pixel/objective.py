@@ -62,8 +62,9 @@ class Worth(NamedTuple):
         score: the expected objective in [0, 1]; a ratio to nothing counts as 0, and S and Q below
             one pixel as one; where there is no vessel the empty mask is worth 1, others 0.
         size: V as a weight, in pixels.
-        slope: with `offset` it gives ``a = slope q - offset``.
-        offset: see there.
+        slope: of ``a = slope q - offset``, what one more pixel adds where the truth has
+            probability q.
+        offset: the other number of that line.
     """
 
     score: Tensor
@@ -137,7 +138,7 @@ def clipped_objective(logits: Tensor, old: Tensor, paid: Tensor, clip: float) ->
     Args:
         logits: of the policy, float (B, H, W).
         old: of the policy that drew the masks, float (B, H, W); without gradient.
-        paid: see `payments`.
+        paid: float (B, 2, 2, H, W), as `payments` gives it.
         clip: how far a ratio may go from 1.
     """
     total = torch.zeros_like(logits)

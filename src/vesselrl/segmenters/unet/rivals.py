@@ -62,7 +62,7 @@ def rival_facts(
     """What it takes to have a rival.
 
     Args:
-        rival: see `rival_map`.
+        rival: one of `vesselrl.segmenters.unet.parameters.RIVALS`.
         networks: the trained ones, by name.
         seconds: name → what its training took.
 
