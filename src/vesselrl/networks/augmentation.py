@@ -5,9 +5,9 @@ every device; fields of noise come from a torch Generator on the device. A proce
 of each batch draws for the whole batch, so that its rows are those of a process alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vesselrl.devices import sent
 from vesselrl.networks.data_parallel import ALONE, Share
 
 
@@ -79,14 +80,44 @@ def random_places(
     centre = extent / 2 * (1 + share.of(rng.uniform(-1, 1, (count, 2))) * reach)
     bends = rng.normal(0, 1, (count, 2, 5, 5)) * rng.uniform(0, strength.bend, (count, 1, 1, 1))
 
-    def put(values: npt.NDArray[Any]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=device)
+    turned = sent(share.of(linear), device).reshape(-1, 2) @ _square(patch, device)
+    bent = turned.view(-1, 2, patch, patch) + _enlarged(sent(share.of(bends), device), patch)
+    places = bent + sent(centre, device)[..., None, None]
+    return (places * sent(2 / extent, device)[..., None, None] - 1).permute(0, 2, 3, 1)
 
-    side = torch.arange(patch, device=device) + 0.5 - patch / 2
-    square = torch.stack(torch.meshgrid(side, side, indexing="xy")).flatten(1)
-    turned = (put(share.of(linear)).reshape(-1, 2) @ square).view(-1, 2, patch, patch)
-    places = turned + _enlarged(put(share.of(bends)), patch) + put(centre)[..., None, None]
-    return (places * put(2 / extent)[..., None, None] - 1).permute(0, 2, 3, 1)
+
+@lru_cache
+def _square(side: int, device: torch.device) -> Tensor:
+    """Where a square's pixels are, x and y, row by row, 0 at its centre: float (2, side²)."""
+    along = torch.arange(side, device=device) + 0.5 - side / 2
+    return torch.stack(torch.meshgrid(along, along, indexing="xy")).flatten(1)
+
+
+def squares_at(stacks: Sequence[Tensor], places: Tensor) -> Tensor:
+    """What lies at places of images, between four pixels; what is beyond their edges is mirrored.
+
+    Args:
+        stacks: uint8 (C, h, w) of each image, on one device.
+        places: float32 (B, s, s, 2), see `random_places`.
+
+    Returns:
+        float32 (B, C, s, s) in [0, 255].
+    """
+    if stacks[0].is_cuda and len({stack.shape for stack in stacks}) == 1:
+        return _interpolated(torch.stack(list(stacks)), places)
+    # One by one: all images together, as floats, would not stay in a CPU's cache.
+    return torch.cat(
+        [
+            _interpolated(stack[None], where[None])
+            for stack, where in zip(stacks, places, strict=True)
+        ]
+    )
+
+
+def _interpolated(stacks: Tensor, places: Tensor) -> Tensor:
+    return functional.grid_sample(
+        stacks.float(), places, padding_mode="reflection", align_corners=False
+    )
 
 
 def relit(
@@ -137,7 +168,7 @@ def relit(
 
 def _column(numbers: npt.NDArray[np.float64], like: Tensor) -> Tensor:
     """Numbers for each image, (N, B), in a shape that goes with (B, s, s)."""
-    return torch.tensor(numbers, dtype=torch.float32, device=like.device)[..., None, None]
+    return sent(numbers, like.device)[..., None, None]
 
 
 def _smoothed(image: Tensor) -> Tensor:

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from vesselrl.devices import best_device
-from vesselrl.networks.augmentation import Augmentation, random_places, relit
+from vesselrl.devices import best_device, sent
+from vesselrl.networks.augmentation import Augmentation, random_places, relit, squares_at
 from vesselrl.networks.residents import Residents
 from vesselrl.reward.network import SILENT
 
@@ -107,19 +106,11 @@ def sample_batch(
     stacks = [_stack(example, rng) for example in examples]
     sizes = np.array([stack.shape[1:] for stack in stacks])
     places = random_places(sizes, patch, AUGMENTATION, rng, stacks[0].device)
-    # One by one: all images together, as floats, would not stay in a CPU's cache.
-    squares = torch.cat(
-        [
-            functional.grid_sample(
-                stack[None].float(), where[None], padding_mode="reflection", align_corners=False
-            )
-            for stack, where in zip(stacks, places, strict=True)
-        ]
-    )
+    squares = squares_at(stacks, places)
     image, truth = squares[:, 0] / 255, squares[:, 1] / 255
     candidate, judged = ((squares[:, channel] + 0.5) / 256 for channel in (2, 3))
     lit = relit(image, AUGMENTATION, rng, noise)
-    cut = torch.as_tensor(rng.uniform(0.1, 0.9, len(lit)), dtype=lit.dtype, device=lit.device)
+    cut = sent(rng.uniform(0.1, 0.9, len(lit)), lit.device)
     return Batch(lit, candidate, judged, cut, truth)
 
 

@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vesselrl.networks.architecture import Architecture
-from vesselrl.networks.augmentation import Augmentation, random_places, relit
+from vesselrl.networks.augmentation import (
+    Augmentation,
+    random_places,
+    relit,
+    squares_at,
+)
 from vesselrl.networks.data_parallel import ALONE, Share, synchronised
 from vesselrl.networks.graphs import graphed, in_mixed_precision
 from vesselrl.networks.imaging import normalised
@@ -69,20 +74,9 @@ def sample_squares(
     """
     sizes = np.array([pair.shape[1:] for pair in pairs])
     places = random_places(sizes, side, strength, rng, pairs[0].device, share)
-    if pairs[0].is_cuda and (sizes == sizes[0]).all():
-        squares = _placed(torch.stack(list(pairs)), places)
-    else:  # one by one: all images together, as floats, would not stay in a CPU's cache
-        squares = torch.cat(
-            [_placed(pair[None], where[None]) for pair, where in zip(pairs, places, strict=True)]
-        )
+    squares = squares_at(pairs, places) / 255
     lit = relit(squares[:, 0], strength, rng, noise, share)
     return normalised(lit)[:, None], squares[:, 1:]
-
-
-def _placed(pairs: Tensor, places: Tensor) -> Tensor:
-    return functional.grid_sample(
-        pairs.float() / 255, places, padding_mode="reflection", align_corners=False
-    )
 
 
 class SegmenterLearner(Learner):
