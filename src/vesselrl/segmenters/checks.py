@@ -56,7 +56,7 @@ def check_segmenter(parameters: SegmenterParameters | Mapping[str, Any]) -> None
 def _check_answers(
     segmenter: Segmenter, prompts: Sequence[str], image: Image, other: Image
 ) -> Maps:
-    """What one copy can be asked; it gives the maps of the other image."""
+    """What one copy can be asked; it gives the maps of the other image, which `image` is then."""
     passes = encoder_passes(segmenter)
     maps = _ask(segmenter, image, prompts)
     _check_passes(encoder_passes(segmenter) - passes, len(prompts))
@@ -66,7 +66,8 @@ def _check_answers(
         _check_same(maps[[number]], alone, f"asked '{prompt}' alone, not among all prompts")
     turned = _ask(segmenter, image, prompts[::-1])
     _check_same(maps[::-1], turned, "asked the prompts in another order")
-    for shown in (image.T, np.stack([image, other, image], axis=-1), np.zeros_like(image)):
+    upright, colour = image.T.copy(), np.stack([image, other, image], axis=-1)
+    for shown in (upright, colour, np.zeros_like(image)):
         _ask(segmenter, shown, prompts)
     _check_same(maps, _ask(segmenter, image, prompts), "asked again after other images")
     maps_of_other = _ask(segmenter, other, prompts)
