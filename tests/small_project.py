@@ -68,11 +68,11 @@ def copy_project(copy: Path, local: dict) -> Path:
     return copy
 
 
-def draw_raw_data(folder: Path) -> Path:
-    """Fill a folder with a user's data: six patients, two drawn images each, annotated."""
+def draw_raw_data(folder: Path, patients: int = 6) -> Path:
+    """Fill a folder with a user's data: two drawn images of each patient, annotated."""
     (folder / "images").mkdir()
     entries = []
-    for number in range(12):
+    for number in range(2 * patients):
         random = np.random.default_rng(number)
         name = f"p{number // 2:02}_f{number % 2}.png"
         image = Image.fromarray(random.normal(150, 6, (SIDE, SIDE)).clip(0, 255).astype(np.uint8))

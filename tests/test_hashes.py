@@ -1,5 +1,7 @@
 import hashlib
 import os
+import subprocess
+import sys
 import time
 import traceback
 
@@ -42,6 +44,25 @@ def test_every_file_has_the_hash_of_its_content(folder):
     expected = {n: hashlib.sha256(n.encode()).hexdigest() for n in ("a.txt", "b.txt", "deep/c.txt")}
     assert of(folder) == expected
     assert list(of(folder)) == list(expected)
+
+
+READ = """
+import sys
+from pathlib import Path
+from vesselrl.hashes import ContentHashes
+
+ContentHashes(Path(sys.argv[1], "hashes.tsv")).of_folder(Path(sys.argv[1], "raw"))
+"""
+
+
+@pytest.mark.parametrize(("disabled", "shown"), [({}, True), ({"TQDM_DISABLE": "1"}, False)])
+def test_the_bar_over_files_that_are_read_can_be_turned_off(folder, disabled, shown):
+    others = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    run = subprocess.run(
+        [sys.executable, "-c", READ, str(folder.parent)],
+        env=others | disabled, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ("Reading files" in run.stderr) == shown
 
 
 def test_files_that_did_not_change_are_not_read_again(folder, read, settled):

@@ -130,7 +130,8 @@ def labelled(folder: Path, raw_dir: Path) -> dict[str, str]:
     (folder / "images" / f"{NAME}_corrected.json").write_text(json.dumps(correction))
     (folder / "images" / f"{NAME}_damaged.json").write_text('{"shapes": ')
     (folder / "annotations.json").write_text(json.dumps([*entries, *refused]))
-    (folder / "groups.json").write_text(json.dumps(groups))
+    nowhere = {f"{NAME}_nowhere.png": GROUP}
+    (folder / "groups.json").write_text(json.dumps(groups | nowhere))
     return groups
 
 
@@ -342,6 +343,13 @@ def test_everything_that_could_be_told_was_made(ran):
     assert list(folder.rglob("events.out.tfevents.*"))
     names = json.loads((folder / "00_private/file_names.json").read_text())["files"]
     assert set(groups) <= set(names.values())
+
+
+def test_a_name_in_groups_json_that_no_image_has_is_told_by_a_pseudonym(ran):
+    folder, said, _ = ran
+    (told,) = re.findall(r"Names in groups.json that no file in images/ has: 1 \(([^)]*)\)", said)
+    names = json.loads((folder / "00_private/group_names.json").read_text())["files"]
+    assert names == {told: f"{NAME}_nowhere.png"}
 
 
 def test_a_whole_run_takes_an_image_without_label_along(ran):

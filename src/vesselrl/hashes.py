@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from tqdm import tqdm
 
 from vesselrl.errors import VesselrlError
 from vesselrl.journal import Journal
 from vesselrl.parallel import FEW, cores
+from vesselrl.progress import tracked
 
 _SETTLED_NS = 2_000_000_000  # coarser than the clock of any file system
 
@@ -67,14 +67,13 @@ class ContentHashes:
         self._asked.update(dict.fromkeys(stamps))
         hashes: list[str] = [self._journal.get(stamp) or "" for stamp in stamps]
         unknown = [index for index, known in enumerate(hashes) if not known]
-        bar = tqdm(total=len(unknown), desc="Reading files", unit="file", disable=not unknown)
-        with ThreadPoolExecutor(cores()) as pool, self._journal as journal, bar:
-            paths = (found[index][1] for index in unknown)
-            for index, computed in zip(unknown, pool.map(_hash, paths), strict=True):
+        with ThreadPoolExecutor(cores()) as pool, self._journal as journal:
+            read = pool.map(_hash, (found[index][1] for index in unknown))
+            shown = tracked(read, "Reading files", len(unknown), unit="file")
+            for index, computed in zip(unknown, shown, strict=True):
                 hashes[index] = computed
                 if computed and len(unknown) > FEW and _is_settled(found[index][2]):
                     journal.add(stamps[index], computed)
-                bar.update()
         return {name: known for (name, _, _), known in zip(found, hashes, strict=True)}
 
     def forget_unasked(self) -> None:

@@ -116,6 +116,12 @@ REFUSED = {
         entry(mask=[[5, 5, 70, 5, 70, 45]]),
         "mask", "fits only an image of at least 71 × 46", "scale",
     ),
+    "x and y exchanged": (
+        entry(mask=[[5, 8, 12, 8, 12, 28]]), "mask", "the image has 30 × 20", "exchange x and y",
+    ),
+    "x and y of one polygon of many exchanged": (
+        entry(mask=[SQUARE, [5, 25, 12, 25, 12, 29]]), "mask", "polygon 1 lies", "exchange x and y",
+    ),
     "decompression bomb": (
         entry("bomb.png"), "image", "too large, perhaps a decompression bomb", "reduce the image",
     ),
@@ -161,6 +167,18 @@ def test_a_bad_entry_is_refused_with_a_reason_and_the_rest_goes_on(given, field,
     assert reason in refusal.reason
     assert hint in refusal.hint
     assert isinstance(name_of(given), str)
+
+
+@pytest.mark.parametrize(
+    ("polygon", "size"),
+    [([5, 8, 12, 8, 12, 28], (20, 20)), ([19.7, 8, 19.9, 8, 19.9, 9], (20, 20)),
+     ([5, 8, 25, 8, 25, 28], (30, 20)), ([-9, 8, 12, 8, 12, 28], (30, 20))],
+)  # fmt: skip
+def test_coordinates_that_exchanged_fit_no_better_are_not_called_so(polygon, size):
+    images = {"x.png": lambda: picture(*size)}
+    with pytest.raises(Refusal) as caught:
+        accept(entry(mask=[polygon]), images, {}, 10_000)
+    assert caught.value.hint.startswith("use the image that the polygons were drawn on")
 
 
 def test_of_entries_about_one_image_the_first_is_kept():

@@ -159,6 +159,25 @@ def test_images_of_which_only_the_endings_differ_are_not_guessed_among():
     assert found == [("21_vessel.png", None), ("22_left.png", "22_vessel.png")]
 
 
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        (["p1-f1", "p2-f3"], ["p1_f2", "p2_f2"]),
+        (["p1-f1"], ["p1_f1"]),
+        (["p1", "p1-f1", "p2-f1"], ["p1_F2", "p3_F2"]),
+        (["21_left", "22_right"], ["21-right", "22-right"]),
+    ],
+)
+def test_an_ending_that_images_have_as_well_tells_files_apart(images, masks):
+    found = list(entries_of_masks([f"{i}.png" for i in images], [f"{m}.png" for m in masks]))
+    assert [entry["image"] for entry in found] == [f"{mask}.png" for mask in masks]
+    assert all("no image in images/ has the stem" in entry["refused"][1] for entry in found)
+
+
+def test_an_image_without_ending_does_not_keep_those_of_others_in_place():
+    assert pairs(["12_image.png", "scan.png"], ["12.png"]) == [("12_image.png", "12.png")]
+
+
 def test_images_may_have_different_endings():
     found = pairs(["21_training.tif", "01_test.tif"], ["21_manual1.gif", "01_manual1.gif"])
     assert found == [("21_training.tif", "21_manual1.gif"), ("01_test.tif", "01_manual1.gif")]

@@ -10,7 +10,7 @@ from vesselrl.annotations import pseudonyms as module
 from vesselrl.annotations.entries import Refusal, read_entry, refused
 from vesselrl.annotations.folder import ImageFolder
 from vesselrl.annotations.pseudonyms import PseudonymousFiles, Pseudonyms
-from vesselrl.annotations.splits import group_files, obey_splits_file
+from vesselrl.annotations.splits import group_files, obey_splits_file, strangers
 from vesselrl.errors import VesselrlError
 
 KEY = bytes(range(32))
@@ -187,6 +187,15 @@ def test_groups_are_found_by_the_names_and_told_by_pseudonyms():
     assert "odd.png" not in warning
     told, _ = group_files([anna, berta], {"anna_1.png": "A", "./berta_1.png": "A"}, None, names)
     assert told == dict.fromkeys([anna, berta], names.group("A"))
+
+
+def test_of_a_wrong_groups_json_no_name_is_told():
+    names = Pseudonyms(KEY)
+    with pytest.raises(VesselrlError, match=r"groups.json names 'grp-\w+', which holds a line br"):
+        group_files([names.file("a.png")], {"a.png": "Anna\nBerta"}, None, names)
+    (warning,) = strangers({"groups.json": {"./Anna.png": "x"}, "splits.json": None}, ["b"], names)
+    assert names.file("Anna.png") in warning
+    assert "Anna" not in warning
 
 
 def test_splits_are_given_by_the_names_and_told_by_pseudonyms():

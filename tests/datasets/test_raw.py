@@ -35,6 +35,23 @@ def test_a_json_file_that_is_none_is_told_in_a_sentence(raw_dir):
         OptionalJsonDataset(filepath=str(raw_dir / "groups.json")).load()
 
 
+@pytest.mark.parametrize("name", ["groups.csv", "groups.xlsx", "Groups.json", "groups"])
+def test_a_table_in_place_of_a_json_file_is_not_passed_over(raw_dir, name):
+    dataset = OptionalJsonDataset(filepath=str(raw_dir / "groups.json"))
+    (raw_dir / name).write_text("a.png,p1\n")
+    with pytest.raises(DatasetError, match=rf"{name} is not read: expected groups.json, an object"):
+        dataset.load()
+    (raw_dir / "groups.json").write_text('{"a.png": "p1"}')
+    assert dataset.load() == {"a.png": "p1"}
+
+
+@pytest.mark.parametrize("name", ["my_groups.csv", "groups.json.old", "splits.csv"])
+def test_files_of_other_names_are_taken_for_nothing(raw_dir, name):
+    (raw_dir / name).write_text("a.png,p1\n")
+    (raw_dir / "groups").mkdir()
+    assert OptionalJsonDataset(filepath=str(raw_dir / "groups.json")).load() is None
+
+
 def test_a_missing_folder_of_images_is_told_in_a_sentence(tmp_path):
     with pytest.raises(DatasetError, match=r"The folder .*images does not exist; expected the im"):
         ImageFolderDataset(path=str(tmp_path / "images")).load()

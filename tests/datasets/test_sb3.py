@@ -3,6 +3,7 @@ import io
 import json
 import os
 import pickle
+import time
 import zipfile
 
 import gymnasium
@@ -75,6 +76,22 @@ def test_stable_baselines_reads_the_model_that_was_saved(file, model, path):
     for observation in OBSERVATIONS:
         expected = model.predict(observation, deterministic=True)[0]
         assert loaded.predict(observation, deterministic=True)[0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("year", [1979, 2108])
+def test_a_clock_that_no_zip_file_can_tell_is_told_in_a_sentence(
+    file, model, path, monkeypatch, year
+):
+    file.save(model)
+    saved = path.read_bytes()
+    shown = time.struct_time((year, 1, 1, 0, 0, 0, 0, 1, 0))
+    with monkeypatch.context() as clock:
+        clock.setattr(time, "localtime", lambda seconds=None: shown)
+        with pytest.raises(VesselrlError, match=f"clock shows {year}.*Set the clock and run again"):
+            model.save(io.BytesIO())
+        with pytest.raises(DatasetError, match="Set the clock"):
+            file.save(model)
+    assert [one.read_bytes() for one in path.parent.iterdir()] == [saved]
 
 
 def test_the_policy_in_the_file_chooses_as_the_model_does(file, model):

@@ -18,6 +18,8 @@ OTHER = (
     "reward.training.learning_rate=0.02,rl.ppo.gamma=0.9"
 )
 """Other parameters, of which some matter to every stage."""
+FULL = r"The disk is full, or the quota used up \(.*\): make room there and run the command again\."
+"""The sentence of a run on a full disk."""
 LONGEST = 3600
 """Seconds that a run may take, on a busy machine too."""
 TIMED = {"time/fps"}  # of the tags of a learning curve

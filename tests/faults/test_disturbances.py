@@ -11,13 +11,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from disturbed import LONGEST, OTHER, Ended, content, differences, predict
+from disturbed import FULL, LONGEST, OTHER, Ended, content, differences, predict
 
 pytestmark = [
     pytest.mark.faults,
     pytest.mark.skipif(sys.platform != "linux", reason="kills and limits as Linux has them"),
 ]
-FULL = r"The disk is full, or the quota used up \(.*\): make room there and run the command again\."
 
 
 def require_recovered(runs, expected, out_dir):

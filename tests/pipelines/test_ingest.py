@@ -284,12 +284,39 @@ def test_a_label_that_splits_json_sets_aside_is_nowhere_in_what_is_made(tmp_path
     assert of_one == {"val", "test"}
 
 
+def test_accepted_images_are_warned_of_where_others_fit_only_with_x_and_y_exchanged(tmp_path):
+    exchanged = entry("b.png", mask=[[5, 8, 12, 8, 12, 28]])
+    write_raw(tmp_path, ["a.png", "b.png"], annotations=[entry("a.png"), exchanged])
+    catalog, samples = ingested(tmp_path)
+    assert samples.index.tolist() == ["a.png"]
+    (told,) = (w for w in catalog.load("ingest_report")["warnings"] if "exchanged" in w)
+    assert "x and y exchanged: 1. Those of accepted images (1 are not square) may" in told
+    write_raw(tmp_path, ["a.png", "b.png"])
+    report = ingested(tmp_path)[0].load("ingest_report")
+    assert not any("exchanged" in warning for warning in report["warnings"])
+
+
+def test_names_that_no_image_has_are_warned_of(tmp_path):
+    splits = {"a.png": "train", "./b.png": "val", "gone.png": "test", "./gone.png": "test"}
+    groups = dict.fromkeys(["a.png", "b.png", "unused.png", "A.png", "b.jpg", "c.png", "d"], "p")
+    write_raw(tmp_path, ["a.png", "b.png"], splits=splits, groups=groups | {"b.png": "q"})
+    (tmp_path / "raw/images/unused.png").write_bytes(picture())
+    catalog, _ = ingested(tmp_path)
+    assert [w for w in catalog.load("ingest_report")["warnings"] if w.startswith("Names in")] == [
+        "Names in groups.json that no file in images/ has: 4 (A.png, b.jpg, c.png, …): correct or "
+        "remove them.",
+        "Names in splits.json that no file in images/ has: 1 (gone.png): correct or remove them.",
+    ]
+
+
 @pytest.mark.parametrize("splits", [None, {"x.png": "unlabelled", "y.png": "unlabelled"}])
 def test_data_without_any_label_stop_the_run_with_a_sentence(splits):
     mask = {} if splits else {"mask": None}
     accepted, _ = check(*({**entry(file), **mask} for file in ("x.png", "y.png")))
     with pytest.raises(VesselrlError, match="None of the 2 accepted images has a label"):
-        nodes.split_samples(accepted, None, splits, None, {}, no_key, False, split_parameters(), 42)
+        nodes.split_samples(
+            accepted, {}, None, splits, None, {}, no_key, False, split_parameters(), 42
+        )
 
 
 def test_a_second_run_leaves_no_images_of_the_first(tmp_path):
@@ -349,7 +376,7 @@ def test_an_unlabelled_image_that_looks_like_a_test_image_is_told_left_out_or_a_
     accepted, quarantine = check(*raws, images=images)
     sides = {"p01_f1.png": "train", "p02_f1.png": "test"}
     parameters = split_parameters().model_copy(update={"on_leak": on_leak})
-    given = (accepted, None, sides, None, {}, no_key, False, parameters, 42)
+    given = (accepted, images, None, sides, None, {}, no_key, False, parameters, 42)
     if on_leak == "stop":
         with pytest.raises(VesselrlError, match=r"copy.png .*unlabelled"):
             nodes.split_samples(*given)
@@ -371,12 +398,12 @@ def test_look_alikes_of_different_patients_are_told_kept_together_or_a_reason_to
     parameters = split_parameters()
     apart = nodes.split_samples(
         check(*map(entry, files), images=images)[0],
-        None, None, None, {}, no_key, False, parameters, 42,
+        images, None, None, None, {}, no_key, False, parameters, 42,
     )[0].set_index("file")["split"]  # fmt: skip
     one, other = (apart.index[apart == side][0] for side in ("train", "test"))
     accepted, _ = check(*map(entry, files), images=images | {other: images[one]})
     parameters = parameters.model_copy(update={"on_leak": on_leak})
-    given = (accepted, None, None, None, {}, no_key, False, parameters, 42)
+    given = (accepted, images, None, None, None, {}, no_key, False, parameters, 42)
     if on_leak == "stop":
         with pytest.raises(VesselrlError, match=f"{one[:3]}.*{other[:3]}|{other[:3]}.*{one[:3]}"):
             nodes.split_samples(*given)
@@ -392,7 +419,7 @@ def test_the_same_file_in_two_splits_is_warned_of():
     accepted, quarantine = check(entry("x.png"), entry("y.png"))
     given = {"x.png": "train", "y.png": "test"}
     samples, split_report, *_ = nodes.split_samples(
-        accepted, None, given, None, {}, no_key, False, split_parameters(), 42
+        accepted, FILES, None, given, None, {}, no_key, False, split_parameters(), 42
     )
     report = nodes.write_ingest_report(accepted, quarantine, samples, split_report, {}, FILES)
     assert any("x.png and y.png are the same file" in warning for warning in report["warnings"])

@@ -11,10 +11,17 @@ import pytest
 from pydantic import ValidationError
 
 import vesselrl
+from vesselrl.annotations.acceptance import EXCHANGED
 from vesselrl.annotations.accounts import account_for
 from vesselrl.annotations.duplicates import LookAlike, tell_leaks, tell_together
 from vesselrl.annotations.parameters import SplitFractions
-from vesselrl.annotations.splits import obey_splits_file, share_warnings, without_look_alikes
+from vesselrl.annotations.pseudonyms import Pseudonyms
+from vesselrl.annotations.splits import (
+    obey_splits_file,
+    share_warnings,
+    strangers,
+    without_look_alikes,
+)
 from vesselrl.pipelines.evaluation.nodes import _complete
 from vesselrl.report.comparison import SCORES, leaderboard
 from vesselrl.report.language import catalogue, say, say_stored, written_in
@@ -164,7 +171,7 @@ def test_every_judgement_of_the_reward_network_is_told_in_chinese(
         assert english_in(say_stored(reason["reason"])) == set()
 
 
-def test_warnings_on_images_without_labels_are_told_in_chinese() -> None:
+def test_warnings_on_what_came_in_are_told_in_chinese() -> None:
     groups = dict(zip("abcd", "1234", strict=True))
     sides = {"a": "train", "b": "test", "c": "unlabelled", "d": "unlabelled"}
     _, no_label = obey_splits_file({"a": "train", "d": "val"}, groups, "a")
@@ -173,13 +180,20 @@ def test_warnings_on_images_without_labels_are_told_in_chinese() -> None:
     samples = pd.DataFrame(
         {"id": list(sides), "group": list("1223"), "split": sides.values(), "sha256": list("1234")}
     )
-    accepted = pd.DataFrame({"file": list(sides), "clipped": False, "vessel_fraction": 0.9})
-    report = account_for(accepted, accepted[:0], samples, {"warnings": []}, [*sides, "e.png"], {})
+    accepted = pd.DataFrame(
+        {"file": list(sides), "clipped": False, "vessel_fraction": 0.9, "width": 3, "height": 2}
+    )
+    refused = pd.DataFrame({"file": ["f"], "hint": EXCHANGED})
+    report = account_for(accepted, refused, samples, {"warnings": []}, [*sides, "e.png"], {})
+    unknown = strangers({"groups.json": {"g": "1"}}, accepted, Pseudonyms(None))
     by_group = dict(zip("1234", sides.values(), strict=True))
     leaking = tell_leaks(leak, by_group, "warn", by_file=True)
-    warnings = [*no_label, *look_alike, *leaking, *report["warnings"]]
-    assert len(warnings) == 7
-    names = "splits json images ingest unannotated unlabelled split on leak on_leak move"
+    warnings = [*no_label, *look_alike, *leaking, *unknown, *report["warnings"]]
+    assert len(warnings) == 10
+    names = (
+        "splits json images ingest unannotated unlabelled split on leak on_leak move groups "
+        "quarantine csv ingest_overview png overview"
+    )
     with written_in("zh"):
         for warning in warnings:
             assert english_in(say_stored(warning), *names.split()) == set(), warning

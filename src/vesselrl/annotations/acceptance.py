@@ -29,6 +29,10 @@ Files = Mapping[str, Callable[[], bytes]]
 
 LONGEST_ID = 200
 """Bytes: file systems hold 255, of which endings and the numbers of frames need some."""
+EXCHANGED = (
+    "exchange x and y, with which the coordinates would fit; or, if the image was turned since it "
+    "was annotated, turn it back"
+)
 OVERHANG = 0.05  # polygons may reach beyond the border by this share of the longer side; clipped
 
 NO_FILES: Files = MappingProxyType({})
@@ -122,8 +126,8 @@ def check_against_size(entry: Entry, width: int, height: int) -> None:
     Points may lie a little outside (`OVERHANG`): they are clipped.
 
     Raises:
-        Refusal: a polygon lies wholly outside, the coordinates fit only another image size, or
-            they run from 0 to 1.
+        Refusal: a polygon lies wholly outside, the coordinates fit only another image size or with
+            x and y exchanged, or they run from 0 to 1.
     """
     if not entry.polygons:
         return
@@ -143,6 +147,8 @@ def check_against_size(entry: Entry, width: int, height: int) -> None:
             f"multiply each x by {width} and each y by {height}",
         )
     hint = "use the image that the polygons were drawn on, or scale them to this one"
+    if width != height and min(left, top) >= 0 and right <= height and bottom <= width:
+        hint = EXCHANGED
     for number, (west, north, east, south) in enumerate(entry.extents):
         if east < -0.5 or south < -0.5 or west > width - 0.5 or north > height - 0.5:
             raise Refusal(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from vesselrl.annotations.acceptance import EXCHANGED
 from vesselrl.annotations.assignment import SPLITS
 from vesselrl.annotations.folder import normalised
 from vesselrl.errors import first_few
@@ -48,6 +49,13 @@ def account_for(
         warnings.append(
             f"Refused: {len(quarantine)} of {len(accepted_entries) + len(quarantine)} entries; "
             "quarantine.csv tells why, for each."
+        )
+    if exchanged := int((quarantine["hint"] == EXCHANGED).sum()):
+        oblong = accepted_entries["width"] != accepted_entries["height"]
+        warnings.append(
+            f"Refused entries whose polygons would fit with x and y exchanged: {exchanged}. Those "
+            f"of accepted images ({oblong.sum()} are not square) may be exchanged unseen: look at "
+            "ingest_overview.png."
         )
     crowded = accepted_entries.loc[accepted_entries["vessel_fraction"] > MOST_VESSEL, "file"]
     if len(crowded):

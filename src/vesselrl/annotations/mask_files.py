@@ -26,7 +26,9 @@ def entries_of_masks(images: Iterable[str], masks: Iterable[str]) -> Iterator[di
     """One entry a mask.
 
     If no mask has the stem of an image, the ending that most masks have, such as ``_mask``, is left
-    out, and if that is not enough, those of the images as well.
+    out, and if that is not enough, those of the images as well: ``21_manual1`` belongs to
+    ``21_training``. Nothing is, if an image has that ending too, but for its number: it tells files
+    apart then, and ``p1_f2`` is no mask of ``p1-f1``.
 
     Args:
         images: names of the files in ``images/``.
@@ -34,9 +36,12 @@ def entries_of_masks(images: Iterable[str], masks: Iterable[str]) -> Iterator[di
     """
     images, masks = list(images), list(masks)
     plain_images, plain_masks = _stems(images), _stems(masks)
+    ending = _most_common_ending(plain_masks)
+    short_masks = [stem.removesuffix(ending) for stem in plain_masks]
     # Each its own: a mask is not given to one of several images that differ in the ending alone.
     short_images = [_ENDING.sub("", stem) for stem in plain_images]
-    short_masks = _without_ending(plain_masks)
+    if ending and _word(ending) in {_word(_ending(stem)) for stem in plain_images}:
+        short_images, short_masks = plain_images, plain_masks
     image_stems, mask_stems = next(
         (
             (of_images, of_masks)
@@ -71,16 +76,26 @@ def _stems(files: list[str]) -> list[str]:
     return [PurePosixPath(file).with_suffix("").as_posix() for file in files]
 
 
-def _without_ending(stems: list[str]) -> list[str]:
-    """The stems without what most of them have from their last separator on.
+def _most_common_ending(stems: list[str]) -> str:
+    """What most of the stems have from their last separator on.
 
     It has a letter: a number is that of a frame or a patient.
 
-    >>> _without_ending(["12_mask", "a_13_mask"]), _without_ending(["12_1", "13_1"])
-    (['12', 'a_13'], ['12_1', '13_1'])
+    >>> _most_common_ending(["12_mask", "a_13_mask"]), _most_common_ending(["12_1", "13_1"])
+    ('_mask', '')
     """
-    endings = Counter(found[0] if (found := _ENDING.search(stem)) else "" for stem in stems)
-    return [stem.removesuffix(max(endings, key=endings.__getitem__)) for stem in stems]
+    endings = Counter(map(_ending, stems))
+    return max(endings, key=endings.__getitem__)
+
+
+def _ending(stem: str) -> str:
+    found = _ENDING.search(stem)
+    return found[0] if found else ""
+
+
+def _word(ending: str) -> str:
+    """An ending without separator, numbers and capitals."""
+    return re.sub(r"\d", "", ending[1:]).casefold()
 
 
 def decode_mask(data: bytes, max_pixels: int, may_be_full: bool = False) -> Mask:

@@ -1,7 +1,7 @@
 """Groups (patients, studies, videos) and splits: a group is never on two sides of a split."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -37,7 +37,7 @@ def group_files(
     """
     original = {file: pseudonyms.original(file) for file in files}
     if given is not None:
-        told = _names_to_text(given, "groups.json", "groups")
+        told = _names_to_text(given, "groups.json", "groups", pseudonyms.group)
         source = "groups.json"
         if told and told.keys().isdisjoint(original.values()):
             raise _names_none("groups.json", files)
@@ -87,7 +87,7 @@ def obey_splits_file(
     Raises:
         VesselrlError: a split has another name, a group is in two splits, or no file is named.
     """
-    known = _names_to_text(given, "splits.json", "splits")
+    known = _names_to_text(given, "splits.json", "splits", str)
     allowed = (*SPLITS, UNLABELLED)
     wrong = {file: split for file, split in known.items() if split not in allowed}
     if wrong:
@@ -130,6 +130,28 @@ def obey_splits_file(
         )
         split_of = {file: side for file, side in split_of.items() if groups[file] not in held_out}
     return split_of, warnings
+
+
+def strangers(
+    given: Mapping[str, Any], images: Collection[str], pseudonyms: Pseudonyms
+) -> list[str]:
+    """Warn of names in ``groups.json`` and ``splits.json`` that no image has.
+
+    Args:
+        given: name of either file → its content, an object or None.
+        images: the own names of all images.
+        pseudonyms: stand for the names that are told.
+    """
+    warnings = []
+    for file, content in given.items():
+        names = dict.fromkeys(map(normalised, content or ()))
+        unknown = [pseudonyms.file(name) for name in names if name not in images]
+        if unknown:
+            warnings.append(
+                f"Names in {file} that no file in images/ has: {len(unknown)} "
+                f"({first_few(unknown)}): correct or remove them."
+            )
+    return warnings
 
 
 def side_of_groups(splits: Mapping[str, str], groups: Mapping[str, str]) -> dict[str, str]:
@@ -260,8 +282,11 @@ def _names_none(file: str, accepted: Collection[str]) -> VesselrlError:
     )
 
 
-def _names_to_text(given: Any, file: str, what: str) -> dict[str, str]:
-    """The content of groups.json or splits.json, checked, with one spelling for each path."""
+def _names_to_text(given: Any, file: str, what: str, shown: Callable[[str], str]) -> dict[str, str]:
+    """The content of groups.json or splits.json, checked, with one spelling for each path.
+
+    ``shown`` makes of a value what may be told of it.
+    """
     if not isinstance(given, dict) or not all(
         isinstance(value, str | int) and value != "" for value in given.values()
     ):
@@ -272,7 +297,7 @@ def _names_to_text(given: Any, file: str, what: str) -> dict[str, str]:
     for value in given.values():
         if not is_printable(str(value)):
             raise VesselrlError(
-                f"{file} names {printable(str(value))!r}, which holds a line break or another "
-                "control character: rename it there."
+                f"{file} names {shown(printable(str(value)))!r}, which holds a line break or "
+                "another control character: rename it there."
             )
     return {normalised(name): str(value) for name, value in given.items()}

@@ -66,9 +66,25 @@ class OptionalJsonDataset(_ReadOnlyDataset):
         """The content of the file, None where there is none.
 
         Raises:
-            VesselrlError: the file is unreadable, not JSON or too large.
+            VesselrlError: the file is unreadable, not JSON or too large; or it is absent, and one
+                of another ending or in capitals, such as ``groups.csv``, is there instead.
         """
-        return read_json(self._filepath, _MAX_MB) if self._filepath.is_file() else None
+        if self._filepath.is_file():
+            return read_json(self._filepath, _MAX_MB)
+        if found := self._instead():
+            # To go on would be to split patients as if nothing were known of them.
+            raise VesselrlError(
+                f"{found} is not read: expected {self._filepath.name}, an object such as "
+                f'{{"x.png": …}} with the names of the files in images/ (docs/own_data.md). Write '
+                "it so, or rename this file if it is for something else."
+            )
+        return None
+
+    def _instead(self) -> Path | None:
+        """A file beside where this one would be, of its name but for ending and capitals."""
+        stem, folder = self._filepath.stem.casefold(), self._filepath.parent
+        beside = sorted(folder.iterdir()) if folder.is_dir() else []
+        return next((p for p in beside if p.stem.casefold() == stem and p.is_file()), None)
 
     def _exists(self) -> bool:
         return self._filepath.is_file()

@@ -11,7 +11,11 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
+from vesselrl.errors import VesselrlError
 from vesselrl.rl.monitoring import TAGS
+
+ZIP_YEARS = (1980, 2107)
+"""The first and the last that a time in a zip file can be of."""
 
 
 class SteppedPPO(PPO):
@@ -55,6 +59,21 @@ class SteppedPPO(PPO):
             | {column: float(measured[tag]) for tag, column in TAGS.items() if tag in measured}
         )
         self.logger.dump(self.num_timesteps)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Write the file of Stable-Baselines3, in which the clock's time stands.
+
+        Raises:
+            VesselrlError: the clock shows a time that a zip file cannot hold.
+        """
+        now = time.localtime()
+        if not ZIP_YEARS[0] <= now.tm_year <= ZIP_YEARS[1]:
+            raise VesselrlError(
+                f"The policy cannot be saved: this machine's clock shows {now.tm_year}, and the "
+                f"file, a zip file, holds times of {ZIP_YEARS[0]} to {ZIP_YEARS[1]} alone. Set the "
+                "clock and run again."
+            )
+        super().save(*args, **kwargs)
 
     def state(self) -> dict[str, Any]:
         """All that the next update depends on, of tensors and plain values."""

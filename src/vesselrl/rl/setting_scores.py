@@ -52,6 +52,7 @@ def report_card_scores(
     """
     scene = load(sample)
     network = scene.network
+    # Once more, to be timed: where the scene was made, a device may have had to start first.
     started = time.perf_counter()
     network.opinions(scene.image, mean_candidate(scene.probabilities))
     asked = time.perf_counter()

@@ -119,6 +119,7 @@ def _stop_if_unusable(name: str, accepted: int, refused: list[list[Any]], strict
 
 def split_samples(
     accepted_entries: Any,
+    raw_images: Files,
     raw_groups: Any,
     raw_splits: Any,
     earlier_split_assignments: Any,
@@ -132,6 +133,7 @@ def split_samples(
 
     Args:
         accepted_entries: see `check_annotations`.
+        raw_images: see there.
         raw_groups: content of ``groups.json``, or None.
         raw_splits: content of ``splits.json``, or None; it goes before the fractions.
         earlier_split_assignments: which groups an earlier run put in which split, or None.
@@ -147,7 +149,8 @@ def split_samples(
         label are in the split ``unlabelled``, as are those that ``splits.json`` puts there, whose
         label is not used: their ``vessel_fraction`` is NaN. How many accepted images are not in the
         table and why, with warnings. The pairs of groups whose images look alike. The assignment
-        for the next run to hold to. What the pseudonyms of groups stand for.
+        for the next run to hold to. What the pseudonyms given here stand for: those of groups, and
+        of names in either JSON file that no image has.
 
     Raises:
         VesselrlError: ``groups.json`` or ``splits.json`` cannot be obeyed, no image has a label, or
@@ -192,6 +195,8 @@ def split_samples(
     more += duplicates.tell_leaks(
         duplicates.leaks(look_alikes, by_group), by_group, split.on_leak, raw_splits is not None
     )
+    given = {"groups.json": raw_groups, "splits.json": raw_splits}
+    more += splits.strangers(given, {*raw_images, *map(names.original, files)}, names)
     used = splits.within_limits(distinct, groups, split.max_images, seed)
     side = accepted_entries["file"].map(split_of)
     fraction = accepted_entries["vessel_fraction"].where(side != UNLABELLED)
@@ -207,7 +212,10 @@ def split_samples(
         report,
         pd.DataFrame(duplicates.as_rows(look_alikes, by_group), columns=duplicates.COLUMNS),
         assignment.stored(assigned, earlier, split.fractions, seed, pseudonymise),
-        {kind: table for kind, table in names.table.items() if kind == "groups"},
+        {
+            kind: {name: own for name, own in table.items() if name not in file_names.get(kind, {})}
+            for kind, table in names.table.items()
+        },
     )
 
 

@@ -28,6 +28,7 @@ def create_pipeline() -> Pipeline:
                 nodes.split_samples,
                 [
                     "accepted_entries",
+                    "raw_images",
                     "raw_groups",
                     "raw_splits",
                     "earlier_split_assignments",

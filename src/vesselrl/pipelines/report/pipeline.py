@@ -3,7 +3,7 @@
 from kedro.pipeline import Pipeline, node
 
 from vesselrl.evaluation.parameters import NETWORKS
-from vesselrl.pipelines.report import nodes
+from vesselrl.pipelines.report import figure_nodes, nodes
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
 
@@ -32,7 +32,7 @@ def create_pipeline() -> Pipeline:
                 name="give_verdict",
             ),
             node(
-                nodes.draw_comparison,
+                figure_nodes.draw_comparison,
                 ["metrics_per_image", "leaderboard", "verdict", "params:report"],
                 ["leaderboard_figure", "paired_figure", "cost_figure"],
                 name="draw_comparison",
@@ -63,7 +63,7 @@ def create_pipeline() -> Pipeline:
                 tags="early",
             ),
             node(
-                nodes.draw_thresholds,
+                figure_nodes.draw_thresholds,
                 ["threshold_curves", "leaderboard", "verdict"],
                 "thresholds_figure",
                 name="draw_thresholds",
@@ -75,13 +75,13 @@ def create_pipeline() -> Pipeline:
                 name="gather_histories",
             ),
             node(
-                nodes.draw_training,
+                figure_nodes.draw_training,
                 "learning_curves",
                 "curves_figure",
                 name="draw_learning_curves",
             ),
             node(
-                nodes.draw_examples,
+                figure_nodes.draw_examples,
                 ["images", "masks", "predictions", "metrics_per_image", "verdict", "params:report"],
                 "gallery_figure",
                 name="draw_examples",
