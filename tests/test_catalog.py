@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from typing import get_type_hints
 
 import pandas as pd
 import pytest
@@ -58,6 +59,11 @@ def place(dataset):
 
 def test_the_promised_pipelines_are_registered(context):
     assert set(PIPELINES) <= set(pipelines)
+
+
+def test_kedro_can_read_the_types_of_every_node_to_check_its_parameters(context):
+    for node in sum(pipelines.values(), Pipeline([])).nodes:
+        get_type_hints(node.func)
 
 
 def test_every_dataset_of_every_pipeline_is_kept_on_disk(catalog):

@@ -274,6 +274,15 @@ def test_the_segmenter_of_the_page_segments(extend):
     assert (maps > 0.5).tolist() == [[[True, False]]] * 2
 
 
+def test_the_segmenter_of_the_page_passes_the_check_of_the_page(extend, tmp_path, monkeypatch):
+    (check,) = [c.text for c in code() if c.page == "docs/extend.md" and "check_seg" in c.text]
+    (tmp_path / "conf/local").mkdir(parents=True)
+    conf = yaml.safe_dump({"segmenter": extend["segmenter"]})
+    (tmp_path / "conf/local/parameters_segment.yml").write_text(conf)
+    monkeypatch.chdir(tmp_path)
+    exec(check)
+
+
 def test_the_operation_of_the_page_keeps_the_largest_region(extend):
     operations = ActionParameters.model_validate({"thresholds": [0.5], **extend["actions"]})
     mask = np.array([[1, 1, 0, 1]], bool)

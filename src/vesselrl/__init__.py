@@ -15,9 +15,6 @@ def load_bundle(
 ) -> "Predictor":
     """What predicts with a bundle of ``kedro run --pipeline bundle``; Kedro is not needed.
 
-    >>> predictor = vesselrl.load_bundle("bundle.zip")  # doctest: +SKIP
-    >>> predictor.predict(image).mask  # doctest: +SKIP
-
     Args:
         path: of the folder or the zip file.
         segmenter: settings of the segmenter that change no result, as in ``conf``; a bundle of a
@@ -26,6 +23,13 @@ def load_bundle(
     Raises:
         VesselrlError: it is no bundle, damaged, changed, of another version, or of a segmenter
             whose weights are not those it was made with.
+
+    Examples:
+        ```python
+        predictor = vesselrl.load_bundle("bundle.zip")
+        prediction = predictor.predict(image)  # uint8 (H, W), or (H, W, 3) in RGB
+        prediction.mask, prediction.dice  # bool (H, W), and its expected Dice
+        ```
     """
     from vesselrl.bundle.loading import load  # torch is heavy
 

@@ -6,10 +6,11 @@ mask is kept for them, and their vessel fraction is NaN.
 
 import hashlib
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 Part = TypeVar("Part")
 
@@ -19,7 +20,7 @@ HELD_OUT = ("val", "test")
 UNLABELLED = "unlabelled"
 
 
-def ids_of(samples: Any, *splits: str) -> list[str]:
+def ids_of(samples: "pd.DataFrame", *splits: str) -> list[str]:
     """Ids of the samples of some splits, of all without any named.
 
     Args:
@@ -30,7 +31,9 @@ def ids_of(samples: Any, *splits: str) -> list[str]:
     return [str(sample) for sample in chosen["id"]]
 
 
-def of_splits(partitions: Mapping[str, Part], samples: Any, *splits: str) -> dict[str, Part]:
+def of_splits(
+    partitions: Mapping[str, Part], samples: "pd.DataFrame", *splits: str
+) -> dict[str, Part]:
     """Those of the samples of some splits, of all without any named: sample id → partition."""
     return {sample: partitions[sample] for sample in ids_of(samples, *splits)}
 
@@ -44,7 +47,7 @@ def generator_of(sample: str, seed: int) -> "np.random.Generator":
     return np.random.default_rng([seed, zlib.crc32(sample.encode())])
 
 
-def unlabelled_pool(samples: Any) -> list[str]:
+def unlabelled_pool(samples: "pd.DataFrame") -> list[str]:
     """Ids, sorted, of the images without label that may be learned from.
 
     Those of a group (patient) that is in validation or test too are left out: a method that saw
@@ -57,7 +60,7 @@ def unlabelled_pool(samples: Any) -> list[str]:
     return sorted(ids_of(samples[~samples["group"].isin(held_out)], UNLABELLED))
 
 
-def learning_pool(samples: Any) -> list[str]:
+def learning_pool(samples: "pd.DataFrame") -> list[str]:
     """Ids of the images that are learnt from without their truth.
 
     They are the `unlabelled_pool`, the training images where there is none.
@@ -65,7 +68,7 @@ def learning_pool(samples: Any) -> list[str]:
     return unlabelled_pool(samples) or ids_of(samples, "train")
 
 
-def group_hashes(samples: Any, ids: Collection[str]) -> list[str]:
+def group_hashes(samples: "pd.DataFrame", ids: Collection[str]) -> list[str]:
     """What weights files tell of the groups (patients) of some images: SHA-256, 16 digits, sorted.
 
     Whoever guesses a group's name can tell that it was learned from. With ``pseudonymise`` the
@@ -80,7 +83,7 @@ def group_hashes(samples: Any, ids: Collection[str]) -> list[str]:
     return sorted({hashlib.sha256(group.encode()).hexdigest()[:16] for group in groups})
 
 
-def known_groups(samples: Any, hashes: Collection[str], *splits: str) -> int:
+def known_groups(samples: "pd.DataFrame", hashes: Collection[str], *splits: str) -> int:
     """How many groups of some splits are among those that weights learned from."""
     if not hashes:
         return 0

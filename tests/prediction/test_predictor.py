@@ -139,6 +139,14 @@ def test_a_prompt_that_fails_is_no_empty_mask(world):
         predictor.predict(world.drawn["test10"][0])
 
 
+def test_maps_of_another_size_than_the_image_are_no_mask_of_it(world, monkeypatch):
+    segmenter = Counting(world.segmenter)
+    predictor = Predictor(write_recipe("static", METHODS, world.stock), segmenter)
+    monkeypatch.setattr(segmenter, "probabilities", lambda *_: np.zeros((1, 8, 8), np.float32))
+    with pytest.raises(ValueError, match=r"The maps have shape \(1, 8, 8\); expected \(1, \d\d"):
+        predictor.predict(world.drawn["test10"][0])
+
+
 def test_what_is_no_image_is_refused(world):
     predictor = Predictor(write_recipe("supervised", METHODS, world.stock))
     with pytest.raises(VesselrlError, match="float64"):

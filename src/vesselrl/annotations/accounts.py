@@ -1,7 +1,7 @@
 """What came in, what is used of it and what is not, and what to beware of."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vesselrl.annotations.acceptance import EXCHANGED
 from vesselrl.annotations.assignment import SPLITS
@@ -9,14 +9,17 @@ from vesselrl.annotations.folder import normalised
 from vesselrl.errors import first_few
 from vesselrl.samples import HELD_OUT, UNLABELLED, ids_of, unlabelled_pool
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 MOST_VESSEL = 0.5
 """A larger share of an image that is vessel is worth a warning."""
 
 
 def account_for(
-    accepted_entries: Any,
-    quarantine: Any,
-    samples: Any,
+    accepted_entries: "pd.DataFrame",
+    quarantine: "pd.DataFrame",
+    samples: "pd.DataFrame",
     split_report: Mapping[str, Any],
     images: Iterable[str],
     original: Mapping[str, str],
@@ -108,7 +111,7 @@ def account_for(
     }
 
 
-def _twins(samples: Any, pool: list[str]) -> list[str]:
+def _twins(samples: "pd.DataFrame", pool: list[str]) -> list[str]:
     """Warnings of files that are held out and learned from as well."""
     warnings = []
     used = samples[(samples["split"] != UNLABELLED) | samples["id"].isin(pool)]

@@ -25,7 +25,7 @@ def entries_of_coco(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     mask. Coordinates refer to the ``width`` and ``height`` of the image, where it states them.
 
     Args:
-        document: see `is_coco`.
+        document: an object with the lists ``images`` and ``annotations``.
     """
     names = _category_names(document.get("categories"))
     known = {_key(image.get("id")) for image in document["images"] if isinstance(image, dict)}

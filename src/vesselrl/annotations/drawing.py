@@ -22,7 +22,8 @@ def draw_mask(
     encoded mask of another size than the image takes the nearest pixel.
 
     Args:
-        entry: see `vesselrl.annotations.acceptance.accept`.
+        entry: ``height``, ``width``, ``polygons`` (flat), ``rle`` (a list) and ``mask_file`` (a
+            name or empty), as `vesselrl.annotations.acceptance.accept` gives them.
         masks: file name → loader of the bytes of a mask file.
         max_pixels: larger mask files and run-length encoded masks are refused.
 

@@ -45,7 +45,7 @@ def entries_of_labelme(files: list[tuple[Path, str]], max_mb: float) -> Iterator
     """One entry a file, whatever it holds.
 
     Args:
-        files: see `labelme_files`.
+        files: each with the folder of its image relative to ``images/``.
         max_mb: larger files are refused.
     """
     for path, folder in files:

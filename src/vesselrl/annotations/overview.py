@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -15,6 +15,9 @@ from vesselrl.colour import one_channel
 from vesselrl.samples import UNLABELLED
 from vesselrl.style import BLUE, FAINT, GREEN, GREY, ORANGE, RC, VERMILLION
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 COLUMNS = 6
 MOST_REASONS = 6
 _COLOURS = dict(zip((*SPLITS, UNLABELLED), (BLUE, ORANGE, GREEN, FAINT), strict=True))
@@ -24,8 +27,8 @@ _LONGEST = 24  # characters of a name or a reason's line
 def draw_overview(
     images: Mapping[str, Callable[[], Any]],
     masks: Mapping[str, Callable[[], Any]],
-    samples: Any,
-    quarantine: Any,
+    samples: "pd.DataFrame",
+    quarantine: "pd.DataFrame",
 ) -> Figure:
     """Draw a contact sheet of each split over charts of sizes, vessel fractions and refusals.
 
@@ -52,7 +55,7 @@ def draw_overview(
     return figure
 
 
-def _with_images(samples: Any) -> list[str]:
+def _with_images(samples: "pd.DataFrame") -> list[str]:
     """The splits that have images."""
     return [name for name in _COLOURS if (samples["split"] == name).any()]
 
@@ -60,7 +63,7 @@ def _with_images(samples: Any) -> list[str]:
 def _draw_contact_sheet(
     row: Any,
     name: str,
-    samples: Any,
+    samples: "pd.DataFrame",
     images: Mapping[str, Callable[[], Any]],
     masks: Mapping[str, Callable[[], Any]],
 ) -> None:
@@ -87,7 +90,7 @@ def _draw_contact_sheet(
         )
 
 
-def _draw_sizes(axis: Any, samples: Any) -> None:
+def _draw_sizes(axis: Any, samples: "pd.DataFrame") -> None:
     """Images of each split, and in how many groups."""
     names = list(dict.fromkeys((*SPLITS, *_with_images(samples))))
     parts = [samples[samples["split"] == name] for name in names]
@@ -102,7 +105,7 @@ def _draw_sizes(axis: Any, samples: Any) -> None:
     axis.spines["left"].set_visible(False)
 
 
-def _draw_group_sizes(axis: Any, samples: Any) -> None:
+def _draw_group_sizes(axis: Any, samples: "pd.DataFrame") -> None:
     """How many groups have how many images."""
     sizes = samples.groupby(["split", "group"]).size()
     values = [sizes[sizes.index.get_level_values("split") == name].to_numpy() for name in _COLOURS]
@@ -116,7 +119,7 @@ def _draw_group_sizes(axis: Any, samples: Any) -> None:
         line.set_major_locator(MaxNLocator(5, integer=True))
 
 
-def _draw_fractions(axis: Any, samples: Any) -> None:
+def _draw_fractions(axis: Any, samples: "pd.DataFrame") -> None:
     """The vessel fraction of every labelled image, and above it the median of each split."""
     percent = samples["vessel_fraction"] * 100
     values = [percent[samples["split"] == name] for name in SPLITS]
@@ -134,7 +137,7 @@ def _draw_fractions(axis: Any, samples: Any) -> None:
     axis.legend(fontsize=8)
 
 
-def _draw_refusals(axis: Any, quarantine: Any) -> None:
+def _draw_refusals(axis: Any, quarantine: "pd.DataFrame") -> None:
     """How often entries were refused for what, the most frequent reasons on top."""
     counts = Counter(kind_of_reason(reason) for reason in quarantine["reason"]).most_common()
     bars = dict(counts)

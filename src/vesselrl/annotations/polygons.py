@@ -28,6 +28,12 @@ def rasterise(polygons: Sequence[Sequence[float]], height: int, width: int) -> M
 
     Returns:
         bool (height, width), True where a polygon was filled.
+
+    Examples:
+        >>> rasterise([[1, 0, 3, 0, 3, 1, 1, 1]], height=3, width=5).astype(int)
+        array([[0, 1, 1, 1, 0],
+               [0, 1, 1, 1, 0],
+               [0, 0, 0, 0, 0]])
     """
     picture = Image.new("L", (width, height))
     draw = ImageDraw.Draw(picture)
@@ -50,6 +56,11 @@ def polygonise(mask: Mask) -> list[list[int]]:
     Returns:
         Flat integer polygons of at least three points, each without a hole; in a region of one or
         two pixels points repeat.
+
+    Examples:
+        >>> ring = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
+        >>> polygonise(ring)
+        [[0, 0, 2, 0, 2, 1, 1, 0, 0, 1], [0, 2, 2, 2, 2, 2]]
     """
     polygons = []
     for piece, left, top in _connected_regions(mask):

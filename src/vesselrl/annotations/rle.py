@@ -77,8 +77,9 @@ def decode_rle(rle: dict[str, Any]) -> Mask:
 def compressed(counts: Sequence[int]) -> str:
     """Write run lengths as text.
 
-    >>> compressed([6, 1, 40, 4, 5, 4, 5, 4, 21])
-    '61X13mN000`0'
+    Examples:
+        >>> compressed([6, 1, 40, 4, 5, 4, 5, 4, 21])
+        '61X13mN000`0'
     """
     characters = []
     for position, count in enumerate(counts):
@@ -116,7 +117,12 @@ def _decompressed(text: str) -> Counts:
 
 
 def encode_rle(mask: Mask) -> dict[str, Any]:
-    """The compressed form of a mask, bool (H, W); `decode_rle` gives it back."""
+    """The compressed form of a mask, bool (H, W); `decode_rle` gives it back.
+
+    Examples:
+        >>> encode_rle(np.array([[0, 1, 1], [0, 0, 1]], bool))
+        {'size': [2, 3], 'counts': '2111'}
+    """
     flat = mask.ravel(order="F")
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     counts = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()

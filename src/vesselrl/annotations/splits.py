@@ -180,6 +180,11 @@ def side_of_groups(splits: Mapping[str, str], groups: Mapping[str, str]) -> dict
     Args:
         splits: file → split.
         groups: file → group.
+
+    Examples:
+        >>> splits = {"1.png": "test", "2.png": "unlabelled", "3.png": "unlabelled"}
+        >>> side_of_groups(splits, {"1.png": "Ann", "2.png": "Ann", "3.png": "Bob"})
+        {'Ann': 'test', 'Bob': 'unlabelled'}
     """
     sides: dict[str, str] = {}
     for file, split in splits.items():

@@ -1,6 +1,7 @@
-"""The model card of a bundle (Mitchell et al., "Model cards for model reporting", FAT* 2019).
+"""The model card of a bundle.
 
-It has counts and scores; no name of an image, a patient or a group.
+Mitchell et al., "Model cards for model reporting", FAT* 2019, arXiv:1810.03993. It has counts and
+scores; no name of an image, a patient or a group.
 """
 
 from collections.abc import Collection, Mapping

@@ -1,12 +1,15 @@
 """The images that methods are compared on: test images, of groups that nothing was learned from."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vesselrl.errors import VesselrlError, first_few
 from vesselrl.samples import UNLABELLED, ids_of
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def held_out(samples: Any) -> list[str]:
+
+def held_out(samples: "pd.DataFrame") -> list[str]:
     """Ids of the test images.
 
     Args:

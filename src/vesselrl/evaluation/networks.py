@@ -63,7 +63,7 @@ def network_deciders(
     Args:
         method: of the kind ``network``.
         maps: of all networks.
-        points: see `operating_points`.
+        points: run → ``threshold``, where its maps are cut, as `operating_points` gives it.
         images: ids of the images that are to be decided about.
         seed: under which a run without one is filed.
     """

@@ -2,10 +2,11 @@
 
 Means are over images, but what is resampled, flipped or counted is a whole group. Intervals come
 from the cluster bootstrap (Davison & Hinkley, "Bootstrap Methods and their Application", 1997,
-ch. 3.8; Field & Welsh, "Bootstrapping clustered data", JRSS B 69, 2007), whose percentile interval
-is too narrow where groups are few and therefore expanded; p-values come from flipping signs, which
-holds its level however few groups there are. With a fixed seed every call draws the same groups
-and signs, so methods scored on the same images are compared on the same resamples.
+ch. 3.8, doi:10.1017/CBO9780511802843; Field & Welsh, "Bootstrapping clustered data", JRSS B 69,
+2007, doi:10.1111/j.1467-9868.2007.00593.x), whose percentile interval is too narrow where groups
+are few and therefore expanded; p-values come from flipping signs, which holds its level however few
+groups there are. With a fixed seed every call draws the same groups and signs, so methods scored on
+the same images are compared on the same resamples.
 """
 
 import math
@@ -61,7 +62,8 @@ def group_bootstrap_mean(
     The percentile interval behaves as a normal interval with the biased variance would. So its
     tails are chosen to make it as wide as Student's t of G groups asks for: each is
     ``Φ(sqrt(G / (G - 1)) t_{alpha / 2, G - 1})`` instead of ``alpha / 2`` (Hesterberg, "What
-    teachers should know about the bootstrap", The American Statistician 69, 2015).
+    teachers should know about the bootstrap", The American Statistician 69, 2015,
+    doi:10.1080/00031305.2015.1089789).
 
     Args:
         values: finite floats (N,), one an image.
@@ -72,6 +74,12 @@ def group_bootstrap_mean(
 
     Raises:
         ValueError: no values, unequal lengths or a value that is not finite.
+
+    Examples:
+        >>> dice, patients = [0.70, 0.72, 0.71, 0.90, 0.88, 0.80], ["a", "a", "a", "b", "b", "c"]
+        >>> interval = group_bootstrap_mean(dice, patients)
+        >>> [round(value, 3) for value in (interval.mean, interval.low, interval.high)]
+        [0.785, 0.71, 0.89]
     """
     sums, sizes = _totals(values, groups)
     return _expanded_percentile_interval(sums, sizes, resamples, alpha, seed)
@@ -90,10 +98,11 @@ def paired_difference(
     The interval is that of `group_bootstrap_mean`. The p-value asks how often the mean would be as
     far from zero if the sign of each group's sum were chance (Fisher, "The Design of Experiments",
     1935, ch. 3; for whole groups Winkler et al., "Permutation inference for the general linear
-    model", NeuroImage 92, 2014; Canay, Romano & Shaikh, "Randomization tests under an approximate
-    symmetry assumption", Econometrica 85, 2017). All 2^G patterns of signs are tried if they are no
-    more than the resamples, else so many are drawn. It is exact where differences of groups are
-    symmetric about zero, and never below `smallest_p`.
+    model", NeuroImage 92, 2014, doi:10.1016/j.neuroimage.2014.01.060; Canay, Romano & Shaikh,
+    "Randomization tests under an approximate symmetry assumption", Econometrica 85, 2017,
+    doi:10.3982/ECTA13081). All 2^G patterns of signs are tried if they are no more than the
+    resamples, else so many are drawn. It is exact where differences of groups are symmetric about
+    zero, and never below `smallest_p`.
 
     Args:
         differences: finite floats (N,), score of one method minus that of another, per image.
@@ -104,6 +113,13 @@ def paired_difference(
 
     Raises:
         ValueError: no values, unequal lengths or a value that is not finite.
+
+    Examples:
+        Five patients are too few for significance at 5 %, however clear the difference.
+
+        >>> gain = paired_difference([0.02, 0.03, 0.01, 0.02, 0.04], ["a", "b", "c", "d", "e"])
+        >>> round(gain.mean, 3), gain.p_value, gain.effect_size
+        (0.024, 0.0625, 1.0)
     """
     sums, sizes = _totals(differences, groups)
     interval = _expanded_percentile_interval(sums, sizes, resamples, alpha, seed)
@@ -122,8 +138,8 @@ def rank_biserial(differences: npt.ArrayLike) -> float:
 
     The differences that are not zero are ranked by size; it is the share of the sum of ranks that
     belongs to positive ones minus the share of negative ones (Kerby, "The simple difference
-    formula", Comprehensive Psychology 3, 2014). 1: all are positive; 0: neither side outweighs the
-    other, or all are zero.
+    formula", Comprehensive Psychology 3, 2014, doi:10.2466/11.IT.3.1). 1: all are positive; 0:
+    neither side outweighs the other, or all are zero.
 
     Args:
         differences: floats (G,).
@@ -139,6 +155,10 @@ def smallest_p(groups: int, resamples: int = 10_000) -> float:
 
     ``2 · 2^(−groups)`` where all patterns of signs are tried, else no less than the share of one of
     the patterns drawn.
+
+    Examples:
+        >>> smallest_p(5), smallest_p(6)
+        (0.0625, 0.03125)
     """
     of_groups = 2.0 ** (1 - groups)
     return of_groups if 2**groups <= resamples else max(of_groups, 1 / (1 + resamples))
@@ -150,11 +170,12 @@ def detectable_difference(
     """The smallest true difference that a test of this precision would probably have found.
 
     ``(t_{1 - alpha / 2, G - 1} + t_{power, G - 1}) · standard error`` (Bloom, "Minimum detectable
-    effects", Evaluation Review 19, 1995), and no less than the signs ask for: if j groups differ
-    the other way, 2^j patterns of signs give a mean at least as large, so with a p-value below
-    alpha they are at most J, the largest with ``2 · 2^(J - G) < alpha``. That few are as probable
-    as the power asks for, of normal differences with the standard deviation ``sqrt(G) · standard
-    error``, from ``-Φ⁻¹(q)`` of these on, where ``P(Binomial(G, q) <= J) = power``.
+    effects", Evaluation Review 19, 1995, doi:10.1177/0193841X9501900504), and no less than the
+    signs ask for: if j groups differ the other way, 2^j patterns of signs give a mean at least as
+    large, so with a p-value below alpha they are at most J, the largest with ``2 · 2^(J - G) <
+    alpha``. That few are as probable as the power asks for, of normal differences with the standard
+    deviation ``sqrt(G) · standard error``, from ``-Φ⁻¹(q)`` of these on, where
+    ``P(Binomial(G, q) <= J) = power``.
 
     Args:
         standard_error: of the mean difference.
@@ -184,6 +205,10 @@ def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
     Args:
         p_values: floats (m,) in [0, 1]; m may be 0.
+
+    Examples:
+        >>> holm([0.01, 0.04, 0.03])
+        array([0.03, 0.06, 0.06])
     """
     p = np.asarray(p_values, np.float64)
     order = np.argsort(p, kind="stable")
@@ -264,7 +289,7 @@ def _batches(resamples: int, n_groups: int) -> list[int]:
 
 
 def _standard_error(sums: Floats, sizes: Floats) -> float:
-    """Of the mean over images (Liang & Zeger, Biometrika 73, 1986, with G / (G - 1))."""
+    """Of the mean over images (Liang & Zeger, doi:10.1093/biomet/73.1.13, with G / (G - 1))."""
     n_groups, mean = len(sums), sums.sum() / sizes.sum()
     if n_groups == 1:
         return float("inf")

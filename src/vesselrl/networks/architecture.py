@@ -25,7 +25,8 @@ class Architecture:
         downscale: the network works at this part of the resolution, for that part's square of the
             time: squares of pixels become channels and, at the end, pixels again (Shi et al.,
             "Real-time single image and video super-resolution using an efficient sub-pixel
-            convolutional neural network", CVPR 2016), so that nothing of the input is lost.
+            convolutional neural network", CVPR 2016, arXiv:1609.05158), so that nothing of the
+            input is lost.
         norm: how it normalises: by batches, or each image by itself (``instance``).
     """
 

@@ -24,7 +24,7 @@ class Learner:
     """Weights that are learnt step by step with AdamW, and can be gone on with.
 
     Their running mean is what is used (Polyak and Juditsky, "Acceleration of stochastic
-    approximation by averaging", 1992; exponentially weighted).
+    approximation by averaging", 1992, doi:10.1137/0330046; exponentially weighted).
 
     Args:
         weights: that learn, on the device where they do.

@@ -8,7 +8,7 @@ def one_cycle(optimiser: Optimizer, peak: float, steps: int) -> OneCycleLR:
     """It rises for a tenth of the steps, then falls to next to nothing.
 
     Smith and Topin, "Super-convergence: very fast training of neural networks using large learning
-    rates", 2018.
+    rates", 2018, arXiv:1708.07120.
 
     Args:
         optimiser: whose learning rate is set.

@@ -110,7 +110,8 @@ def spread(
     Args:
         job: picklable unless `devices` is None.
         names: of the trainings, dealt to the devices in turn.
-        devices: see `vesselrl.workers.map_on_devices`; None is this process, on the best device.
+        devices: of each worker process, one that is named twice has two; None is this process, on
+            the best device.
         title: of the progress bar.
         steps: of each training, if none ends early.
 

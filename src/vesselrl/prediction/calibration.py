@@ -5,18 +5,18 @@ Those of one method are chosen, often by the network itself, and judged after fe
 each score has a line of the method's own, fitted to its masks of validation images.
 
 The interval is the *hierarchical jackknife+* (Lee, Barber and Willett, "Distribution-free inference
-with hierarchical data", 2023), the jackknife+ of Barber et al. ("Predictive inference with the
-jackknife+", Annals of Statistics 49, 2021) for images in groups: images of one patient are alike,
-patients are exchangeable. For each of K groups the line is fitted again without it (nothing of a
-group has a part in the line that its own error is measured by); each of its n images then votes
-with weight 1 / (n (K + 1)) for what the left-out line says of the new image, less and plus its own
-absolute error, and a vote of 1 / (K + 1) is kept for the worst. The interval goes from the quantile
-of the lower to that of the upper ends. Such intervals hold the truth of a new patient's image with
-a probability of at least 1 - 2 (1 - coverage) whatever the data, and in practice of about the
-coverage (Dunn, Wasserman and Ramdas, "Distribution-free prediction sets for two-layer hierarchical
-models", Journal of the American Statistical Association 118, 2023, pool groups with the same
-weights). With fewer than coverage / (1 - coverage) groups nothing can be promised, and the interval
-is [0, 1].
+with hierarchical data", 2023, arXiv:2306.06342), the jackknife+ of Barber et al. ("Predictive
+inference with the jackknife+", Annals of Statistics 49, 2021, doi:10.1214/20-AOS1965) for images in
+groups: images of one patient are alike, patients are exchangeable. For each of K groups the line is
+fitted again without it (nothing of a group has a part in the line that its own error is measured
+by); each of its n images then votes with weight 1 / (n (K + 1)) for what the left-out line says of
+the new image, less and plus its own absolute error, and a vote of 1 / (K + 1) is kept for the
+worst. The interval goes from the quantile of the lower to that of the upper ends. Such intervals
+hold the truth of a new patient's image with a probability of at least 1 - 2 (1 - coverage) whatever
+the data, and in practice of about the coverage (Dunn, Wasserman and Ramdas, "Distribution-free
+prediction sets for two-layer hierarchical models", Journal of the American Statistical Association
+118, 2023, arXiv:1809.07441, pool groups with the same weights). With fewer than
+coverage / (1 - coverage) groups nothing can be promised, and the interval is [0, 1].
 
 What is not left out in turn: checkpoints, pixel scaling, settings and cuts were chosen on the same
 validation images, a handful of numbers that all groups share. What that costs shows in the share of

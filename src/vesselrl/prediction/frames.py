@@ -104,7 +104,7 @@ def ids_with_frames(ids: Mapping[str, str], frames: Frames) -> dict[str, str]:
 
     Args:
         ids: name → id, as if each stood alone.
-        frames: see `list_frames`.
+        frames: name → the frame of a series that it stands for; others are missing.
 
     Raises:
         VesselrlError: two would have the same id.
@@ -141,7 +141,7 @@ class FrameFolder(Mapping[str, Callable[[], bytes]]):
 
     Attributes:
         files: file name → loader of the file's bytes.
-        frames: see `list_frames`.
+        frames: name → the frame of a series that it stands for; others are missing.
         max_pixels: larger images are refused.
     """
 
@@ -207,7 +207,7 @@ def ids_by_series(
     """Series → the ids of its accepted frames, in their order.
 
     Args:
-        frames: see `list_frames`.
+        frames: name → the frame of a series that it stands for; others are missing.
         entries: of the accepted images, a table with the columns ``id`` and ``file``.
         file_names: what the pseudonyms of files stand for.
     """

@@ -18,7 +18,7 @@ def image_loaders(
 
     Args:
         images: file name → loader of the file's bytes.
-        frames: see `vesselrl.prediction.frames.list_frames`.
+        frames: name → the frame of a series that it stands for; others are missing.
         entries: a table with the columns ``id``, ``file`` and ``frame``.
         file_names: what the pseudonyms of files stand for.
         max_pixels: larger images are refused.

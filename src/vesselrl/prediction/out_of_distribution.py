@@ -19,12 +19,12 @@ class Reference:
 
     The features are `vesselrl.rl.observations.image_features`, brightness, contrast, texture and
     ridges, not those of a network, as in Lee et al. ("A simple unified framework for detecting
-    out-of-distribution samples and adversarial attacks", NeurIPS 2018): a network is trained to
-    overlook just such changes. The distance of an image is theirs, Mahalanobis' from the training
-    images with a single class. Each feature is standardised, and the covariance shrunk towards a
-    multiple of the identity, by as much as Ledoit and Wolf ("A well-conditioned estimator for
-    large-dimensional covariance matrices", Journal of Multivariate Analysis 88, 2004) find best for
-    few images.
+    out-of-distribution samples and adversarial attacks", NeurIPS 2018, arXiv:1807.03888): a network
+    is trained to overlook just such changes. The distance of an image is theirs, Mahalanobis' from
+    the training images with a single class. Each feature is standardised, and the covariance shrunk
+    towards a multiple of the identity, by as much as Ledoit and Wolf ("A well-conditioned estimator
+    for large-dimensional covariance matrices", Journal of Multivariate Analysis 88, 2004,
+    doi:10.1016/S0047-259X(03)00096-4) find best for few images.
 
     Attributes:
         mean: float64 (F,), of the training images.

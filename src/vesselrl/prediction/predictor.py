@@ -19,7 +19,7 @@ from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.observations import Features, image_features
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.segmenters.answers import Answers
-from vesselrl.segmenters.base import Segmenter, build_segmenter, check_image
+from vesselrl.segmenters.base import Segmenter, build_segmenter, check_image, check_maps
 from vesselrl.segmenters.levels import from_levels, to_levels
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 
@@ -70,11 +70,12 @@ class Prediction:
         probability: float32 (H, W) in [0, 1], the map the mask was cut from.
         error: float32 (H, W) in [0, 1], the reward network's probability that a pixel of the mask
             is wrong.
-        dice: predicted, see `vesselrl.prediction.calibration.Calibration`.
-        recall: likewise.
-        precision: likewise.
-        dice_low: the least of the interval that holds the true Dice of so many images.
-        dice_high: the greatest.
+        dice: of the mask, predicted, in [0, 1]; calibrated as
+            `vesselrl.prediction.calibration.Calibration` says.
+        recall: predicted, in [0, 1].
+        precision: predicted, in [0, 1].
+        dice_low: lower end, in [0, 1], of the interval that is made to hold the true Dice.
+        dice_high: its upper end.
         out_of_distribution: how unlike the training images this one is, from 0 to 1: the share of
             validation images that are more like them.
         prompt: what was asked, in words.
@@ -222,7 +223,9 @@ class Predictor:
 
     def _ask(self, image: Image, prompts: Sequence[int]) -> npt.NDArray[np.uint8]:
         names = [self._actions.prompts[number] for number in prompts]
-        return to_levels(self._segmenter.probabilities(image, names))
+        maps = self._segmenter.probabilities(image, names)
+        check_maps(maps, image, names)
+        return to_levels(maps)
 
     def _case(self, image: Image, answers: Answers, handmade: Callable[[], Features]) -> Case:
         def predicted() -> Scores:

@@ -172,16 +172,17 @@ class Stock:
     """What the stages before have left, of which a recipe takes what its method needs.
 
     Attributes:
-        segmenter: see `Recipe`.
-        actions: see `Recipe`.
-        objective: see `Recipe`.
-        static: number of the best static setting.
+        segmenter: which segmenter is asked, and its prompts.
+        actions: thresholds and operations.
+        objective: the scores whose mean decides.
+        static: number of the best static setting in ``ActionSet.settings``.
         thresholds: run → where the map of its network is cut.
         policies: experiment or regressor → seed → policy; without seeds where it was not trained.
         finished_policies: method → the policy its path leads to.
-        trained: see `vesselrl.evaluation.networks.networks_behind`.
-        reward_network: see `Recipe`.
-        rating: see `Recipe`.
+        trained: pipeline → the networks it keeps for use, as
+            `vesselrl.evaluation.networks.networks_behind` reads them.
+        reward_network: state of the `RewardNetwork` that rates every mask.
+        rating: whether masks are rated after the prompts that the method needs, or after all.
     """
 
     segmenter: SegmenterParameters

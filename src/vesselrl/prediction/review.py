@@ -7,12 +7,15 @@ a file is called, the page does nothing with it.
 """
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vesselrl.prediction.calibration import groups_needed
 from vesselrl.report.language import LANGUAGE_TAGS, Language, mark, say, written_in
 from vesselrl.report.render import templates, text_of
 from vesselrl.report.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PAGE = "prediction/review.html.j2"
 DIGITS = {
@@ -36,7 +39,7 @@ KEYS = {
 
 
 def render_review(
-    quality: Any,
+    quality: "pd.DataFrame",
     share: float,
     coverage: float,
     groups: int,
@@ -81,7 +84,7 @@ def render_review(
         )
 
 
-def _table(quality: Any) -> dict[str, Any]:
+def _table(quality: "pd.DataFrame") -> dict[str, Any]:
     """The rows as the script reads them: lists of values, numbers rounded, NaN as null."""
     named = quality[DECISION].astype(object).fillna("")
     columns = {name: quality[name].round(digits) for name, digits in DIGITS.items()}

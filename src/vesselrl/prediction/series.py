@@ -3,10 +3,10 @@
 A method that chooses for every frame by itself may choose differently for frames that hardly
 differ, and the mask flickers. So a frame's choice is put to the vote of the frames around it: a
 majority vote (Lam and Suen, "Application of majority voting to pattern recognition", IEEE
-Transactions on Systems, Man, and Cybernetics A 27, 1997) in a window that slides along the series,
-as a running median smooths a sequence of numbers. Of choices with several parts the prompt is
-voted on first; the frames that chose it vote on the threshold, and those that chose both on the
-operation: what wins was chosen by a frame as a whole.
+Transactions on Systems, Man, and Cybernetics A 27, 1997, doi:10.1109/3468.618255) in a window that
+slides along the series, as a running median smooths a sequence of numbers. Of choices with several
+parts the prompt is voted on first; the frames that chose it vote on the threshold, and those that
+chose both on the operation: what wins was chosen by a frame as a whole.
 """
 
 import time

@@ -54,7 +54,7 @@ def draw_thresholds(curves: pd.DataFrame, board: pd.DataFrame, recommended: str)
     """Dice and recall over thresholds; recall against precision with every method's point.
 
     Args:
-        curves: see `threshold_curves`; two prompts at most.
+        curves: columns prompt, threshold, dice, recall, precision; two prompts at most.
         board: the leaderboard.
         recommended: the method to stand out.
     """

@@ -87,8 +87,8 @@ class PlattScaling:
     """Log-odds z of every pixel become ``slope z + intercept``.
 
     After Platt, "Probabilistic outputs for support vector machines" (1999); temperature scaling
-    (Guo et al., "On calibration of modern neural networks", ICML 2017) with an intercept. It is
-    fitted not to the pixels but to what they are for: scores of masks.
+    (Guo et al., "On calibration of modern neural networks", ICML 2017, arXiv:1706.04599) with an
+    intercept. It is fitted not to the pixels but to what they are for: scores of masks.
     """
 
     slope: float = 1.0

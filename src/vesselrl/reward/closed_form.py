@@ -29,6 +29,15 @@ def expected_scores(masks: npt.NDArray[np.bool_], q: Probability) -> dict[str, S
     Returns:
         ``dice``, ``recall``, ``precision``, each float64 (N, M) in [0, 1]; for empty masks see
         `vesselrl.metrics.masks`.
+
+    Examples:
+        Of three pixels one is surely vessel and one perhaps; which mask is better?
+
+        >>> q = np.array([[[1, 0.5, 0]]], np.float32)
+        >>> masks = np.array([[[1, 0, 0]], [[1, 1, 0]]], bool)
+        >>> expected_scores(masks, q)["dice"].round(3)
+        array([[0.8  ],
+               [0.857]])
     """
     opinions = q.reshape(len(q), -1)
     both = np.empty((len(masks), len(q)))
@@ -50,6 +59,10 @@ def error_probability(mask: npt.NDArray[np.bool_], opinions: Probability) -> Pro
 
     Returns:
         float32 (H, W) in [0, 1].
+
+    Examples:
+        >>> error_probability(np.array([[True, False]]), np.array([[[0.75, 0.25]]], np.float32))
+        array([[0.25, 0.25]], dtype=float32)
     """
     q = opinions.mean(0)
     return np.where(mask, 1 - q, q)

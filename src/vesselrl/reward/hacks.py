@@ -1,9 +1,9 @@
 """Masks that a policy would find that exploits the errors of a reward network.
 
 A policy goes wherever the reward is highest, also where the network is wrong (cf. Skalse et al.,
-"Defining and characterizing reward hacking", NeurIPS 2022). Each *hack* is a mask with a reference
-mask of the same image: a network that a policy may learn from ranks the two as the truth does.
-Against what the segmenter says if nobody chooses:
+"Defining and characterizing reward hacking", NeurIPS 2022, arXiv:2209.13085). Each *hack* is a mask
+with a reference mask of the same image: a network that a policy may learn from ranks the two as the
+truth does. Against what the segmenter says if nobody chooses:
 
 - ``empty``, ``full``: nothing and everything;
 - ``all_vesselness``: wherever any prompt sees the least of a vessel;
@@ -98,9 +98,9 @@ def hack_rows(
 
     Args:
         sample: id of the image.
-        scene: see `hack_pairs`, as the rest.
-        default_prompt: position of a prompt.
-        other_truth: bool, of any shape.
+        scene: the image with the segmenter's maps, the truth and the network's opinions.
+        default_prompt: position of the prompt that is used when nobody chooses.
+        other_truth: bool, of any shape, the truth of another image.
         objective: names of the scores whose mean is a mask's worth.
 
     Returns:
@@ -177,7 +177,7 @@ def ascended(
 
     The mask becomes soft, each step moves every pixel by the same amount in the direction of its
     gradient (projected gradient: Madry et al., "Towards deep learning models resistant to
-    adversarial attacks", ICLR 2018), and in the end the mask is cut at one half.
+    adversarial attacks", ICLR 2018, arXiv:1706.06083), and in the end the mask is cut at one half.
 
     Args:
         start: bool (H, W).

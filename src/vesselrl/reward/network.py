@@ -66,7 +66,7 @@ class RewardNetwork:
         max_side: images are reduced to this side, in pixels, before the networks see them.
         aggregation: how the members' scores become one: ``lower_bound`` is mean - kappa * standard
             deviation, ``min`` the least.
-        kappa: see there.
+        kappa: how many standard deviations ``lower_bound`` takes off, 0 or more.
         scaling: of the pixels' log-odds.
         lines: for each of `SCORES`, from raw to true; without them scores stay raw.
     """

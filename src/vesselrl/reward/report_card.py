@@ -40,9 +40,9 @@ def report_card(images: Loaders, objective: Sequence[str]) -> dict[str, float | 
     Returns:
         Of Dice: see `agreement`; ``mae_raw``, the mean absolute error before calibration;
         ``calibration_error``, the expected calibration error over ten equal bins (Guo et al., "On
-        calibration of modern neural networks", ICML 2017); ``disagreement_r``, Spearman's r between
-        the members' disagreement and the error of what they predict, None for a single member; of
-        more than `RANKED` images, of `in_equal_steps`. Of the objective:
+        calibration of modern neural networks", ICML 2017, arXiv:1706.04599); ``disagreement_r``,
+        Spearman's r between the members' disagreement and the error of what they predict, None for
+        a single member; of more than `RANKED` images, of `in_equal_steps`. Of the objective:
         ``objective_tau`` and ``objective_regret``, as ``within_image_tau`` and ``top1_regret``.
         Without images ``n_images`` alone.
     """

@@ -47,7 +47,8 @@ def certainty(masks: Mask, probability: Probability) -> Scores:
     """One less the mean binary entropy, in bits, of the map over the pixels of a mask.
 
     Mehrtash et al., "Confidence calibration and predictive uncertainty estimation for deep medical
-    image segmentation", IEEE TMI 39, 2020, predict the Dice of a structure from this mean.
+    image segmentation", IEEE TMI 39, 2020, arXiv:1911.13273, predict the Dice of a structure from
+    this mean.
 
     Args:
         masks: bool (N, H, W).
@@ -65,7 +66,7 @@ def agreement(masks: Mask, probability: Probability, probabilities: Probability)
     """Mean Dice of masks with the other prompts' masks at 0.5.
 
     As the agreement of several segmenters, or of several passes of one, tells of quality (e.g. Roy
-    et al., "Bayesian QuickNAT", NeuroImage 195, 2019).
+    et al., "Bayesian QuickNAT", NeuroImage 195, 2019, arXiv:1811.09800).
 
     Args:
         masks: bool (N, H, W).

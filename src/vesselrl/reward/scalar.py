@@ -3,7 +3,7 @@
 This is how quality is predicted most often, and what the dense reward network has to beat:
 
 - from image and mask to the Dice (cf. Robinson et al., "Real-time prediction of segmentation
-  quality", MICCAI 2018);
+  quality", MICCAI 2018, arXiv:1806.06244);
 - from the mask alone to its normalised mutual information with the truth, learnt from corrupted
   truths (Galdran et al., "A no-reference quality metric for retinal vessel tree segmentation",
   MICCAI 2018).
@@ -101,7 +101,7 @@ class ScalarJudge:
 
 
 def build_network(channels: list[int], sees_image: bool) -> nn.Module:
-    """MONAI's ResNet of one block a stage (He et al., CVPR 2016), pooled over the whole image.
+    """MONAI's ResNet (arXiv:1512.03385) of one block a stage, pooled over the whole image.
 
     It has batch normalisation: the usual normalisation of each instance would take away how much of
     an image is vessel.

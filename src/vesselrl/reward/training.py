@@ -47,9 +47,9 @@ def train_reward_network(
     """Train the ensemble and calibrate it.
 
     Members differ by their seed alone (deep ensemble, Lakshminarayanan et al., "Simple and scalable
-    predictive uncertainty estimation using deep ensembles", NeurIPS 2017). Of each member the
-    averaged weights are kept that ranked best within validation images; the validation images are
-    then used once more, to calibrate the ensemble.
+    predictive uncertainty estimation using deep ensembles", NeurIPS 2017, arXiv:1612.01474). Of
+    each member the averaged weights are kept that ranked best within validation images; the
+    validation images are then used once more, to calibrate the ensemble.
 
     An interrupted training goes on at its last check and ends, on the same device, in the same
     weights.

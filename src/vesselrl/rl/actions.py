@@ -140,7 +140,13 @@ class Rules:
         }[self.chooses]
 
     def extend(self, state: State, choice: Choice) -> State:
-        """The state after one more choice; states that give the same mask are the same tuple."""
+        """The state after one more choice; states that give the same mask are the same tuple.
+
+        Examples:
+            >>> rules = Rules(ActionSet(("tree", "trunk"), 0, (0.5,), {}), "prompts", length=2)
+            >>> rules.extend(rules.extend((), (1,)), (0,))
+            ((0,), (1,))
+        """
         if self.chooses == "setting":
             return (choice,)
         longer = (*state, choice)

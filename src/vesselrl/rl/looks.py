@@ -1,8 +1,8 @@
 """What the looks at validation images tell: which policy is kept, when to end, what went wrong.
 
 What a policy is paid for, the proxy, goes on rising when the truth, gold, has begun to fall (Gao,
-Schulman and Hilton, "Scaling laws for reward model overoptimization", ICML 2023). So gold decides
-which policy is kept and when there is no use in going on.
+Schulman and Hilton, "Scaling laws for reward model overoptimization", ICML 2023, arXiv:2210.10760).
+So gold decides which policy is kept and when there is no use in going on.
 
 A history has one row an update; a look fills ``val_gold`` and ``val_proxy``, the mean objective of
 the validation images, true and as the reward network predicts it.
@@ -45,7 +45,7 @@ def reason_to_end(history: Sequence[Row], steps: int, planned: int, patience: in
     """Why a training ends now; empty if it goes on.
 
     Args:
-        history: see above.
+        history: a row an update.
         steps: that were made.
         planned: so many there are to be.
         patience: so many looks may bring no better gold.

@@ -28,6 +28,12 @@ def apply_operation(operation: Operation, mask: Mask, probability: Probability) 
 
     Raises:
         VesselrlError: an operation of the user's gives anything else.
+
+    Examples:
+        >>> mask = np.array([[1, 1, 1, 0, 1, 0]], bool)
+        >>> kept = apply_operation(Operation(kind="remove_small", size=2), mask, mask.astype("f4"))
+        >>> kept.astype(int)
+        array([[1, 1, 1, 0, 0, 0]])
     """
     if apply := _OPERATIONS.get(operation.kind):
         return apply(operation, mask, probability)
@@ -42,7 +48,11 @@ def apply_operation(operation: Operation, mask: Mask, probability: Probability) 
 
 
 def _grow(operation: Operation, mask: Mask, probability: Probability) -> Mask:
-    """Hysteresis (Canny 1986): the mask's pixels are strong; keep the weak ones joined to them."""
+    """Hysteresis: the mask's pixels are strong; keep the weak ones joined to them.
+
+    Canny, "A computational approach to edge detection", IEEE TPAMI 8, 1986,
+    doi:10.1109/TPAMI.1986.4767851.
+    """
     labels, count = ndimage.label(mask | (probability > operation.low), structure=np.ones((3, 3)))
     kept = np.zeros(count + 1, bool)
     kept[labels[mask]] = True

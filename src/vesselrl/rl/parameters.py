@@ -59,7 +59,7 @@ class ActionParameters(ParameterModel):
 
 
 class PPOParameters(ParameterModel):
-    """Settings of Proximal Policy Optimisation (Schulman et al. 2017), named as in SB3."""
+    """Settings of Proximal Policy Optimisation (arXiv:1707.06347), named as in SB3."""
 
     total_timesteps: PositiveInt = Field(description="rounded up to whole rollouts")
     n_envs: PositiveInt

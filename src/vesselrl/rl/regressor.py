@@ -59,10 +59,10 @@ def ridge_regression(
         B = (XᵀX + N λ I)⁻¹ XᵀY
 
     make ``|Y - XB|² / N + λ |B|²`` least (Hastie, Tibshirani and Friedman, "The Elements of
-    Statistical Learning", 2009, equation 3.44); with X = U D Vᵀ they are V D (D² + N λ)⁻¹ UᵀY, so
-    that one decomposition serves every penalty λ (3.47). What an image adds to the reward of all
-    its settings alike changes no choice, so it does not matter whether the objective is learned or
-    its gain over the default answer.
+    Statistical Learning", 2009, doi:10.1007/978-0-387-84858-7, equation 3.44); with X = U D Vᵀ they
+    are V D (D² + N λ)⁻¹ UᵀY, so that one decomposition serves every penalty λ (3.47). What an image
+    adds to the reward of all its settings alike changes no choice, so it does not matter whether
+    the objective is learned or its gain over the default answer.
 
     Args:
         training: rewards of the judge that pays.

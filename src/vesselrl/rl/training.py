@@ -65,9 +65,9 @@ def train_policy(
 ) -> Trained:
     """Train a policy and keep the one that scored best on validation images.
 
-    Proximal Policy Optimisation (Schulman et al., 2017), in Stable-Baselines3's implementation. An
-    interrupted training goes on after its last update and ends in the same policy, history and
-    files. A finished one is not trained again.
+    Proximal Policy Optimisation (Schulman et al., 2017, arXiv:1707.06347), in Stable-Baselines3's
+    implementation. An interrupted training goes on after its last update and ends in the same
+    policy, history and files. A finished one is not trained again.
 
     Args:
         name: of the experiment, for the progress bar.

@@ -38,6 +38,10 @@ class PromptsFailed(Exception):  # noqa: N818  # it says what happened, and hold
 class Segmenter(Protocol):
     """A frozen model that answers prompts about an image with probability maps.
 
+    A map may depend on image and prompt alone: maps are kept, and made by worker processes that
+    each build a segmenter from the same parameters. `vesselrl.segmenters.checks.check_segmenter`
+    tries whether one keeps all that is said here.
+
     It may have an attribute ``encoder_passes``: how often what is dear was done since it was made.
     """
 
@@ -47,7 +51,7 @@ class Segmenter(Protocol):
         """The map of each prompt; what is dear is done once per image, not once per prompt.
 
         Args:
-            image: uint8 (H, W), or (H, W, 3) in RGB.
+            image: uint8 (H, W), or (H, W, 3) in RGB; it is not changed.
             prompts: names of P prompts, each a key of ``SegmenterParameters.prompts``.
 
         Returns:
@@ -85,6 +89,10 @@ def settings_of(prompts: Mapping[str, Prompt], asked: Sequence[str]) -> list[Pro
 
     Raises:
         VesselrlError: one is unknown.
+
+    Examples:
+        >>> settings_of({"dark": 150, "darker": 120}, ["darker"])
+        [120]
     """
     for name in asked:
         if name not in prompts:
@@ -106,3 +114,16 @@ def check_image(image: npt.NDArray[np.uint8]) -> None:
             f"An image of type {image.dtype} and shape {image.shape} cannot be segmented; expected "
             "uint8 (H, W) or (H, W, 3)."
         )
+
+
+def check_maps(maps: Any, image: npt.NDArray[np.uint8], prompts: Sequence[str]) -> None:
+    """Check that a segmenter gave a map for each prompt; what is in them `to_levels` checks.
+
+    Raises:
+        ValueError: they are no array of the shape (P, H, W).
+    """
+    if not isinstance(maps, np.ndarray):
+        raise ValueError(f"The maps are a {type(maps).__name__}; expected an array.")
+    shape = (len(prompts), *image.shape[:2])
+    if maps.shape != shape:
+        raise ValueError(f"The maps have shape {maps.shape}; expected {shape}.")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vesselrl.segmenters import gpus
-from vesselrl.segmenters.base import PromptsFailed, Segmenter
+from vesselrl.segmenters.base import PromptsFailed, Segmenter, check_maps
 from vesselrl.segmenters.levels import to_levels
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def make_candidates(
         often the segmenter's encoder ran, NaN if it does not tell; ``gpu_mb`` float64 (), the most
         memory in use on a GPU, in MB, NaN without one.
     """
-    passes = _encoder_passes(segmenter)
+    passes = encoder_passes(segmenter)
     gpus.reset_peak()
     start = time.perf_counter()
     levels, errors, error = _ask(image, segmenter, prompts)
@@ -60,7 +60,7 @@ def make_candidates(
         "seconds": np.array(seconds),
         "error": np.array(error, dtype=np.str_),
         "failed": failed,
-        "encoder_passes": np.array(_encoder_passes(segmenter) - passes),
+        "encoder_passes": np.array(encoder_passes(segmenter) - passes),
         "gpu_mb": np.array(gpus.peak_mb()),
     }
 
@@ -69,7 +69,6 @@ def _ask(
     image: Image, segmenter: Segmenter, prompts: Sequence[str]
 ) -> tuple[Image, Mapping[str, Exception], str]:
     """The levels, which prompts failed and why, and that as a line; empty if none did."""
-    shape = (len(prompts), *image.shape[:2])
     errors: Mapping[str, Exception] = {}
     error = ""
     try:
@@ -77,15 +76,16 @@ def _ask(
             probabilities = segmenter.probabilities(image, prompts)
         except PromptsFailed as failure:
             probabilities, errors, error = failure.probabilities, failure.errors, str(failure)
-        if probabilities.shape != shape:
-            raise ValueError(f"The maps have shape {probabilities.shape}; expected {shape}.")
+        check_maps(probabilities, image, prompts)
         return to_levels(probabilities), errors, error
     except Exception as exception:
         error = traceback.format_exception_only(exception)[-1].strip()
-        return np.zeros(shape, np.uint8), dict.fromkeys(prompts, exception), error
+        levels = np.zeros((len(prompts), *image.shape[:2]), np.uint8)
+        return levels, dict.fromkeys(prompts, exception), error
 
 
-def _encoder_passes(segmenter: Segmenter) -> float:
+def encoder_passes(segmenter: Segmenter) -> float:
+    """How often the segmenter's encoder has run; NaN if it does not tell."""
     return float(getattr(segmenter, "encoder_passes", np.nan))
 
 
@@ -142,8 +142,8 @@ def unanswered(
     """The prompts of which there is no map, in their order.
 
     Args:
-        keys: see `extend_candidates`.
-        earlier: see `extend_candidates`; only its ``keys`` are read.
+        keys: prompt → a text that differs if anything does that its map depends on.
+        earlier: ``keys`` str (P,) of the maps that there are; None if there are none.
     """
     there = set() if earlier is None else set(earlier["keys"].tolist())
     return [prompt for prompt, key in keys.items() if key not in there]

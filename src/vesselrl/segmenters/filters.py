@@ -57,7 +57,7 @@ class FilterSegmenter(ABC):
         """
 
     def probabilities(self, image: Image, prompts: Sequence[str]) -> Map:
-        """The map of each prompt, see `vesselrl.segmenters.base.Segmenter`.
+        """The map of each prompt, float32 (P, H, W) in [0, 1], of uint8 (H, W) or (H, W, 3).
 
         Dark vessels are expected. Outside a collimator the maps are 0.
         """

@@ -9,7 +9,8 @@ class RidgeSegmenter(FilterSegmenter):
     """Sato's multi-scale ridge filter, from the second derivatives of the image.
 
     Sato et al., "Three-dimensional multi-scale line filter for segmentation and visualization of
-    curvilinear structures in medical images", Medical Image Analysis 2, 1998.
+    curvilinear structures in medical images", Medical Image Analysis 2, 1998,
+    doi:10.1016/S1361-8415(98)80009-1.
     """
 
     def response(self, attenuation: Map, scale: float) -> Map:

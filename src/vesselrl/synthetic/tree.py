@@ -69,8 +69,9 @@ def grow_tree(rng: np.random.Generator, coils: float = 1.0) -> list[Vessel]:
     """Grow a right or left coronary tree, parents before their branches.
 
     Where a branch leaves, r₀^γ = r₁^γ + r₂^γ. The exponent γ = 2.7 lies between the 3 of Murray
-    ("The physiological principle of minimum work", PNAS 12, 1926) and the 7/3 of Huo and Kassab
-    ("Intraspecific scaling laws of vascular trees", J. R. Soc. Interface 9, 2012).
+    ("The physiological principle of minimum work", PNAS 12, 1926, doi:10.1073/pnas.12.3.207) and
+    the 7/3 of Huo and Kassab ("Intraspecific scaling laws of vascular trees", J. R. Soc. Interface
+    9, 2012, doi:10.1098/rsif.2011.0270).
 
     Args:
         rng: draws it.

@@ -11,6 +11,7 @@ from stand_in import ANSWERED, TEXTS, build, parameters_of
 
 from vesselrl.errors import VesselrlError
 from vesselrl.segmenters.base import PromptsFailed, build_segmenter
+from vesselrl.segmenters.checks import check_segmenter
 from vesselrl.segmenters.levels import from_levels, to_levels
 from vesselrl.segmenters.sa2va.maps import maps_of
 
@@ -32,6 +33,11 @@ def test_above_half_the_maps_are_the_masks_of_the_models_own_code_bit_for_bit(
     assert 0.02 < expected[0].mean() < 0.98
     np.testing.assert_array_equal(maps > 0.5, expected)
     np.testing.assert_array_equal(from_levels(to_levels(maps)) > 0.5, expected)
+
+
+def test_it_keeps_the_contract_of_all_segmenters(folders, family):
+    prompts = {name: {"text": TEXTS[name]} for name in ANSWERED}
+    check_segmenter(parameters_of(folders[family], prompts=prompts))
 
 
 def test_the_maps_are_probabilities_so_that_other_thresholds_give_other_masks(segmenter, image):

@@ -13,9 +13,12 @@ from vesselrl.segmenters.parameters import SegmenterParameters
 if TYPE_CHECKING:
     from vesselrl.prediction.folder import StoredPrediction
 
+    Predictions = Mapping[str, StoredPrediction]
+else:  # it is heavy, and of nodes whose types have unknown names Kedro checks no parameters
+    Predictions = Mapping[str, Any]
+
 Files = Mapping[str, Callable[[], bytes]]
 Makers = dict[str, Callable[[], Any]]
-Predictions = Mapping[str, "StoredPrediction"]
 
 QUALITY_COLUMNS = [
     "image", "file", "width", "height", "dice", "dice_low", "dice_high", "recall", "precision",

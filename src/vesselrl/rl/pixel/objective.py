@@ -24,16 +24,16 @@ with what the policy gets for it on average:
     A = (m - p_old) sign(a) max(|a| - kappa s, 0) / V.
 
 It is the difference that the pixel's own decision makes (difference rewards; Foerster et al.,
-"Counterfactual multi-agent policy gradients", AAAI 2018), so that a mask's pixels are praised and
-blamed one by one (twice that difference, as ``a / V`` is twice the derivative). Where V is a
-weight, here and below, it is at least `LEAST_SHARE` of the pixels. With the ratio
+"Counterfactual multi-agent policy gradients", AAAI 2018, arXiv:1705.08926), so that a mask's pixels
+are praised and blamed one by one (twice that difference, as ``a / V`` is twice the derivative).
+Where V is a weight, here and below, it is at least `LEAST_SHARE` of the pixels. With the ratio
 ``r = p(m) / p_old(m)`` of each pixel, what is made larger is
 
     1/K sum_k sum_pixels min(r A, clip(r, 1 - c, 1 + c) A)  -  beta / V  sum_pixels KL(p || p_start)
 
-(Schulman et al., "Proximal policy optimization algorithms", 2017; the penalty holds the policy near
-the segmenter it starts from). Both terms are in units of vessel pixels: without clipping, and were
-``a`` fixed, the best logit would be that of the start plus ``a / beta``.
+(Schulman et al., "Proximal policy optimization algorithms", 2017, arXiv:1707.06347; the penalty
+holds the policy near the segmenter it starts from). Both terms are in units of vessel pixels:
+without clipping, and were ``a`` fixed, the best logit would be that of the start plus ``a / beta``.
 
 A pixel's ratio takes two values, one if it was drawn as vessel and one if not. So the K masks of an
 image enter the clipped objective through four sums a pixel, `payments`, and more masks cost no more
@@ -62,8 +62,9 @@ class Worth(NamedTuple):
         score: the expected objective in [0, 1]; a ratio to nothing counts as 0, and S and Q below
             one pixel as one; where there is no vessel the empty mask is worth 1, others 0.
         size: V as a weight, in pixels.
-        slope: with `offset` it gives ``a = slope q - offset``.
-        offset: see there.
+        slope: of ``a = slope q - offset``, what one more pixel adds where the truth has
+            probability q.
+        offset: the other number of that line.
     """
 
     score: Tensor
@@ -137,7 +138,7 @@ def clipped_objective(logits: Tensor, old: Tensor, paid: Tensor, clip: float) ->
     Args:
         logits: of the policy, float (B, H, W).
         old: of the policy that drew the masks, float (B, H, W); without gradient.
-        paid: see `payments`.
+        paid: float (B, 2, 2, H, W), as `payments` gives it.
         clip: how far a ratio may go from 1.
     """
     total = torch.zeros_like(logits)

@@ -41,7 +41,7 @@ class PixelLearner(Learner):
     Args:
         start: the segmenter that training starts from, on the device where to train; the penalty
             holds on to it.
-        parameters: see there.
+        parameters: of batches, masks, clipping and penalty, and the side of the squares.
         strength: of the squares' augmentation.
         objective: the scores whose mean is paid.
         seed: of squares and masks.
@@ -149,7 +149,7 @@ class StepObjective(nn.Module):
 
     Args:
         answer: of the policy, from squares to logits, float32 (B, s, s).
-        parameters: see there.
+        parameters: of masks, clipping and penalty.
         objective: the scores whose mean is paid.
     """
 

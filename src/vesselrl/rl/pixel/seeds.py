@@ -64,7 +64,7 @@ class Seeds:
         start: state of the `SegmentationNetwork` that each training starts from.
         unlabelled: images judged by the reward.
         labelled: images judged by their truth.
-        guard: see `learn`; it also names the objective.
+        guard: which images are looked at, who judges them, and by which objective.
         parameters: of learning.
         strength: of the squares' augmentation.
         folders: seed, as text → where its checkpoints and logs are written.

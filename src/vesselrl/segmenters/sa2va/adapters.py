@@ -1,9 +1,9 @@
 """Low-rank adapters of a Sa2VA model's mask decoder, in the format of ``peft``.
 
-Hu et al., "LoRA: Low-rank adaptation of large language models", ICLR 2022: beside a frozen matrix W
-two small ones are learned, and ``W + alpha / rank B A`` stands in its place. B begins as zero, so
-the start is the model itself. Adapted are the attention of SAM 2's mask decoder and the projection
-of ``[SEG]`` (``text_hidden_fcs``), all else stays as it was.
+Hu et al., "LoRA: Low-rank adaptation of large language models", ICLR 2022, arXiv:2106.09685: beside
+a frozen matrix W two small ones are learned, and ``W + alpha / rank B A`` stands in its place. B
+begins as zero, so the start is the model itself. Adapted are the attention of SAM 2's mask decoder
+and the projection of ``[SEG]`` (``text_hidden_fcs``), all else stays as it was.
 """
 
 import json

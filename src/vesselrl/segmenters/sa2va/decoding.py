@@ -105,8 +105,8 @@ class MaskDecoder(nn.Module):
         """Logits of each object at the decoder's own size.
 
         Args:
-            features: see `Encoded`.
-            hidden: see there.
+            features: of SAM 2's encoder, (1, C, h, w) each, from fine to coarse.
+            hidden: the language model's states at ``[SEG]``, (O, D).
 
         Returns:
             float32 (O, h, w).

@@ -40,7 +40,7 @@ class Sa2vaSegmenter:
         return self._memory.passes
 
     def probabilities(self, image: npt.NDArray[np.uint8], prompts: Sequence[str]) -> Maps:
-        """The map of each prompt, see `vesselrl.segmenters.base.Segmenter`.
+        """The map of each prompt, float32 (P, H, W) in [0, 1], of uint8 (H, W) or (H, W, 3).
 
         Above 0.5 a map is the union (`Sa2vaParameters.merge`) of the masks that the model's own
         ``predict_forward`` gives, bit for bit. A prompt that the model does not answer with a mask

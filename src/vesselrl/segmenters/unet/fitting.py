@@ -36,7 +36,7 @@ def segmentation_loss(logits: Tensor, target: Tensor, cldice: float = 0) -> Tens
 
     clDice compares centre lines, so that it counts whether a vessel is found in one piece, however
     thin it is (Shit et al., "clDice: a novel topology-preserving loss function for tubular
-    structure segmentation", CVPR 2021).
+    structure segmentation", CVPR 2021, arXiv:2003.07311).
 
     Args:
         logits: float (B, 1, H, W).
@@ -90,7 +90,7 @@ class SegmenterLearner(Learner):
         device: where it trains.
         weights: to start from; None for drawn ones.
         cycle: iterations in which the learning rate rises and falls (Smith and Topin,
-            "Super-convergence", 2018); all of them where it is None.
+            "Super-convergence", 2018, arXiv:1708.07120); all of them where it is None.
 
     Attributes:
         module: what learns.

@@ -5,9 +5,10 @@
 - ``…_tta``: either with test-time augmentation, the mean over four mirrored views.
 - ``distilled``: one network that learned the ensemble's soft maps of images without label, beside
   the truth of the labelled ones (Hinton, Vinyals and Dean, "Distilling the knowledge in a neural
-  network", 2015).
+  network", 2015, arXiv:1503.02531).
 - ``pseudo_labelled``: the same with the supervised network's own maps (Lee, "Pseudo-label", ICML
-  workshops 2013; soft, as in Xie et al., "Self-training with noisy student", CVPR 2020).
+  workshops 2013; soft, as in Xie et al., "Self-training with noisy student", CVPR 2020,
+  arXiv:1911.04252).
 """
 
 import time
@@ -61,7 +62,7 @@ def rival_facts(
     """What it takes to have a rival.
 
     Args:
-        rival: see `rival_map`.
+        rival: one of `vesselrl.segmenters.unet.parameters.RIVALS`.
         networks: the trained ones, by name.
         seconds: name → what its training took.
 

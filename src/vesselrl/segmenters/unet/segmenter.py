@@ -26,7 +26,7 @@ class UnetSegmenter:
         self.encoder_passes = 0
 
     def probabilities(self, image: Image, prompts: Sequence[str]) -> Probability:
-        """The map of each prompt, see `vesselrl.segmenters.base.Segmenter`.
+        """The map of each prompt, float32 (P, H, W) in [0, 1], of uint8 (H, W) or (H, W, 3).
 
         The network's probability p becomes ``p (1 - t) / (p (1 - t) + (1 - p) t)``: its log-odds
         less those of the prompt's operating point t, so that p = t becomes one half.

@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from vesselrl.errors import VesselrlError
 from vesselrl.samples import HELD_OUT, group_hashes, ids_of, known_groups
 from vesselrl.segmenters.unet.parameters import SupervisedParameters
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +50,9 @@ def weights_to_start_from(
     return weights
 
 
-def check_groups(known: Collection[str], samples: Any, parameters: SupervisedParameters) -> None:
+def check_groups(
+    known: Collection[str], samples: "pd.DataFrame", parameters: SupervisedParameters
+) -> None:
     """Warn where weights learned from groups that are trained on here: cross-fitting is not honest.
 
     Args:
