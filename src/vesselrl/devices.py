@@ -30,5 +30,5 @@ def sent(numbers: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
     """
     tensor = torch.from_numpy(numbers.astype(np.float32))
     if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
