@@ -19,8 +19,8 @@ from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.observations import Features, image_features
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.segmenters.answers import Answers
-from vesselrl.segmenters.base import Segmenter, build_segmenter, check_image, check_maps
-from vesselrl.segmenters.levels import from_levels, to_levels
+from vesselrl.segmenters.base import Segmenter, build_segmenter, check_image, levels_of
+from vesselrl.segmenters.levels import from_levels
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 
 Image = npt.NDArray[np.uint8]
@@ -223,9 +223,7 @@ class Predictor:
 
     def _ask(self, image: Image, prompts: Sequence[int]) -> npt.NDArray[np.uint8]:
         names = [self._actions.prompts[number] for number in prompts]
-        maps = self._segmenter.probabilities(image, names)
-        check_maps(maps, image, names)
-        return to_levels(maps)
+        return levels_of(self._segmenter.probabilities(image, names), image, names)
 
     def _case(self, image: Image, answers: Answers, handmade: Callable[[], Features]) -> Case:
         def predicted() -> Scores:

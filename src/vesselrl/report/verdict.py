@@ -121,7 +121,8 @@ def verdict(
     leads = {method: lead(method, settings.baseline) for method in names}
     offered = _offered(not_worse, leads, rows, settings)
     eligible = offered or not_worse  # a baseline that is not for use may score higher than all
-    if all(row["detectable"] is None for row in compared):
+    smallest_effect = _median([row["detectable"] for row in compared])
+    if smallest_effect is None:
         # Where nobody could show it to be worse, it is not shown to be as good.
         eligible = _without_clear_losses(eligible, rows)
     recommended: Any = min(
@@ -144,7 +145,7 @@ def verdict(
         "below_random": below_random,
         "not_worse": not_worse,
         "compared_with_best": compared,
-        "smallest_effect": _median([row["detectable"] for row in compared]),
+        "smallest_effect": smallest_effect,
         "warnings": suspicions(metrics_per_image),
         "gain": leads[recommended],
         "targets": _targets(scores.loc[recommended], groups, settings, resampling),

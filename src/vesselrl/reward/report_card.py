@@ -209,17 +209,12 @@ class _Agreement:
         return Line(float(slope), float(aim - slope * middle))
 
     def _pooled_r(self) -> float:
-        judged, true, both = self._moments()
+        spread = self._means - self._means.mean(0)
+        across = (spread[:, [0, 1, 0]] * spread[:, [0, 1, 1]]).mean(0)
+        judged, true, both = across + self._within.mean(0)
         if min(judged, true) < TINY:
             return 0.0
         return float(np.clip(both / np.sqrt(judged * true), -1, 1))
-
-    def _moments(self) -> Scores:
-        """Variances of judged and true scores and their covariance, over all masks."""
-        spread = self._means - self._means.mean(0)
-        across = (spread[:, [0, 1, 0]] * spread[:, [0, 1, 1]]).mean(0)
-        moments: Scores = across + self._within.mean(0)
-        return moments
 
 
 def top1_regret(pairs: Iterable[tuple[Scores, Scores]]) -> float:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from vesselrl.errors import VesselrlError
 from vesselrl.extensions import built_in_or_extension
+from vesselrl.segmenters.levels import to_levels
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 Prompt = TypeVar("Prompt")
@@ -116,14 +117,17 @@ def check_image(image: npt.NDArray[np.uint8]) -> None:
         )
 
 
-def check_maps(maps: Any, image: npt.NDArray[np.uint8], prompts: Sequence[str]) -> None:
-    """Check that a segmenter gave a map for each prompt; what is in them `to_levels` checks.
+def levels_of(
+    maps: Any, image: npt.NDArray[np.uint8], prompts: Sequence[str]
+) -> npt.NDArray[np.uint8]:
+    """What a segmenter gave, as it is stored: uint8 (P, H, W); see `vesselrl.segmenters.levels`.
 
     Raises:
-        ValueError: they are no array of the shape (P, H, W).
+        ValueError: it is no array of the shape (P, H, W), or a value is NaN or outside [0, 1].
     """
     if not isinstance(maps, np.ndarray):
         raise ValueError(f"The maps are a {type(maps).__name__}; expected an array.")
     shape = (len(prompts), *image.shape[:2])
     if maps.shape != shape:
         raise ValueError(f"The maps have shape {maps.shape}; expected {shape}.")
+    return to_levels(maps)

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vesselrl.segmenters import gpus
-from vesselrl.segmenters.base import PromptsFailed, Segmenter, check_maps
-from vesselrl.segmenters.levels import to_levels
+from vesselrl.segmenters.base import PromptsFailed, Segmenter, levels_of
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +75,7 @@ def _ask(
             probabilities = segmenter.probabilities(image, prompts)
         except PromptsFailed as failure:
             probabilities, errors, error = failure.probabilities, failure.errors, str(failure)
-        check_maps(probabilities, image, prompts)
-        return to_levels(probabilities), errors, error
+        return levels_of(probabilities, image, prompts), errors, error
     except Exception as exception:
         error = traceback.format_exception_only(exception)[-1].strip()
         levels = np.zeros((len(prompts), *image.shape[:2]), np.uint8)

@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vesselrl.errors import VesselrlError
-from vesselrl.segmenters.base import Segmenter, build_segmenter, check_maps
+from vesselrl.segmenters.base import Segmenter, build_segmenter, levels_of
 from vesselrl.segmenters.candidates import encoder_passes
 from vesselrl.segmenters.keys import MapKeys
-from vesselrl.segmenters.levels import to_levels
 from vesselrl.segmenters.parameters import SegmenterParameters
 from vesselrl.synthetic.angiogram import draw_patient
 
@@ -94,8 +93,7 @@ def _ask(segmenter: Segmenter, image: Image, prompts: Sequence[str]) -> Maps:
     if not np.array_equal(image, before):
         raise VesselrlError(f"{asked} changes the image: let it work on a copy.")
     try:
-        check_maps(maps, image, prompts)
-        to_levels(maps)
+        levels_of(maps, image, prompts)
     except ValueError as error:
         raise VesselrlError(f"{asked} gives no probability maps. {error}") from error
     if maps.dtype != np.float32:
