@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -104,17 +105,24 @@ class Rewarded(Segmenting):
 
 
 class DiesOnce(Segmenting):
-    """Its second process is killed before the fifth step, once."""
+    """Its second process is killed before the fifth step, once, when the first has saved four."""
 
-    def __init__(self, mark, *settings):
+    def __init__(self, mark, checkpoints, *settings):
         super().__init__(*settings)
         self.mark = mark
+        self.checkpoints = checkpoints
 
     def step(self):
         if self.iteration == 4 and Share.own().rank == 1 and not self.mark.exists():
             self.mark.touch()
+            deadline = time.monotonic() + 60
+            while self.saved() < 4 and time.monotonic() < deadline:
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
         super().step()
+
+    def saved(self):
+        return self.checkpoints.load("0", "fingerprint")["iteration"]
 
 
 def trained(make, folder, devices, names=("0",)):
@@ -155,10 +163,11 @@ def test_two_devices_learn_by_reward_what_one_learns(tmp_path):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_killed_process_ends_the_run_with_one_error_and_the_next_run_goes_on(tmp_path):
     whole = trained(partial(Segmenting, "batch", 4), tmp_path / "whole", TWO)["0"]
-    make = partial(DiesOnce, tmp_path / "mark", "batch", 4)
+    checkpoints = Checkpoints(tmp_path / "states")
+    make = partial(DiesOnce, tmp_path / "mark", checkpoints, "batch", 4)
     with pytest.raises(VesselrlError, match="killed.*'0'.*Run the command again"):
         trained(make, tmp_path / "states", TWO)
-    assert Checkpoints(tmp_path / "states").load("0", "fingerprint")["iteration"] == 4
+    assert checkpoints.load("0", "fingerprint")["iteration"] == 4
     resumed = trained(make, tmp_path / "states", TWO)["0"]
     assert_equal(resumed, whole)
 
