@@ -229,12 +229,15 @@ def tell_speed(folder: Path, options: argparse.Namespace) -> None:
     env, workers = options.env, options.workers
     few, all_ = folder / "few", folder / "all"
     runs: dict[str, tuple[Run, Path]] = {}
+    on_ray = [
+        (f"predict on Ray, {workers} workers, a tenth", few, workers),
+        (f"predict on Ray, {workers} workers", all_, workers),
+    ]
     for name, images, count in (
         ("bare loop", few, None),
         ("predict, a tenth", few, 0),
         ("predict", all_, 0),
-        (f"predict on Ray, {workers} workers, a tenth", few, workers),
-        (f"predict on Ray, {workers} workers", all_, workers),
+        *(on_ray if workers else ()),
         ("bare loop, again", few, None),
     ):
         out_dir = folder / name.replace(" ", "_")
@@ -283,7 +286,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--side", type=int, default=64)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="on Ray; 0: no Ray, no kills")
     parser.add_argument("--env", default="ridge", help="whose segmenter: ridge, base, sa2va")
     parser.add_argument("--measure", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -303,7 +306,8 @@ def main() -> None:
         draw_all(options.images, options.side, Path(name) / "all")
         draw_all(options.images // 10, options.side, Path(name) / "few")
         tell_speed(Path(name), options)
-        tell_kills(Path(name), options)
+        if options.workers:
+            tell_kills(Path(name), options)
 
 
 if __name__ == "__main__":

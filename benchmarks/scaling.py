@@ -9,6 +9,7 @@ Each part compares one process on the first device with one on each, in the same
 
 - *segment*: a U-Net with random weights stands in for a big segmenter: its encoder runs once an
   image, `--repeats` times over so that the GPU is what is waited for, its decoder once a prompt.
+  The bare loop asks the same on the first device and does nothing with the maps.
   The rate is that of the middle three fifths of the files, so that start-up and the last images,
   when processes run out of work, do not count; the seconds are of everything. Then, each compared
   array by array with the run of one process, times apart: a run one of whose processes is killed;
@@ -136,6 +137,17 @@ def make(folder: Path, images: int, side: int, devices: Sequence[Any], prompts: 
     CandidateFolder(folder).make(PendingCandidates(loaders, parameters))
 
 
+def bare_rate(images: int, side: int) -> float:
+    """Images a second of the stand-in alone, in the middle three fifths of a loop."""
+    stand_in = StandIn(SegmenterParameters.model_construct())
+    drawn = [draw(seed, side) for seed in range(images)]
+    moments = []
+    for image in drawn:
+        stand_in.probabilities(image, PROMPTS[:10])
+        moments.append(time.perf_counter())
+    return middle_rate(moments)
+
+
 def contents(folder: Path) -> dict[str, dict[str, bytes]]:
     """Sample → name of an array → its bytes, times apart."""
     return {
@@ -183,7 +195,11 @@ def wait_until_half(folder: Path, run: subprocess.Popen[bytes], images: int) -> 
 
 def tell_scaling(folder: Path, options: argparse.Namespace) -> None:
     """Compare one process with all."""
-    rows = [("processes", "seconds", "images/s", "× one", "of ideal", "peak GPU MB", "maps")]
+    rows = [
+        ("processes", "seconds", "images/s", "× bare", "× one", "of ideal", "peak GPU MB", "maps")
+    ]
+    bare = in_a_process(bare_rate, options.images, options.side)
+    rows.append(("bare loop", "", f"{bare:.2f}", *[""] * 5))
     rates: list[float] = []
     for count in sorted({1, len(options.devices)}):
         out = folder / str(count)
@@ -194,8 +210,8 @@ def tell_scaling(folder: Path, options: argparse.Namespace) -> None:
         gain = rates[-1] / rates[0]
         rows.append(
             (
-                str(count), f"{seconds:.1f}", f"{rates[-1]:.2f}", f"{gain:.2f}",
-                f"{gain / count:.2f}", peak(out), equal(out, folder / "1"),
+                str(count), f"{seconds:.1f}", f"{rates[-1]:.2f}", f"{rates[-1] / bare:.2f}",
+                f"{gain:.2f}", f"{gain / count:.2f}", peak(out), equal(out, folder / "1"),
             )
         )  # fmt: skip
     print(table(rows))
@@ -243,7 +259,8 @@ def tell_segment(folder: Path, options: argparse.Namespace) -> str:
         flush=True,
     )
     tell_scaling(folder, options)
-    tell_kills(folder, options)
+    if len(options.devices) > 1:  # the images of a killed process go to another
+        tell_kills(folder, options)
     tell_new_prompt(folder, options)
     return ""
 
