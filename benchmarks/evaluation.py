@@ -71,10 +71,10 @@ class Bench:
     def draw(self) -> None:
         """Draw images, one a patient, and ask the segmenter about each."""
         from vesselrl.segmenters.base import build_segmenter
-        from vesselrl.segmenters.parameters import FilterParameters
+        from vesselrl.segmenters.parameters import SegmenterParameters
         from vesselrl.synthetic.angiogram import draw_patient
 
-        parameters = FilterParameters(**project_parameters()["segmenter"])
+        parameters = SegmenterParameters.model_validate(project_parameters()["segmenter"])
         segmenter = build_segmenter(parameters)
         for number in range(self.distinct):
             drawn = draw_patient(number, 1, self.size)[0]

@@ -81,11 +81,11 @@ class Bench:
         from vesselrl.reward.examples import reward_examples
         from vesselrl.segmenters.base import build_segmenter
         from vesselrl.segmenters.candidates import make_candidates
-        from vesselrl.segmenters.parameters import FilterParameters
+        from vesselrl.segmenters.parameters import SegmenterParameters
         from vesselrl.synthetic.angiogram import draw_patient
 
         conf, examples = self.parameters(), self.reward().examples
-        segmenter, sample = FilterParameters(**conf["segmenter"]), conf["sample"]
+        segmenter, sample = SegmenterParameters.model_validate(conf["segmenter"]), conf["sample"]
         model, size = build_segmenter(segmenter), self.size or sample["size"]
         for number in range(count):
             patient, frame = divmod(number, sample["frames"])

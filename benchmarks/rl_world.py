@@ -27,7 +27,7 @@ from vesselrl.rl.parameters import (
 from vesselrl.rl.reference import SegmentationEnv
 from vesselrl.segmenters.base import Segmenter
 from vesselrl.segmenters.candidates import make_candidates
-from vesselrl.segmenters.parameters import FilterParameters
+from vesselrl.segmenters.parameters import SegmenterParameters
 from vesselrl.synthetic.angiogram import draw_patient
 from vesselrl.threads import one_thread
 
@@ -45,7 +45,7 @@ class Project:
 
     def __init__(self) -> None:
         self._conf = conf = project_parameters(quick=True)
-        self.segmenter = FilterParameters(**conf["segmenter"])
+        self.segmenter = SegmenterParameters.model_validate(conf["segmenter"])
         self.prompts = list(self.segmenter.prompts)
         self.objective = conf["report"]["objective"]
         self.ppo = PPOParameters(**conf["rl"]["ppo"])

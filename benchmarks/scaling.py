@@ -1,12 +1,14 @@
 """How `segment` and trainings scale over devices, and whether `segment` survives being killed.
 
-    python benchmarks/scaling.py [--parts segment ensemble data_parallel pixel_rl] [--quick]
+    python benchmarks/scaling.py [--parts own segment ensemble data_parallel pixel_rl] [--quick]
                                  [--devices 0 1 2 3] [--images 40] [--repeats 50]
                                  [--batch 64] [--norm batch] [--members 2] [--seconds 8]
 
 Without devices: all GPUs, or, where there are none, two processes on the CPU at a small size.
 Each part compares one process on the first device with one on each, in the same run:
 
+- *own*: the shipped segmenter of ``conf/base`` on drawn angiograms, in this process, beside a bare
+  loop that asks the same and does nothing with the maps;
 - *segment*: a U-Net with random weights stands in for a big segmenter: its encoder runs once an
   image, `--repeats` times over so that the GPU is what is waited for, its decoder once a prompt.
   The bare loop asks the same on the first device and does nothing with the maps.
@@ -26,6 +28,7 @@ import argparse
 import logging
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -39,13 +42,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from measuring import device_name, in_a_process, middle_rate, table, wait_for
+from measuring import (
+    device_name,
+    in_a_process,
+    middle_rate,
+    project_parameters,
+    table,
+    wait_for,
+)
 from training_rates import Size, tell_apart, tell_together
 
 from vesselrl.devices import best_device
 from vesselrl.segmenters import base
 from vesselrl.segmenters.candidate_folder import CandidateFolder, PendingCandidates
 from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.synthetic.patients import draw_patients
 
 PROMPTS = [f"prompt {number}" for number in range(11)]
 TIMES = ("seconds", "gpu_mb")
@@ -121,7 +132,9 @@ def draw(seed: int, side: int) -> npt.NDArray[np.uint8]:
     return np.kron(coarse, np.ones((16, 16), np.uint8))
 
 
-def make(folder: Path, images: int, side: int, devices: Sequence[Any], prompts: int = 10) -> None:
+def make(
+    folder: Path, images: int, side: int, devices: Sequence[Any] | None, prompts: int = 10
+) -> None:
     """Make candidates with that many of the prompts."""
     setting = {"scales": [1], "fraction": 0.1, "min_size": 0}
     parameters = SegmenterParameters.model_validate(
@@ -146,6 +159,34 @@ def bare_rate(images: int, side: int) -> float:
         stand_in.probabilities(image, PROMPTS[:10])
         moments.append(time.perf_counter())
     return middle_rate(moments)
+
+
+def tell_own(folder: Path, options: argparse.Namespace) -> str:
+    """The shipped segmenter, whose maps are files, beside a loop that only asks it."""
+    parameters = SegmenterParameters.model_validate(project_parameters()["segmenter"])
+    segmenter, prompts = base.build_segmenter(parameters), list(parameters.prompts)
+    drawn = draw_patients(0, min(options.images, 40), options.side)["images"]
+    shown = [drawn[number % len(drawn)] for number in range(options.images)]
+    rows = [("", "images/s", "× bare")]
+    rates: list[float] = []
+    for turn in range(3):
+        moments = []
+        for image in shown:
+            segmenter.probabilities(image, prompts)
+            moments.append(time.perf_counter())
+        bare = middle_rate(moments)
+        out = folder / f"own{turn}"
+        loaders = {f"{n:05}": partial(np.copy, image) for n, image in enumerate(shown)}
+        CandidateFolder(out).make(PendingCandidates(loaders, parameters))
+        rates.append(rate(out) / bare)
+        rows += [
+            ("bare loop", f"{bare:.1f}", ""),
+            ("segment", f"{rate(out):.1f}", f"{rates[-1]:.2f}"),
+        ]
+    return (
+        f"## own: {options.images} images of {options.side} × {options.side}, {len(prompts)} "
+        f"prompts\n\n{table(rows)}\n\nMedian {statistics.median(rates):.2f}, goal: 0.8."
+    )
 
 
 def contents(folder: Path) -> dict[str, dict[str, bytes]]:
@@ -204,7 +245,7 @@ def tell_scaling(folder: Path, options: argparse.Namespace) -> None:
     for count in sorted({1, len(options.devices)}):
         out = folder / str(count)
         started = time.perf_counter()
-        make(out, options.images, options.side, options.devices[:count])
+        make(out, options.images, options.side, options.devices[:count] if count > 1 else None)
         seconds = time.perf_counter() - started
         rates.append(rate(out))
         gain = rates[-1] / rates[0]
@@ -276,6 +317,7 @@ def size_of(options: argparse.Namespace) -> Size:
 
 
 PARTS: dict[str, Callable[[Path, argparse.Namespace], str]] = {
+    "own": tell_own,
     "segment": tell_segment,
     "ensemble": lambda folder, o: tell_apart(o.devices, size_of(o), folder),
     "data_parallel": lambda _, o: tell_together(o.devices, size_of(o), by_reward=False),

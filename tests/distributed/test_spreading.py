@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from vesselrl.distributed.parameters import RayParameters
 from vesselrl.distributed.spreading import map_on_workers
 from vesselrl.errors import VesselrlError
 from vesselrl.hashes import digest
+from vesselrl.overlapping import Steps
 from vesselrl.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[2]
@@ -15,9 +17,30 @@ TWO = RayParameters(num_workers=2, gpus_per_worker=0, address=None)
 NONE = RayParameters(num_workers=0, gpus_per_worker=0, address=None)
 
 
+class Adding(Steps):
+    """Three steps of which each adds one, and the process they were done in."""
+
+    def load(self, item):
+        return item[1] + 1, os.getpid()
+
+    def compute(self, loaded):
+        return loaded[0] + 1, *loaded[1:], os.getpid()
+
+    def store(self, computed):
+        return computed[0] + 1, {*computed[1:], os.getpid()}
+
+
 def test_without_workers_on_ray_the_work_is_done_in_this_process():
     for ray in (NONE, None):
-        assert list(map_on_workers(lambda item: item[1], [("a", 1), ("b", 2)], None, ray)) == [1, 2]
+        done = list(map_on_workers(Adding(), [("a", 1), ("b", 2)], None, ray))
+        assert done == [(4, {os.getpid()}), (5, {os.getpid()})]
+
+
+def test_on_a_device_all_steps_of_an_item_are_done_in_its_process():
+    ((result, processes),) = map_on_workers(Adding(), [("a", 1)], ["cpu"], None)
+    assert result == 4
+    assert len(processes) == 1
+    assert os.getpid() not in processes
 
 
 @pytest.mark.parametrize(("env", "workers"), [("base", 0), ("ray", 2)])
@@ -29,7 +52,7 @@ def test_only_the_environment_ray_uses_ray_unasked(env, workers):
 
 def test_devices_and_ray_exclude_each_other():
     with pytest.raises(VesselrlError, match="segmenter.devices is \\['cpu'\\] and ray.num_workers"):
-        map_on_workers(len, [("a", 1)], ["cpu"], TWO)
+        map_on_workers(Adding(), [("a", 1)], ["cpu"], TWO)
 
 
 def test_no_fingerprint_tells_how_the_work_was_spread():

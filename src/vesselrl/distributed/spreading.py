@@ -1,26 +1,29 @@
-"""One function on many items, over whichever workers the parameters name."""
+"""One piece of work on many items, by whichever workers the parameters name."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 from vesselrl.distributed.parameters import RayParameters
 from vesselrl.errors import VesselrlError
+from vesselrl.overlapping import Steps, overlapped
 from vesselrl.parameters import Device
 from vesselrl.workers import Item, Result, map_on_devices
 
 
 def map_on_workers(
-    function: Callable[[Item[Any]], Result],
+    steps: Steps[Item[Any], Any, Any, Result],
     items: Iterable[Item[Any]],
     devices: Sequence[Device] | None,
     ray: RayParameters | None,
 ) -> Generator[Result, None, None]:
-    """Apply a function to items: on Ray, on devices of this machine, or in this process.
+    """Work on items: on Ray, on devices of this machine, or in this process.
 
     Args:
-        function: see `vesselrl.workers.map_on_devices`.
+        steps: of each item; picklable unless it is done in this process. Every worker process has a
+            copy, so that a model made at the first item stays.
         items: each with a name.
-        devices: of each worker process of this machine; None works in this process.
+        devices: of each worker process of this machine; None works in this process, where the steps
+            of neighbouring items overlap.
         ray: the workers on Ray instead, if there are any.
 
     Yields:
@@ -30,7 +33,9 @@ def map_on_workers(
         VesselrlError: both are named; else as `vesselrl.workers.map_on_devices`.
     """
     if ray is None or not ray.num_workers:
-        return map_on_devices(function, items, devices)
+        if devices is None:
+            return overlapped(steps, items)
+        return map_on_devices(steps, items, devices)
     if devices is not None:
         raise VesselrlError(
             f"segmenter.devices is {list(devices)} and ray.num_workers {ray.num_workers}: only one "
@@ -38,4 +43,4 @@ def map_on_workers(
         )
     from vesselrl.distributed.ray_workers import map_on_ray
 
-    return map_on_ray(function, items, ray)
+    return map_on_ray(steps, items, ray)

@@ -20,6 +20,7 @@ from vesselrl.distributed.spreading import map_on_workers
 from vesselrl.errors import VesselrlError
 from vesselrl.files import write_atomically, writer_of
 from vesselrl.journal import Journal
+from vesselrl.overlapping import Steps
 from vesselrl.parameters import Device
 from vesselrl.prediction.predictor import Prediction
 from vesselrl.progress import tracked
@@ -149,9 +150,9 @@ class PredictionFolder:
             list(batch) for _, batch in groupby(missing, lambda one: pending.batches.get(one, one))
         ]
         items = [(of[0], [(sample, pending.images[sample]) for sample in of]) for of in batches]
-        write = _Writer(self._folder, pending.predict, pending.prepare, pending.probability_maps)
+        work = _Work(self._folder, pending.predict, pending.prepare, pending.probability_maps)
         errors = {}
-        with closing(map_on_workers(write, items, pending.devices, pending.ray)) as spread:
+        with closing(map_on_workers(work, items, pending.devices, pending.ray)) as spread:
             written = chain.from_iterable(spread)
             for sample, noted in tracked(written, "Predicting", len(missing)):
                 journal.add(sample, {"key": pending.keys[sample], **noted})
@@ -199,9 +200,22 @@ class PredictionFolder:
         return _file(self._folder, kind, sample)
 
 
+Batch = Sequence[tuple[str, Callable[[], Any]]]
+"""Samples and their loaders."""
+Noted = dict[str, Any]
+"""What the journal has of a sample, beside its key."""
+
+
+_Loaded = list[tuple[str, Any]]
+_Computed = list[tuple[str, Prediction | Exception]]
+
+
 @dataclass(frozen=True)
-class _Writer:
-    """Predicts images one after the other and writes their files, in whatever process.
+class _Work(Steps[Item[Batch], _Loaded, _Computed, list[tuple[str, Noted]]]):
+    """Predicts the images of a batch and writes their files, in whatever process.
+
+    An exception of the file, the segmenter or the machine takes the place of what could not be
+    made of an image.
 
     Attributes:
         folder: below which the files are.
@@ -215,33 +229,42 @@ class _Writer:
     prepare: Callable[[], None]
     probability_maps: bool
 
-    def __call__(
-        self, item: Item[Sequence[tuple[str, Callable[[], Any]]]]
-    ) -> list[tuple[str, dict[str, Any]]]:
-        """Each sample of a batch, and what the journal notes of it beside the key.
+    def load(self, item: Item[Batch]) -> _Loaded:
+        """Each sample of a batch, loaded."""
+        return [(sample, _tried(lambda load: load(), load)) for sample, load in item[1]]
+
+    def compute(self, loaded: _Loaded) -> _Computed:
+        """Each sample's prediction.
 
         Raises:
             DeviceLostError: a prediction failed, and so would all that follows in this process.
         """
         self.prepare()
-        return [(sample, self._noted(sample, load)) for sample, load in item[1]]
+        return [(sample, self._predicted(sample, image)) for sample, image in loaded]
 
-    def _noted(self, sample: str, load: Callable[[], Any]) -> dict[str, Any]:
-        try:
-            return self._write(sample, load())
-        except Exception as exception:  # of the file, the segmenter or the machine
-            error = traceback.format_exception_only(exception)[-1].strip()
-            if not gpus.are_usable():
-                raise DeviceLostError(
-                    f"After '{sample}' failed the GPU cannot be used any more ({error}): run the "
-                    "command again, which goes on with that image."
-                ) from exception
+    def _predicted(self, sample: str, image: Any) -> Any:
+        made = _tried(self.predict, image)
+        if isinstance(made, Exception) and not gpus.are_usable():
+            raise DeviceLostError(
+                f"After '{sample}' failed the GPU cannot be used any more ({_line_of(made)}): run "
+                "the command again, which goes on with that image."
+            ) from made
+        return made
+
+    def store(self, computed: _Computed) -> list[tuple[str, Noted]]:
+        """Each sample, and what the journal notes of it beside the key."""
+        return [(sample, self._noted(sample, made)) for sample, made in computed]
+
+    def _noted(self, sample: str, made: Prediction | Exception) -> Noted:
+        noted = _tried(partial(self._written, sample), made)
+        if isinstance(noted, Exception):
+            error = _line_of(noted)
             logger.warning("Segmenting '%s' failed: %s", sample, error)
-            logger.debug("Segmenting '%s' failed.", sample, exc_info=exception)
+            logger.debug("Segmenting '%s' failed.", sample, exc_info=noted)
             return {"sizes": {}, "scores": {"error": error}, "absent": []}
+        return noted
 
-    def _write(self, sample: str, loaded: Any) -> dict[str, Any]:
-        made = self.predict(loaded)
+    def _written(self, sample: str, made: Prediction) -> Noted:
         files = {
             MASKS: png_of_mask(made.mask),
             ERRORS: png_of_image(np.round(255 * made.error).astype(np.uint8)),
@@ -256,6 +279,20 @@ class _Writer:
             "scores": scores | {"error": ""},
             "absent": list(made.absent),
         }
+
+
+def _tried(function: Callable[[Any], Any], value: Any) -> Any:
+    """What a function makes of a value, or the exception that kept it or an earlier one from it."""
+    if isinstance(value, Exception):
+        return value
+    try:
+        return function(value)
+    except Exception as exception:
+        return exception
+
+
+def _line_of(exception: Exception) -> str:
+    return traceback.format_exception_only(exception)[-1].strip()
 
 
 def _has_new_voters(sample: str, journal: Journal) -> bool:

@@ -17,6 +17,7 @@ from vesselrl.arrays import names_of_arrays, read_arrays
 from vesselrl.distributed.parameters import RayParameters
 from vesselrl.distributed.spreading import map_on_workers
 from vesselrl.errors import VesselrlError, first_few
+from vesselrl.overlapping import Steps
 from vesselrl.parallel import cores
 from vesselrl.progress import tracked
 from vesselrl.segmenters import gpus
@@ -24,11 +25,13 @@ from vesselrl.segmenters.base import Segmenter, build_segmenter
 from vesselrl.segmenters.candidates import Arrays, Image, extend_candidates
 from vesselrl.segmenters.keys import MapKeys
 from vesselrl.segmenters.parameters import SegmenterParameters
-from vesselrl.workers import DeviceLostError
+from vesselrl.workers import DeviceLostError, Item
 
 logger = logging.getLogger(__name__)
 
 Loader = Callable[[], Image]
+_Loaded = tuple[str, Image, Arrays | None]
+_Computed = tuple[str, Arrays, Arrays | None]
 
 
 class PendingCandidates(Mapping[str, Callable[[], Arrays]]):
@@ -141,11 +144,11 @@ class CandidateFolder:
         unfinished = self._unfinished(pending)
         workplace = self._beside("unfinished")
         workplace.mkdir(exist_ok=True)
-        write = _Writer(pending.asker, self._folder, workplace)
+        work = _Work(pending.asker, self._folder, workplace)
         items = [(sample, pending.images[sample]) for sample in unfinished]
         replaced = False
         try:
-            spread = map_on_workers(write, items, pending.devices, pending.ray)
+            spread = map_on_workers(work, items, pending.devices, pending.ray)
             with closing(spread) as written:
                 for has_replaced in tracked(written, "Segmenting", len(items)):
                     replaced |= has_replaced
@@ -217,7 +220,7 @@ def _find(file: Path, keys: MapKeys, load: Loader) -> _Finding:
 
 
 @dataclass(frozen=True)
-class _Writer:
+class _Work(Steps[Item[Loader], _Loaded, _Computed, bool]):
     """Completes the file of one image, in whatever process.
 
     Attributes:
@@ -230,30 +233,43 @@ class _Writer:
     folder: Path
     workplace: Path
 
-    def __call__(self, item: tuple[str, Loader]) -> bool:
-        """Make what is missing.
+    def load(self, item: Item[Loader]) -> _Loaded:
+        """The sample's id, its image, and what its file holds."""
+        sample, load = item
+        return sample, load(), _read(self._file(sample))
 
-        Returns:
-            Whether there was a file whose maps are not all among the new ones.
+    def compute(self, loaded: _Loaded) -> _Computed:
+        """The sample's id, what its file is to hold, and what it holds.
 
         Raises:
             DeviceLostError: the segmenter failed, and so would all that follows in this process.
         """
-        sample, load = item
-        file = self.folder / f"{sample}.npz"
-        earlier = _read(file)
-        arrays = self.asker.extend(sample, load(), earlier)
+        sample, image, earlier = loaded
+        arrays = self.asker.extend(sample, image, earlier)
         if str(arrays["error"]) and not gpus.are_usable():
             raise DeviceLostError(
                 f"After '{sample}' failed the GPU cannot be used any more ({arrays['error']}): run "
                 "the command again, which goes on with that image."
             )
-        arrays["kind"] = np.array(self.asker.parameters.kind)
+        return sample, arrays, earlier
+
+    def store(self, computed: _Computed) -> bool:
+        """Write the file.
+
+        Returns:
+            Whether there was one whose maps are not all among the new ones.
+        """
+        sample, arrays, earlier = computed
+        file = self._file(sample)
         unfinished = self.workplace / file.name
+        kind = np.array(self.asker.parameters.kind)
         with unfinished.open("wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays)
+            np.savez_compressed(stream, allow_pickle=False, **arrays, kind=kind)
         unfinished.replace(file)
         return earlier is not None and not set(earlier["keys"]) <= set(arrays["keys"])
+
+    def _file(self, sample: str) -> Path:
+        return self.folder / f"{sample}.npz"
 
 
 def _read(file: Path, *names: str) -> Arrays | None:
