@@ -21,13 +21,16 @@ def to_levels(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
     Raises:
         ValueError: a value is NaN or outside [0, 1].
     """
-    if not ((probabilities >= 0) & (probabilities <= 1)).all():
-        raise ValueError(
-            f"Probabilities must lie in [0, 1]; found {np.min(probabilities)} to "
-            f"{np.max(probabilities)}."
-        )
-    levels: npt.NDArray[np.uint8] = np.maximum(np.ceil(probabilities * 256) - 1, 0).astype(np.uint8)
-    return levels
+    if probabilities.size:
+        least, most = probabilities.min(), probabilities.max()
+        if not (least >= 0 and most <= 1):  # NaN is neither
+            raise ValueError(f"Probabilities must lie in [0, 1]; found {least} to {most}.")
+    scaled = np.multiply(probabilities, 256, dtype=np.result_type(probabilities, np.float32))
+    # in place: new memory for each step would cost more than the steps
+    np.ceil(scaled, out=scaled)
+    scaled -= 1
+    np.maximum(scaled, 0, out=scaled)
+    return scaled.astype(np.uint8)
 
 
 def from_levels(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
