@@ -25,7 +25,7 @@ from bisect import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,20 +43,21 @@ FRAMES = 8  # images of a patient
 STEP = "kedro.pipeline.node: Running node: "
 
 
-@cache
-def drawing(number: int, side: int) -> npt.NDArray[np.uint8]:
-    """An angiogram and its mask, uint8 (2, side, side)."""
+def draw(file: Path, side: int) -> None:
+    """Draw angiograms and their masks, uint8 (N, 2, side, side), unless they are there."""
     from vesselrl.synthetic.patients import draw_patients
 
-    drawn = draw_patients(number, 1, side)
-    return np.stack([drawn["images"][0], drawn["masks"][0]])
+    if not file.exists():
+        drawn = draw_patients(0, DRAWINGS, side)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, np.stack([drawn["images"], drawn["masks"]], axis=1))
 
 
-def vary(number: int, side: int) -> npt.NDArray[np.uint8]:
+def vary(number: int, drawings: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """An image and its mask: a drawing, turned and shifted as its patient's, with noise."""
     patient, frame = divmod(number, FRAMES)
     random = np.random.default_rng([patient, 0])
-    both = drawing(patient % DRAWINGS, side)
+    both, side = drawings[patient % len(drawings)], drawings.shape[-1]
     both = np.rot90(both, random.integers(4), axes=(1, 2))[:, :, :: random.choice((-1, 1))]
     shift = random.integers(0, side, 2) + frame
     image, mask = np.roll(both, shift, axis=(1, 2))
@@ -64,27 +65,27 @@ def vary(number: int, side: int) -> npt.NDArray[np.uint8]:
     return np.stack([(image + noise).clip(0, 255).astype(np.uint8), mask])
 
 
-def write(number: int, side: int, folder: Path) -> dict[str, object]:
+def write(number: int, drawings: Path, folder: Path) -> dict[str, object]:
     """Write one image and put its vessels in words."""
     from PIL import Image
 
     from vesselrl.annotations.polygons import polygonise
 
-    image, mask = vary(number, side)
+    image, mask = vary(number, np.load(drawings, mmap_mode="r"))
     patient, frame = divmod(number, FRAMES)
     name = f"p{patient:05}_f{frame}.png"
     Image.fromarray(image).save(folder / name)
     return {"image": name, "mask": polygonise(mask > 0)}
 
 
-def prepare(folder: Path, numbers: Iterable[int], side: int) -> None:
-    """Draw a data set, unless it is there."""
+def prepare(folder: Path, numbers: Iterable[int], drawings: Path) -> None:
+    """Make a data set of the drawings, unless it is there."""
     from vesselrl.parallel import ordered_map
 
     if (folder / "annotations.json").exists():
         return
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    entries = ordered_map(partial(write, side=side, folder=folder / "images"), numbers)
+    entries = ordered_map(partial(write, drawings=drawings, folder=folder / "images"), numbers)
     (folder / "annotations.json").write_text(json.dumps(list(entries)))
 
 
@@ -218,10 +219,11 @@ def main() -> None:
     print(f"{in_a_process(device_name)}; {options.side} × {options.side} pixels.", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.folder or Path(temporary)).resolve()  # runs start in the project
+        draw(drawings := folder / f"drawings{options.side}.npy", options.side)
         for count in counts:
-            prepare(folder / f"raw{count}", range(count), options.side)
+            prepare(folder / f"raw{count}", range(count), drawings)
             if "predict" in options.stages:
-                prepare(folder / f"new{count}", range(count, 2 * count), options.side)
+                prepare(folder / f"new{count}", range(count, 2 * count), drawings)
         rows, steps = [head("stage", *counts)], []
         print(table(rows), flush=True)
         for stage in options.stages:
