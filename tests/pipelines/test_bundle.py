@@ -25,6 +25,7 @@ from vesselrl.rl.actions import Rules
 from vesselrl.rl.observations import Observer
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.rl.policy import Policy
+from vesselrl.samples import group_hashes
 
 REPORT = ReportParameters(bootstrap_resamples=200)
 SETTINGS = {
@@ -145,6 +146,23 @@ def test_the_card_warns_where_another_method_is_recommended(found, tmp_path):
     other = next(m for m in ("default", "posterior") if m != found["verdict"]["recommended"])
     card = (run(found, other, tmp_path) / "README.md").read_text()
     assert "The report recommends another method" in card
+
+
+def test_the_card_warns_where_the_segmenter_learned_from_who_is_tested(
+    found, tmp_path, monkeypatch
+):
+    samples = found["samples"].assign(id=lambda rows: [f"s{n}" for n in range(len(rows))])
+    found = found | {"samples": samples}
+    clean = (run(found, "static", tmp_path / "clean") / "README.md").read_text()
+    rows = samples.groupby("split").head(1)  # a group of each split
+    known = group_hashes(rows, rows["id"])
+    monkeypatch.setattr(type(SEGMENTER), "learned_from", lambda _: known)
+    leaking = (run(found, "static", tmp_path / "leaking") / "README.md").read_text()
+    held_out = samples.loc[samples["split"].isin(["val", "test"]), "group"]
+    count = len(set(held_out) & set(rows["group"]))
+    sentence = f"The segmenter learned from {count} groups of validation or test"
+    assert count >= 2
+    assert (sentence in clean, sentence in leaking) == (False, True)
 
 
 def test_no_name_of_a_patient_or_an_image_is_in_a_bundle(found, tmp_path):

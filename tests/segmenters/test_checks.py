@@ -195,12 +195,15 @@ def test_what_cannot_be_asked_must_be_refused_in_a_sentence(kind, sentence):
         check_segmenter(parameters(kind=kind))
 
 
-def test_a_segmenter_need_not_count_what_is_dear(monkeypatch):
+@pytest.mark.parametrize("count", [np.nan, None])
+def test_a_segmenter_need_not_count_what_is_dear(monkeypatch, count):
     asked = Good.probabilities
 
     def uncounted(self, image, prompts):
-        self.encoder_passes = np.nan
-        return asked(self, image, prompts)
+        self.encoder_passes = 0
+        maps = asked(self, image, prompts)
+        self.encoder_passes = count
+        return maps
 
     monkeypatch.setattr(Good, "probabilities", uncounted)
     check_segmenter(parameters(kind="good"))

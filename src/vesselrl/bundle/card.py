@@ -23,7 +23,7 @@ from vesselrl.report.document import (
     Table,
 )
 from vesselrl.report.explanations import explanation
-from vesselrl.report.limits import what_the_test_can_show
+from vesselrl.report.limits import what_the_segmenter_saw, what_the_test_can_show
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.report.render import render_markdown
 from vesselrl.report.tables import footnote, marked_name
@@ -74,6 +74,7 @@ class Facts:
         recipe: of the method.
         check: how true its predicted Dice is, see `vesselrl.prediction.trials.check`.
         samples: columns split and group.
+        leaking: groups of validation and test that the segmenter is known to have learned from.
         leaderboard: see `vesselrl.report.comparison.leaderboard`.
         verdict: see `vesselrl.report.verdict.verdict`.
         trained: experiment or regressor → its settings, see
@@ -84,6 +85,7 @@ class Facts:
     recipe: Recipe
     check: Mapping[str, Any]
     samples: pd.DataFrame
+    leaking: int
     leaderboard: pd.DataFrame
     verdict: Mapping[str, Any]
     trained: Mapping[str, Mapping[str, Any]]
@@ -211,5 +213,7 @@ def _limits(facts: Facts) -> tuple[Block, ...]:
     told = [text for method, text in verdict["warnings"].items() if method == name]
     if verdict["recommended"] != name:
         told.append(f"The report recommends another method, ‘{verdict['recommended']}’.")
-    shown = what_the_test_can_show(verdict)
-    return Paragraph(shown), Bullets((*told, *MAY_DIFFER))
+    blocks: list[Block] = [Paragraph(what_the_test_can_show(verdict))]
+    if facts.leaking:
+        blocks.append(Callout(what_the_segmenter_saw(facts.leaking), "warning"))
+    return *blocks, Bullets((*told, *MAY_DIFFER))

@@ -17,6 +17,7 @@ from vesselrl.report.document import (
 )
 from vesselrl.report.failures import listing
 from vesselrl.report.language import mark, say, say_stored, sentences
+from vesselrl.report.limits import what_the_segmenter_saw
 from vesselrl.report.words import NOTHING, counted, decimal, listed, params_of_run
 from vesselrl.rl.looks import ALL_STEPS
 from vesselrl.samples import UNLABELLED, unlabelled_pool
@@ -103,12 +104,7 @@ def data(
         else Paragraph(say("No group is shared between splits."))
     )
     if leaking:
-        text = say(
-            "The segmenter learned from {groups} of validation or test: the scores flatter every "
-            "method that uses it.",
-            groups=counted(leaking, "group"),
-        )
-        blocks.append(Callout(text, "warning"))
+        blocks.append(Callout(what_the_segmenter_saw(leaking), "warning"))
     blocks.append(
         Picture(
             figure,

@@ -88,3 +88,12 @@ def _foretold(foretold: Mapping[str, Any]) -> str:
         method=foretold["method"],
         gain=signed_points(foretold["gain"]),
     )
+
+
+def what_the_segmenter_saw(groups: int) -> str:
+    """That scores flatter, where it learned from so many groups of validation and test."""
+    return say(
+        "The segmenter learned from {groups} of validation or test: the scores flatter every "
+        "method that uses it.",
+        groups=counted(groups, "group"),
+    )

@@ -84,7 +84,8 @@ def _ask(
 
 def encoder_passes(segmenter: Segmenter) -> float:
     """How often the segmenter's encoder has run; NaN if it does not tell."""
-    return float(getattr(segmenter, "encoder_passes", np.nan))
+    passes = getattr(segmenter, "encoder_passes", None)
+    return np.nan if passes is None else float(passes)
 
 
 def extend_candidates(

@@ -6,6 +6,7 @@ from typing import Any
 from vesselrl.bundle.files import MANIFEST
 from vesselrl.bundle.parameters import BundlingParameters
 from vesselrl.report.parameters import ReportParameters
+from vesselrl.samples import HELD_OUT, known_groups
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 
@@ -58,8 +59,9 @@ def make_bundle(
         name: specification | seen
         for name, specification in (settings["experiments"] | settings["regressors"]).items()
     }
+    leaking = known_groups(samples, segmenter.learned_from(), *HELD_OUT)
     card = model_card(
-        Facts(method, recipe_check, samples, leaderboard, verdict, trained, report),
+        Facts(method, recipe_check, samples, leaking, leaderboard, verdict, trained, report),
         [*files, MANIFEST],
         bundling.licence,
     )
