@@ -122,10 +122,10 @@ def measure_many(bench: Bench) -> str:
 
 def _measure_node(bench: Bench, images: int) -> str:
     inputs = bench.inputs(images)
-    score_predictions(*bench.inputs(1))  # imports
+    score_predictions(*bench.inputs(1), metrics=[])  # imports
     clock = Clock(torch.device("cpu"))
     with clock("all"):
-        scores = score_predictions(*inputs)
+        scores = score_predictions(*inputs, metrics=[])
     seconds = clock.seconds["all"][0]
     return (
         f"## {images:,} pairs of {bench.size} × {bench.size} pixels\n\n"
@@ -148,7 +148,7 @@ def measure_turns(bench: Bench) -> str:
             with clock("bare"):
                 _bare_dice(*inputs)
             with clock("node"):
-                score_predictions(*inputs)
+                score_predictions(*inputs, metrics=[])
         bare, node = clock.seconds["bare"], clock.seconds["node"]
         ratios = [long / short for long, short in zip(node, bare, strict=True)]
         rates = [f"{TURN * methods / statistics.median(times):.0f}" for times in (bare, node)]
