@@ -67,3 +67,23 @@ def test_two_runs_of_predict_are_equal_and_one_of_other_images_is_not(benchmark,
     assert scaling.equal(outs["first"], outs["again"]) == "equal"
     assert scaling.equal(outs["first"], outs["other"]) == "DIFFERENT"
     assert scaling.lines_of_journal(outs["first"]) == 2
+
+
+def test_benchmarks_know_the_segmenter_of_the_project(benchmark, tmp_path):
+    measuring = benchmark("measuring")
+    segmenter = measuring.project_parameters()["segmenter"]
+    assert benchmark("rl_world").Project().prompts == list(segmenter["prompts"])
+    bench = benchmark("reward_net").Bench(1, 1, 1, 32, None, tmp_path)
+    bench.draw(1)
+    (image,), (example,) = (bench.loaders(kind, [0]).values() for kind in ("image", "example"))
+    assert image()["levels"].shape == (len(segmenter["prompts"]), 32, 32)
+    assert example()["maps"].shape[0] > len(segmenter["prompts"])
+
+
+def test_the_benchmark_of_evaluation_scores_as_the_stage_does(benchmark, tmp_path):
+    evaluation = benchmark("evaluation")
+    bench = evaluation.Bench(pairs=4, distinct=2, size=64, rounds=1, folder=tmp_path)
+    bench.draw()
+    scores = evaluation.score_predictions(*bench.inputs(4, 2), metrics=[])
+    assert scores["dice"].tolist() == pytest.approx(evaluation._bare_dice(*bench.inputs(4, 2)))
+    assert "4 pairs of 64 × 64 pixels" in evaluation.measure_many(bench)
