@@ -1,5 +1,6 @@
 """Predictions of many images, kept in a folder."""
 
+import logging
 import weakref
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vesselrl.distributed import spreading
 from vesselrl.errors import VesselrlError
 from vesselrl.prediction.folder import JOURNAL, PendingPredictions, PredictionFolder
 from vesselrl.prediction.predictor import Prediction
@@ -165,7 +167,8 @@ def test_where_every_image_fails_the_run_stops_with_the_reason(tmp_path):
         PredictionFolder(tmp_path).make(pending(asked))
 
 
-def test_few_images_are_in_memory_at_a_time(tmp_path):
+@pytest.mark.parametrize("batches", [{}, {f"i{number}": "i0" for number in range(25)}])
+def test_few_images_are_in_memory_at_a_time(tmp_path, batches):
     alive, few, many = [], 8, [f"i{number}" for number in range(25)]
 
     def predict(image):
@@ -176,8 +179,53 @@ def test_few_images_are_in_memory_at_a_time(tmp_path):
         )
         return made
 
-    PredictionFolder(tmp_path).make(pending(predict, names=many))
+    PredictionFolder(tmp_path).make(replace(pending(predict, names=many), batches=batches))
     assert len(alive) == len(many)
+
+
+def test_a_worker_has_one_image_of_a_batch_in_memory_at_a_time(tmp_path, monkeypatch):
+    def in_this_process(function, items, devices):
+        ((name, batch),) = items
+        assert len(batch) == len(NAMES)
+        yield function((name, batch))
+
+    alive = []
+
+    def predict(image):
+        assert all(reference() is None for reference in alive)
+        made = predicted(image)
+        alive.append(weakref.ref(made.probability))
+        return made
+
+    monkeypatch.setattr(spreading, "map_on_devices", in_this_process)
+    asked = replace(pending(predict), batches=dict.fromkeys(NAMES, "i0"), devices=["cpu"])
+    PredictionFolder(tmp_path).make(asked)
+    assert len(alive) == len(NAMES)
+
+
+def test_what_a_failed_prediction_had_in_memory_is_gone_before_the_next(tmp_path, caplog):
+    caplog.set_level(logging.WARNING, "vesselrl")  # pytest keeps tracebacks that are logged
+    held = []
+
+    def predict(image):
+        assert all(reference() is None for reference in held)
+        if image[0, 0] == 50:
+            return predicted(image)
+        activations = np.zeros(9)  # on a GPU the next image would find no room beside them
+        held.append(weakref.ref(activations))
+        raise ValueError("out of memory")
+
+    PredictionFolder(tmp_path).make(pending(predict))
+    assert len(held) == len(NAMES) - 1
+    errors = [one.scores["error"] for one in PredictionFolder(tmp_path).load().values()]
+    assert errors == ["ValueError: out of memory"] * 5 + [""]
+
+
+def test_frames_of_a_batch_are_noted_as_they_are_made(tmp_path):
+    asked = replace(pending(Asked({"i3": KeyboardInterrupt()})), batches=dict.fromkeys(NAMES, "i0"))
+    with pytest.raises(KeyboardInterrupt):
+        PredictionFolder(tmp_path).make(asked)
+    assert list(PredictionFolder(tmp_path).load()) == NAMES[:3]
 
 
 def test_what_cannot_be_loaded_stops_the_run_before_the_first_image_if_there_is_one(made):
@@ -249,6 +297,10 @@ def test_a_batch_is_predicted_by_one_process(tmp_path, monkeypatch):
         yield from map(function, items)
 
     monkeypatch.setattr("vesselrl.prediction.folder.map_on_workers", noting)
-    PredictionFolder(tmp_path / "a").make(series(Voting()))
-    PredictionFolder(tmp_path / "b").make(pending(Asked()))
-    assert dealt == [NAMES[:4], NAMES[4:], *([name] for name in NAMES)]
+    each = [[name] for name in NAMES]
+    PredictionFolder(tmp_path / "a").make(series(Voting(), devices=["cpu"]))
+    PredictionFolder(tmp_path / "b").make(replace(pending(Asked()), devices=["cpu"]))
+    assert dealt == [NAMES[:4], NAMES[4:], *each]
+    dealt.clear()
+    PredictionFolder(tmp_path / "c").make(series(Voting()))  # in this one, whatever the batches
+    assert dealt == each

@@ -138,6 +138,16 @@ def test_a_frame_that_fails_has_no_vote_and_fails_alone(world):
     assert series.predict(Ballot(names[3], images)).absent == ()
 
 
+def test_an_image_alone_is_loaded_beforehand_and_frames_as_they_are_looked_at():
+    loaded = []
+    images = {name: (lambda name=name: loaded.append(name) or name) for name in "ab"}
+    alone = Ballot("a", {"a": images["a"]})()
+    assert loaded == ["a"]
+    assert (alone.around["a"](), alone.around["a"]()) == ("a", "a")
+    assert Ballot("b", images)() == Ballot("b", images)
+    assert loaded == ["a"]
+
+
 def test_in_another_process_frames_choose_the_same(world):
     _, _, images, made = predicted(world, "regressor", 3)
     recipe = write_recipe("regressor", World.evaluation.methods, world.stock)

@@ -32,9 +32,9 @@ def map_on_workers(
     Raises:
         VesselrlError: both are named; else as `vesselrl.workers.map_on_devices`.
     """
+    if is_done_here(devices, ray):
+        return overlapped(steps, items)
     if ray is None or not ray.num_workers:
-        if devices is None:
-            return overlapped(steps, items)
         return map_on_devices(steps, items, devices)
     if devices is not None:
         raise VesselrlError(
@@ -44,3 +44,8 @@ def map_on_workers(
     from vesselrl.distributed.ray_workers import map_on_ray
 
     return map_on_ray(steps, items, ray)
+
+
+def is_done_here(devices: Sequence[Device] | None, ray: RayParameters | None) -> bool:
+    """Whether `map_on_workers` would work in this process."""
+    return devices is None and (ray is None or not ray.num_workers)

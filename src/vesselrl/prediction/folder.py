@@ -16,7 +16,7 @@ import numpy.typing as npt
 from vesselrl.annotations.png import png_of_image, png_of_mask
 from vesselrl.datasets.picture_folder import read_image, read_mask
 from vesselrl.distributed.parameters import RayParameters
-from vesselrl.distributed.spreading import map_on_workers
+from vesselrl.distributed.spreading import is_done_here, map_on_workers
 from vesselrl.errors import VesselrlError
 from vesselrl.files import write_atomically, writer_of
 from vesselrl.journal import Journal
@@ -146,9 +146,9 @@ class PredictionFolder:
         if not pending.probability_maps:
             self._remove_probabilities(journal)
         missing = [sample for sample in pending.images if sample not in done]
-        batches = [
-            list(batch) for _, batch in groupby(missing, lambda one: pending.batches.get(one, one))
-        ]
+        # one process predicts all of them anyway: none need wait for the others of its batch
+        together = {} if is_done_here(pending.devices, pending.ray) else pending.batches
+        batches = [list(batch) for _, batch in groupby(missing, lambda one: together.get(one, one))]
         items = [(of[0], [(sample, pending.images[sample]) for sample in of]) for of in batches]
         work = _Work(self._folder, pending.predict, pending.prepare, pending.probability_maps)
         errors = {}
@@ -206,16 +206,24 @@ Noted = dict[str, Any]
 """What the journal has of a sample, beside its key."""
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """Takes the place of what could not be made of an image.
+
+    An exception would keep what the failed function had in memory, on the GPU too, while the next
+    image is predicted.
+    """
+
+    error: str
+
+
 _Loaded = list[tuple[str, Any]]
-_Computed = list[tuple[str, Prediction | Exception]]
+_Computed = list[tuple[str, Prediction | _Failure]]
 
 
 @dataclass(frozen=True)
 class _Work(Steps[Item[Batch], _Loaded, _Computed, list[tuple[str, Noted]]]):
     """Predicts the images of a batch and writes their files, in whatever process.
-
-    An exception of the file, the segmenter or the machine takes the place of what could not be
-    made of an image.
 
     Attributes:
         folder: below which the files are.
@@ -229,9 +237,17 @@ class _Work(Steps[Item[Batch], _Loaded, _Computed, list[tuple[str, Noted]]]):
     prepare: Callable[[], None]
     probability_maps: bool
 
+    def __call__(self, item: Item[Batch]) -> list[tuple[str, Noted]]:
+        """All steps of an image, then of the next: a batch of predictions may not fit in memory."""
+        name, batch = item
+        noted = []
+        for one in batch:
+            noted += super().__call__((name, [one]))
+        return noted
+
     def load(self, item: Item[Batch]) -> _Loaded:
         """Each sample of a batch, loaded."""
-        return [(sample, _tried(lambda load: load(), load)) for sample, load in item[1]]
+        return [(sample, _tried(sample, lambda load: load(), load)) for sample, load in item[1]]
 
     def compute(self, loaded: _Loaded) -> _Computed:
         """Each sample's prediction.
@@ -243,25 +259,22 @@ class _Work(Steps[Item[Batch], _Loaded, _Computed, list[tuple[str, Noted]]]):
         return [(sample, self._predicted(sample, image)) for sample, image in loaded]
 
     def _predicted(self, sample: str, image: Any) -> Any:
-        made = _tried(self.predict, image)
-        if isinstance(made, Exception) and not gpus.are_usable():
+        made = _tried(sample, self.predict, image)
+        if isinstance(made, _Failure) and not gpus.are_usable():
             raise DeviceLostError(
-                f"After '{sample}' failed the GPU cannot be used any more ({_line_of(made)}): run "
-                "the command again, which goes on with that image."
-            ) from made
+                f"After '{sample}' failed the GPU cannot be used any more ({made.error}): run the "
+                "command again, which goes on with that image."
+            )
         return made
 
     def store(self, computed: _Computed) -> list[tuple[str, Noted]]:
         """Each sample, and what the journal notes of it beside the key."""
         return [(sample, self._noted(sample, made)) for sample, made in computed]
 
-    def _noted(self, sample: str, made: Prediction | Exception) -> Noted:
-        noted = _tried(partial(self._written, sample), made)
-        if isinstance(noted, Exception):
-            error = _line_of(noted)
-            logger.warning("Segmenting '%s' failed: %s", sample, error)
-            logger.debug("Segmenting '%s' failed.", sample, exc_info=noted)
-            return {"sizes": {}, "scores": {"error": error}, "absent": []}
+    def _noted(self, sample: str, made: Prediction | _Failure) -> Noted:
+        noted = _tried(sample, partial(self._written, sample), made)
+        if isinstance(noted, _Failure):
+            return {"sizes": {}, "scores": {"error": noted.error}, "absent": []}
         return noted
 
     def _written(self, sample: str, made: Prediction) -> Noted:
@@ -281,18 +294,20 @@ class _Work(Steps[Item[Batch], _Loaded, _Computed, list[tuple[str, Noted]]]):
         }
 
 
-def _tried(function: Callable[[Any], Any], value: Any) -> Any:
-    """What a function makes of a value, or the exception that kept it or an earlier one from it."""
-    if isinstance(value, Exception):
+def _tried(sample: str, function: Callable[[Any], Any], value: Any) -> Any:
+    """What a function makes of a value, or the failure that kept it, or an earlier one, from it.
+
+    Whatever fails, the file, the segmenter or the machine, is told in the log.
+    """
+    if isinstance(value, _Failure):
         return value
     try:
         return function(value)
     except Exception as exception:
-        return exception
-
-
-def _line_of(exception: Exception) -> str:
-    return traceback.format_exception_only(exception)[-1].strip()
+        error = traceback.format_exception_only(exception)[-1].strip()
+        logger.warning("Segmenting '%s' failed: %s", sample, error)
+        logger.debug("Segmenting '%s' failed.", sample, exc_info=exception)
+        return _Failure(error)
 
 
 def _has_new_voters(sample: str, journal: Journal) -> bool:

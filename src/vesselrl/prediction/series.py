@@ -38,8 +38,11 @@ class Ballot:
     around: Mapping[str, Callable[[], Image]]
 
     def __call__(self) -> "Ballot":
-        """Itself: its images are loaded as they are looked at."""
-        return self
+        """The same with its image loaded; of several, each is loaded as it is looked at."""
+        if len(self.around) > 1:  # most are known from the frames before
+            return self
+        image = self.around[self.own]()
+        return replace(self, around={self.own: lambda: image})
 
 
 def vote(decisions: Sequence[Decision], own: int) -> Decision:
