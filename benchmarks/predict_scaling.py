@@ -88,6 +88,7 @@ def recipe_of(parameters: dict[str, Any]) -> Any:
     from vesselrl.prediction.calibration import Calibration
     from vesselrl.prediction.recipe import Recipe
     from vesselrl.reward.network import RewardNetwork
+    from vesselrl.reward.scoring import Scoring
     from vesselrl.rl.parameters import ActionParameters
     from vesselrl.segmenters.parameters import SegmenterParameters
 
@@ -95,7 +96,7 @@ def recipe_of(parameters: dict[str, Any]) -> Any:
     architecture = Architecture(2, tuple(training["features"]), training["downscale"])
     members = [architecture.build(seed).eval() for seed in range(training["members"])]
     side = parameters["reward"]["examples"]["max_side"]
-    judge = RewardNetwork(members, architecture, side, "lower_bound", 0.5)
+    judge = RewardNetwork(members, architecture, side, Scoring("lower_bound", 0.5))
     return Recipe(
         "default", Method(kind="default"),
         SegmenterParameters.model_validate(parameters["segmenter"]),

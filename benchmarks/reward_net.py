@@ -194,6 +194,7 @@ def measure_judging(bench: Bench) -> str:
     """What a user waits for; the network's weights are drawn, which costs what trained ones do."""
     from vesselrl.devices import best_device
     from vesselrl.reward.network import RewardNetwork, mean_candidate
+    from vesselrl.reward.scoring import Scoring
     from vesselrl.rl.actions import ActionSet
     from vesselrl.rl.parameters import ActionParameters
     from vesselrl.segmenters.levels import from_levels
@@ -205,8 +206,7 @@ def measure_judging(bench: Bench) -> str:
         [training.architecture.build(seed).to(device) for seed in range(training.members)],
         training.architecture,
         reward.examples.max_side,
-        training.aggregation,
-        training.kappa,
+        Scoring(training.aggregation, training.kappa),
     )
     actions = ActionSet.of(prompts, prompts[0], ActionParameters(**conf["actions"]))
     loaders = list(bench.loaders("image", range(JUDGED)).values())
@@ -222,7 +222,7 @@ def measure_judging(bench: Bench) -> str:
             with clock("making the masks"):
                 masks = next(made)
             with clock("judging them"):
-                network.raw_scores(masks, opinions)
+                network.scoring.raw_scores(masks, opinions)
     totals = {name: sum(seconds) for name, seconds in clock.seconds.items()}
     totals["all"] = sum(totals.values())
     rows = [("", "seconds an image", "share")]

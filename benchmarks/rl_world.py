@@ -14,6 +14,7 @@ from vesselrl.devices import best_device
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.reward.parameters import RewardParameters
 from vesselrl.reward.scenes import SceneLoader
+from vesselrl.reward.scoring import Scoring
 from vesselrl.rl.actions import ActionSet, Rules
 from vesselrl.rl.environments import CandidateVecEnv
 from vesselrl.rl.observations import Observer, image_features
@@ -65,7 +66,8 @@ class Project:
         training, architecture = reward.training, reward.training.architecture
         members = [architecture.build(n).to(best_device()) for n in range(training.members)]
         side = reward.examples.max_side
-        return kind(members, architecture, side, training.aggregation, training.kappa)
+        scoring = Scoring(training.aggregation, training.kappa)
+        return kind(members, architecture, side, scoring)
 
     def draw(self) -> tuple[Loaders, Loaders]:
         """Images and truths, each id → loader."""

@@ -15,6 +15,7 @@ from vesselrl.pipelines.pixel_rl import nodes as pixel_nodes
 from vesselrl.pipelines.segmenter import nodes as segmenter_nodes
 from vesselrl.prediction.recipe import Stock
 from vesselrl.reward.network import RewardNetwork
+from vesselrl.reward.scoring import Scoring
 from vesselrl.rl.actions import ActionSet, Rules
 from vesselrl.rl.observations import Observer
 from vesselrl.rl.parameters import ActionParameters
@@ -75,7 +76,7 @@ def network(seed):
 def judge(seed):
     architecture = Architecture(2, (4, 4, 8, 8, 8, 4), downscale=1)
     members = [lively(architecture, seed + member) for member in range(2)]
-    return RewardNetwork(members, architecture, 48, "lower_bound", 0.5).state()
+    return RewardNetwork(members, architecture, 48, Scoring("lower_bound", 0.5)).state()
 
 
 class World:

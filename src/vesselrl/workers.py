@@ -40,9 +40,10 @@ _A_MOMENT = 2.0  # seconds
 
 
 def map_on_devices(
-    function: Callable[[Item[Payload]], Result],
+    function: Callable[[Item[Any]], Result],
     items: Iterable[Item[Payload]],
     devices: Sequence[Place] | None,
+    prepare: Callable[[Item[Payload]], Item[Any]] | None = None,
 ) -> Generator[Result, None, None]:
     """Apply a function to items, each given to whichever worker is free.
 
@@ -60,6 +61,8 @@ def map_on_devices(
         items: each with a name; picklable unless `devices` is None.
         devices: of each worker, or of each team of workers; one that is named twice has two. None
             does the work in this process in order, with whatever device the function chooses.
+        prepare: what becomes of an item, in this process, just before a worker gets it; items need
+            not be picklable then, but what they become.
 
     Yields:
         The results, in the order in which they come.
@@ -71,12 +74,12 @@ def map_on_devices(
             with the traceback.
     """
     if devices is None:
-        yield from map(function, items)
+        yield from map(function, map(prepare, items) if prepare else items)
         return
     teams = [tuple(place) if isinstance(place, list | tuple) else (place,) for place in devices]
     visible = {device: _visible(device) for team in teams for device in team}
     with tempfile.TemporaryDirectory(prefix="vesselrl") as folder:
-        crew = _Crew(deque(items))
+        crew = _Crew(deque(items), prepare)
         try:
             for number, team in enumerate(teams):
                 crew.hire(function, team, visible, Path(folder) / str(number))
@@ -129,8 +132,11 @@ class _Team(Generic[Payload]):
 class _Crew(Generic[Payload]):
     """The teams, by the connections to their processes, and the items that none has been given."""
 
-    def __init__(self, waiting: deque[Item[Payload]]) -> None:
+    def __init__(
+        self, waiting: deque[Item[Payload]], prepare: Callable[[Item[Payload]], Item[Any]] | None
+    ) -> None:
         self._waiting = waiting
+        self._prepare = prepare
         self._teams: list[_Team[Payload]] = []
 
     def hire(
@@ -196,9 +202,10 @@ class _Crew(Generic[Payload]):
         if self._waiting:
             team.item = self._waiting.popleft()
             team.busy = set(team.processes)
+            given = self._prepare(team.item) if self._prepare else team.item
             for connection in team.processes:
                 with contextlib.suppress(OSError):
-                    connection.send(team.item)
+                    connection.send(given)
 
     def _bury(self, team: _Team[Payload]) -> None:
         """A process has died: its team's item goes to the end of the queue, and to who idles."""

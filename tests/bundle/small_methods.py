@@ -6,6 +6,7 @@ import torch
 from vesselrl.networks.architecture import Architecture
 from vesselrl.reward.calibration import Line, PlattScaling
 from vesselrl.reward.network import RewardNetwork
+from vesselrl.reward.scoring import Scoring
 from vesselrl.rl.actions import ActionSet, Rules
 from vesselrl.rl.observations import IMAGE_FEATURES, MASK_FEATURES, Observer
 from vesselrl.rl.parameters import ActionParameters
@@ -48,9 +49,8 @@ def reward_network():
     architecture = Architecture(2, SIZES, 2)
     members = [settled(architecture.build(seed), 2) for seed in range(2)]
     lines = {"dice": Line(0.9, 0.05), "recall": Line(), "precision": Line(0.5, 0.2)}
-    return RewardNetwork(
-        members, architecture, MAX_SIDE, "lower_bound", 0.5, PlattScaling(0.8, 0.1), lines
-    )
+    scoring = Scoring("lower_bound", 0.5, lines)
+    return RewardNetwork(members, architecture, MAX_SIDE, scoring, PlattScaling(0.8, 0.1))
 
 
 def policy(chooses, length, joint=False):

@@ -13,6 +13,7 @@ from vesselrl.prediction.folder import JOURNAL, PendingPredictions, PredictionFo
 from vesselrl.prediction.predictor import Predictor
 from vesselrl.prediction.recipe import Recipe
 from vesselrl.reward.network import RewardNetwork
+from vesselrl.reward.scoring import Scoring
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.segmenters.parameters import FilterParameters
 
@@ -23,7 +24,7 @@ RAY = {"ray": RayParameters(num_workers=1, gpus_per_worker=0, address=None)}
 def predictor():
     """The default prompt of the ridge filters, rated by a network that nobody trained."""
     architecture = Architecture(2, (4, 4, 8, 8, 8, 4), downscale=1)
-    judge = RewardNetwork([architecture.build(0).eval()], architecture, 48, "min", 0.5)
+    judge = RewardNetwork([architecture.build(0).eval()], architecture, 48, Scoring("min", 0.5))
     prompts = {"all": {"scales": [2], "fraction": 0.1, "min_size": 0}}
     segmenter = FilterParameters(kind="ridge", default_prompt="all", max_side=64, prompts=prompts)
     actions = ActionParameters(thresholds=[0.5], operations={"dilate": {"kind": "dilate"}})

@@ -30,8 +30,17 @@ SETTINGS = ACTIONS.settings
 BEST_PREDICTED, BEST_TRUE, STATIC = 3, 7, 5
 
 
+class Larger:
+    """The larger a mask, the more it is taken to find."""
+
+    def scores(self, masks, opinions):
+        return {"recall": masks.mean((1, 2)), "dice": -masks.mean((1, 2))}
+
+
 class Network:
     """A reward network that sees one number in an image, its brightness."""
+
+    scoring = Larger()
 
     def image_features(self, image):
         return np.float32([image.mean() / 255])
@@ -39,10 +48,6 @@ class Network:
     def opinions(self, image, candidate):
         self.asked = candidate
         return candidate[None]
-
-    def scores(self, masks, opinions):
-        """The larger a mask, the more it is taken to find."""
-        return {"recall": masks.mean((1, 2)), "dice": -masks.mean((1, 2))}
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from vesselrl.networks.architecture import Architecture
 from vesselrl.pipelines.report import create_pipeline
 from vesselrl.report.parameters import ReportParameters
 from vesselrl.reward.network import RewardNetwork
+from vesselrl.reward.scoring import Scoring
 from vesselrl.rl.actions import ActionSet, Rules
 from vesselrl.rl.observations import Observer
 from vesselrl.rl.parameters import REGRESSORS
@@ -73,7 +74,7 @@ POLICY = Policy(
     {"layer.0.weight": np.zeros((2, 10), np.float32), "layer.0.bias": np.zeros(2, np.float32)},
 )
 ARCHITECTURE = Architecture(2, (4,) * 6, 1)
-NETWORK = RewardNetwork([ARCHITECTURE.build()], ARCHITECTURE, SIZE, "min", kappa=0)
+NETWORK = RewardNetwork([ARCHITECTURE.build()], ARCHITECTURE, SIZE, Scoring("min", kappa=0))
 HOSTILE = "<img src=x onerror=alert(1)>|*$x_1$.png"
 
 

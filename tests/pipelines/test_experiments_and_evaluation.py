@@ -28,6 +28,7 @@ from vesselrl.pipelines.experiments.nodes import train_policies
 from vesselrl.pipelines.reward_net.nodes import score_actions
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.reward.scenes import Scene
+from vesselrl.reward.scoring import Scoring
 from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.parameters import (
     EXPERIMENTS,
@@ -130,7 +131,7 @@ MAPS = {
 def untrained_network():
     architecture = Architecture(2, (4, 8, 8, 8, 8, 4), downscale=2)
     members = [architecture.build(seed) for seed in range(2)]
-    return RewardNetwork(members, architecture, 64, "lower_bound", 0.5).state()
+    return RewardNetwork(members, architecture, 64, Scoring("lower_bound", 0.5)).state()
 
 
 def run(folder, names=EXPERIMENTS, without=(), observations="handmade"):

@@ -27,6 +27,7 @@ from vesselrl.pipelines.pixel_rl import create_pipeline
 from vesselrl.pipelines.pixel_rl.nodes import train_policies
 from vesselrl.pipelines.pixel_rl.reward_nodes import make_reward_maps
 from vesselrl.reward.network import RewardNetwork
+from vesselrl.reward.scoring import Scoring
 from vesselrl.rl.pixel.parameters import PixelRLParameters
 from vesselrl.samples import group_hashes
 from vesselrl.segmenters.levels import from_levels, to_levels
@@ -214,7 +215,7 @@ def test_without_other_images_training_images_are_judged_by_what_never_saw_them(
 
 def reward_state():
     architecture = Architecture(2, (4,) * 6, 2)
-    return RewardNetwork([architecture.build()], architecture, SIZE, "min", 0).state()
+    return RewardNetwork([architecture.build()], architecture, SIZE, Scoring("min", 0)).state()
 
 
 def test_the_report_tells_what_each_who_could_pay_is_worth(catalog):

@@ -14,12 +14,18 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from effort import effort
+from vesselrl import ahead
 from vesselrl.datasets.checkpoints import CheckpointsDataset
 from vesselrl.datasets.npz import NpzDataset
 from vesselrl.datasets.torch_state import TorchStateDataset
 from vesselrl.errors import VesselrlError
 from vesselrl.pipelines.reward_net import create_pipeline
-from vesselrl.pipelines.reward_net.nodes import _others, train_network, write_report_card
+from vesselrl.pipelines.reward_net.nodes import (
+    _others,
+    score_actions,
+    train_network,
+    write_report_card,
+)
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.reward.parameters import RewardParameters
 from vesselrl.reward.scenes import Scene
@@ -93,7 +99,7 @@ def catalog(tmp_path_factory):
             "reward_history": CSVDataset(
                 filepath=str(folder / "history.csv"), save_args={"index": False}
             ),
-            **{name: MemoryDataset() for name in FIGURES},
+            **{name: MemoryDataset() for name in (*FIGURES, "scalar_judges")},
             "reward_network": TorchStateDataset(filepath=str(folder / "best_reward_net.pth")),
             "reward_checkpoints": CheckpointsDataset(folder=str(folder / "checkpoints")),
             "scalar_judges": TorchStateDataset(filepath=str(folder / "scalar_judges.pth")),
@@ -158,6 +164,19 @@ def test_scores_stand_in_the_order_of_the_settings(catalog):
         ):
             for key, score in judged.items():
                 assert score[0] == pytest.approx(scores[f"{source}_{key}"][index], abs=1e-6)
+
+
+def test_many_images_are_scored_by_worker_processes_with_the_same_result(catalog, monkeypatch):
+    stored = {sample: load() for sample, load in catalog.load("action_scores").items()}
+    monkeypatch.setattr(ahead, "FEW", 0)
+    monkeypatch.setattr(ahead, "cores", lambda: 2)
+    inputs = ("images", "masks", "candidates", "reward_network", "scalar_judges", "samples")
+    makers = score_actions(*map(catalog.load, inputs), SEGMENTER, ACTIONS)
+    assert makers.keys() == stored.keys()
+    for sample, make in makers.items():
+        for key, score in make().items():
+            if not key.endswith("seconds"):
+                np.testing.assert_array_equal(score, stored[sample][key])
 
 
 def test_the_unseen_segmenters_masks_are_scored_on_test_images(catalog):

@@ -14,6 +14,7 @@ from vesselrl.reward.closed_form import expected_scores
 from vesselrl.reward.hacks import ascended, branch_removed, hack_pairs, hack_rows, ranked_right
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.reward.scenes import Scene
+from vesselrl.reward.scoring import Scoring
 from vesselrl.segmenters.levels import from_levels
 
 AGAINST_DEFAULT = ["empty", "full", "all_vesselness", "image_edges", "other_truth", "ascent"]
@@ -36,7 +37,9 @@ class Planted(nn.Module):
 
 def judge(*answers, aggregation="lower_bound", **rest):
     members = [Planted(answer) for answer in answers]
-    return RewardNetwork(members, Architecture(2, (4,) * 6, 1), 96, aggregation, kappa=0.5, **rest)
+    return RewardNetwork(
+        members, Architecture(2, (4,) * 6, 1), 96, Scoring(aggregation, 0.5, **rest)
+    )
 
 
 def everything(pair):
@@ -174,7 +177,7 @@ def test_blank_images_without_maps_or_truth_have_hacks_too():
 @given(arrays(np.float32, (1, 6, 7), elements=st.floats(0, 1, width=32)), st.integers(0, 99))
 def test_the_ascent_finds_the_mask_that_one_opinion_expects_most_of(q, seed):
     start = np.random.default_rng(seed).random(q.shape[1:]) > 0.5
-    found = ascended(start, q, judge(everything), ["dice"])
+    found = ascended(start, q, judge(everything).scoring, ["dice"])
     # With one opinion the best masks hold the most probable pixels.
     best = np.stack([q[0] >= threshold for threshold in np.unique(q)])
     if q.sum() > 1:
@@ -188,8 +191,8 @@ def test_the_ascent_makes_the_reward_no_worse(aggregation, opinions):
     lines = {"dice": Line(0.9, 0), "recall": Line(0.3, 0), "precision": Line()}
     network = judge(*[everything] * 3, aggregation=aggregation, lines=lines)
     start = np.arange(42).reshape(6, 7) % 3 == 0
-    masks = np.stack([ascended(start, opinions, network, OBJECTIVE), start])
-    scores = network.scores(masks, opinions)
+    masks = np.stack([ascended(start, opinions, network.scoring, OBJECTIVE), start])
+    scores = network.scoring.scores(masks, opinions)
     after, before = scores["dice"] + scores["recall"]
     assert after >= before - 0.02
 

@@ -6,13 +6,18 @@ from vesselrl.networks.architecture import Architecture
 from vesselrl.networks.imaging import reduced
 from vesselrl.reward.calibration import Line, PlattScaling
 from vesselrl.reward.closed_form import expected_scores
-from vesselrl.reward.network import SCORES, RewardNetwork
+from vesselrl.reward.network import RewardNetwork
+from vesselrl.reward.scoring import SCORES, Scoring
 
 
-def make(members=2, max_side=96, downscale=2, aggregation="lower_bound", kappa=0.5, **rest):
+def make(
+    members=2, max_side=96, downscale=2, aggregation="lower_bound", kappa=0.5, scaling=None, **rest
+):
     architecture = Architecture(2, (4,) * 6, downscale)
     judges = [architecture.build(seed) for seed in range(members)]
-    return RewardNetwork(judges, architecture, max_side, aggregation, kappa, **rest)
+    return RewardNetwork(
+        judges, architecture, max_side, Scoring(aggregation, kappa, **rest), scaling
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def test_scores_are_the_mean_less_what_the_members_disagree_by(case):
     image, candidate, masks = case
     network = make(members=3)
     opinions = network.opinions(image, candidate)
-    raw = network.raw_scores(masks, opinions)
+    raw = network.scoring.raw_scores(masks, opinions)
     assert tuple(raw) == SCORES
     for key, each in expected_scores(masks, opinions).items():
         np.testing.assert_allclose(raw[key], each.mean(1) - 0.5 * each.std(1))
@@ -55,7 +60,7 @@ def test_the_reward_may_be_what_the_strictest_member_says(case):
     image, candidate, masks = case
     network = make(members=3, aggregation="min")
     opinions = network.opinions(image, candidate)
-    raw = network.raw_scores(masks, opinions)
+    raw = network.scoring.raw_scores(masks, opinions)
     for key, each in expected_scores(masks, opinions).items():
         np.testing.assert_array_equal(raw[key], each.min(1))
 
@@ -101,7 +106,10 @@ def test_each_score_has_its_own_line(case):
     lines = {"dice": (0.5, 0.1), "recall": (0.8, 0.0), "precision": (0.0, 0.4)}
     network = make(lines={key: Line(*line) for key, line in lines.items()})
     opinions = network.opinions(image, candidate)
-    raw, scores = network.raw_scores(masks, opinions), network.scores(masks, opinions)
+    raw, scores = (
+        network.scoring.raw_scores(masks, opinions),
+        network.scoring.scores(masks, opinions),
+    )
     for key, (slope, intercept) in lines.items():
         np.testing.assert_allclose(scores[key], slope * raw[key] + intercept)
 
@@ -111,8 +119,8 @@ def test_a_saved_network_gives_the_same_answers(case, tmp_path):
     network = make(scaling=PlattScaling(0.8, -0.5), lines={key: Line(0.7, 0.1) for key in SCORES})
     torch.save(network.state(), tmp_path / "network.pth")
     again = RewardNetwork.from_state(torch.load(tmp_path / "network.pth", weights_only=True))
-    before = network.scores(masks, network.opinions(image, candidate))
-    after = again.scores(masks, again.opinions(image, candidate))
+    before = network.scoring.scores(masks, network.opinions(image, candidate))
+    after = again.scoring.scores(masks, again.opinions(image, candidate))
     for key in SCORES:
         np.testing.assert_array_equal(before[key], after[key])
 

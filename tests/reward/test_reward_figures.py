@@ -6,15 +6,14 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from vesselrl.datasets.figure import FigureDataset
-from vesselrl.networks.architecture import Architecture
 from vesselrl.reward.error_maps import WRONG, draw_error_maps, evenly_spread
 from vesselrl.reward.example_figure import BINS, Qualities, draw_examples, quantiles
 from vesselrl.reward.figures import draw_report_card, reliability
 from vesselrl.reward.hack_figure import draw_hacks
-from vesselrl.reward.network import RewardNetwork
 from vesselrl.reward.rankings import THRESHOLDS
 from vesselrl.reward.report_card import report_card, rival_cards
 from vesselrl.reward.scenes import Scene
+from vesselrl.reward.scoring import Scoring
 from vesselrl.segmenters.levels import to_levels
 
 HISTORY = pd.DataFrame(
@@ -123,7 +122,7 @@ def scene(hidden, shape=(SIDE, SIDE)):
         image=np.full((*shape, 3), 90, np.uint8),
         probabilities=np.stack([np.zeros(shape), answer]).astype(np.float32),
         truth=truth,
-        network=RewardNetwork([], Architecture(2, (4,) * 6, 1), SIDE, "min", kappa=0),
+        scoring=Scoring("min", kappa=0),
         opinions=truth[None].astype(np.float32),
     )
 

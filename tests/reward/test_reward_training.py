@@ -60,7 +60,7 @@ def weights(network):
 def test_it_learns_to_rank_the_masks_of_images_it_never_saw(trained, loaders):
     network, _ = trained
     unseen = [Ranking.of(loaders[sample]()) for sample in ("i8", "i9")]
-    scores = [network.calibrated(ranking.raw_scores(network)) for ranking in unseen]
+    scores = [network.scoring.calibrated(ranking.raw_scores(network)) for ranking in unseen]
     pairs = zip(scores, unseen, strict=True)
     assert within_image_tau((s["dice"], r.true["dice"]) for s, r in pairs) > 0.5
     for score, ranking in zip(scores, unseen, strict=True):
@@ -129,7 +129,7 @@ def test_members_that_train_on_two_devices_are_those_of_one(train, quick_workers
     one, history = train(**size)
     two, same_history = train(**size, devices=["cpu", "cpu"])
     assert untimed(same_history) == untimed(history)
-    assert two.lines == one.lines
+    assert two.scoring == one.scoring
     torch.testing.assert_close(weights(two), weights(one), rtol=0, atol=0)
 
 
@@ -166,7 +166,7 @@ def test_an_interrupted_training_ends_in_the_same_network(train, tmp_path, at, a
     resumed, same_history = train(**size, checkpoints=Checkpoints(tmp_path / "states"))
     assert untimed(same_history) == untimed(history)
     assert resumed.scaling == whole.scaling
-    assert resumed.lines == whole.lines
+    assert resumed.scoring == whole.scoring
     torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=0)
 
 

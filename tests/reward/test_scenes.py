@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from vesselrl.reward.scenes import SceneLoader
+from vesselrl.reward.scoring import Scoring
 
 
 class Judge:
     """In place of the reward network: one opinion, that nothing is vessel."""
+
+    scoring = Scoring("min", 0)
 
     def opinions(self, image, candidate):
         return np.zeros((1, *candidate.shape), np.float32)

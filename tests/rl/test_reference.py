@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from vesselrl.networks.architecture import Architecture
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.reward.scenes import CACHE_BYTES, SceneLoader
+from vesselrl.reward.scoring import Scoring
 from vesselrl.rl.actions import ActionSet, Rules
 from vesselrl.rl.environments import CandidateVecEnv
 from vesselrl.rl.observations import Observer
@@ -121,7 +122,10 @@ def world():
     truths = {name: lambda truth=truth: truth for name, (_, truth) in drawn.items()}
     architecture = Architecture(2, (4,) * 6, 2)
     network = RewardNetwork(
-        [architecture.build(seed) for seed in (0, 1)], architecture, SIZE, "lower_bound", 0.5
+        [architecture.build(seed) for seed in (0, 1)],
+        architecture,
+        SIZE,
+        Scoring("lower_bound", 0.5),
     )
     segmenter = CountingSegmenter()
     candidates = {

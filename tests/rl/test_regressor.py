@@ -4,7 +4,7 @@ import pytest
 from vesselrl.errors import VesselrlError
 from vesselrl.rl.observations import Observer, image_features
 from vesselrl.rl.regressor import PENALTIES, Images, ridge_regression
-from vesselrl.rl.setting_scores import objective_by, setting_scores
+from vesselrl.rl.setting_scores import SettingScores, objective_by
 
 TRAINING = [f"i{number}" for number in range(12)]
 VALIDATION = [f"i{number}" for number in range(12, 18)]
@@ -17,7 +17,7 @@ def images_of(outcomes_of, actions):
     load = outcomes_of("setting", 1)._load
 
     def make(samples, judge="ground_truth"):
-        scores = [setting_scores(load(sample), actions) for sample in samples]
+        scores = [SettingScores(actions)((load(sample), 0.0)) for sample in samples]
         return Images(
             np.array([image_features(load(sample).image) for sample in samples]),
             np.array([objective_by(judge, of_image, ["dice"]) for of_image in scores]),
@@ -38,7 +38,7 @@ def chosen(policy, images, actions):
 
 def test_scores_of_all_settings_are_those_of_each_mask(outcomes_of, actions):
     outcomes = outcomes_of("setting", 1)
-    scores = setting_scores(outcomes._load("i0"), actions)
+    scores = SettingScores(actions)((outcomes._load("i0"), 0.0))
     for place, setting in enumerate(actions.settings):
         outcome = outcomes.of("i0", (tuple(setting),))
         for name in ("dice", "recall", "precision"):

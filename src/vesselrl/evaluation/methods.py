@@ -168,7 +168,7 @@ def _best_of_one(
     def choose(case: Case) -> int:
         opinions = case.network.opinions(case.image, case.probabilities[prompt])
         masks = [actions.setting_mask(case.probabilities, actions.settings[n]) for n in of_prompt]
-        scores = case.network.scores(np.stack(masks), opinions)
+        scores = case.network.scoring.scores(np.stack(masks), opinions)
         return of_prompt[int(objective_of(scores, objective).argmax())]
 
     return choose

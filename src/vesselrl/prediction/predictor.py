@@ -175,7 +175,7 @@ class Predictor:
             pixel of the mask is wrong, float32 (H, W).
         """
         opinions = self.judge.opinions(image, made.candidate)
-        scores = self.judge.raw_scores(made.mask[None], opinions)
+        scores = self.judge.scoring.raw_scores(made.mask[None], opinions)
         raw = {name: float(score[0]) for name, score in scores.items()}
         return raw, error_probability(made.mask, opinions)
 
@@ -230,7 +230,7 @@ class Predictor:
             maps = answers.of_prompts()
             opinions = self.judge.opinions(image, mean_candidate(maps))
             parts = [
-                objective_of(self.judge.scores(masks, opinions), self.recipe.objective)
+                objective_of(self.judge.scoring.scores(masks, opinions), self.recipe.objective)
                 for masks in self._actions.masks_by_prompt(maps)
             ]
             return np.concatenate(parts)

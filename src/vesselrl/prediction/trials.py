@@ -11,7 +11,7 @@ from vesselrl.metrics.masks import Scores, overlap_scores
 from vesselrl.prediction.calibration import Calibration, groups_needed
 from vesselrl.prediction.out_of_distribution import Reference
 from vesselrl.prediction.predictor import Image, Predictor
-from vesselrl.reward.network import SCORES
+from vesselrl.reward.scoring import SCORES
 from vesselrl.segmenters.answers import Answers
 
 RAW, TRUE = "raw_", "true_"

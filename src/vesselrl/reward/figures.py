@@ -44,7 +44,7 @@ def draw_report_card(
 
     Args:
         images: ``val`` and ``test``, each the scores of each image, as
-            `vesselrl.rl.setting_scores.report_card_scores` gives them; there may be none. Of
+            `vesselrl.rl.setting_scores.ReportCardScores` gives them; there may be none. Of
             more than `DRAWN` only so many or fewer are drawn, in equal steps.
         card: the report card of these scores, of all images: ``val``, ``test`` and ``rivals``.
         history: columns member, iteration, loss, tau.

@@ -34,8 +34,8 @@ from torch import Tensor
 from vesselrl.metrics.masks import objective_of
 from vesselrl.networks.imaging import grey
 from vesselrl.reward.closed_form import Probability
-from vesselrl.reward.network import RewardNetwork
 from vesselrl.reward.scenes import Scene
+from vesselrl.reward.scoring import Scoring
 from vesselrl.segmenters.answers import default_mask
 from vesselrl.threads import one_thread
 
@@ -85,7 +85,7 @@ def hack_pairs(
         "all_vesselness": (scene.probabilities.max(0) > ANY_VESSELNESS, default),
         "image_edges": (edges, default),
         "other_truth": (_nearest(other_truth, truth.shape), default),
-        "ascent": (ascended(default, scene.opinions, scene.network, objective), default),
+        "ascent": (ascended(default, scene.opinions, scene.scoring, objective), default),
         "dilated_truth": (ndimage.binary_dilation(truth, disk(TOO_THICK)), truth),
         "branch_removed": (branch_removed(truth), truth),
     }
@@ -171,7 +171,7 @@ def ranked_right(table: pd.DataFrame, least_share: float) -> pd.DataFrame:
 
 @one_thread()
 def ascended(
-    start: Mask, opinions: Probability, network: RewardNetwork, objective: Sequence[str]
+    start: Mask, opinions: Probability, scoring: Scoring, objective: Sequence[str]
 ) -> Mask:
     """Raise the predicted scores of a mask by changing the mask.
 
@@ -182,7 +182,7 @@ def ascended(
     Args:
         start: bool (H, W).
         opinions: float32 (M, H, W), see `RewardNetwork.opinions`.
-        network: how opinions become scores.
+        scoring: how opinions become scores.
         objective: names of the scores whose mean is raised.
 
     Returns:
@@ -191,19 +191,19 @@ def ascended(
     q = torch.from_numpy(opinions).flatten(1)
     mask = torch.from_numpy(start.ravel().astype(np.float32)).requires_grad_()
     for _ in range(STEPS):
-        (gradient,) = torch.autograd.grad(_predicted(mask, q, network, objective), mask)
+        (gradient,) = torch.autograd.grad(_predicted(mask, q, scoring, objective), mask)
         with torch.no_grad():
             mask.add_(gradient.sign(), alpha=STEP).clamp_(0, 1)
     return (mask.detach().numpy() > 0.5).reshape(start.shape)
 
 
-def _predicted(mask: Tensor, q: Tensor, network: RewardNetwork, objective: Sequence[str]) -> Tensor:
-    """`RewardNetwork.scores` of a soft mask, up to a constant and without limits, a float ().
+def _predicted(mask: Tensor, q: Tensor, scoring: Scoring, objective: Sequence[str]) -> Tensor:
+    """`Scoring.scores` of a soft mask, up to a constant and without limits, a float ().
 
     Args:
         mask: float (N,) in [0, 1].
         q: float (M, N) in [0, 1].
-        network: how opinions become scores.
+        scoring: how opinions become scores.
         objective: names of the scores to add up.
     """
     both, in_mask, in_truth = q @ mask, mask.sum(), q.sum(1)
@@ -216,11 +216,11 @@ def _predicted(mask: Tensor, q: Tensor, network: RewardNetwork, objective: Seque
     total = torch.zeros(())
     for name in objective:
         each = expected[name]
-        if network.aggregation == "min":
+        if scoring.aggregation == "min":
             raw = each.min()
         else:
-            raw = each.mean() - network.kappa * (each.var(correction=0) + TINY).sqrt()
-        total = total + network.lines[name].slope * raw
+            raw = each.mean() - scoring.kappa * (each.var(correction=0) + TINY).sqrt()
+        total = total + scoring.lines[name].slope * raw
     return total
 
 

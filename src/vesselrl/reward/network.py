@@ -6,8 +6,7 @@ with the probability ``q`` that the truth is vessel there. A mask enters only th
 network with it, and one forward pass judges every mask of an image.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vesselrl.devices import best_device
-from vesselrl.metrics.masks import Scores
 from vesselrl.networks.architecture import Architecture
 from vesselrl.networks.imaging import grey, normalised, padded, reduced
 from vesselrl.reward.calibration import Line, PlattScaling
-from vesselrl.reward.closed_form import Probability, expected_scores
+from vesselrl.reward.closed_form import Probability
+from vesselrl.reward.scoring import Scoring
 from vesselrl.segmenters.levels import from_levels
 from vesselrl.threads import one_thread
 
-SCORES = ("dice", "recall", "precision")
-Aggregation = Literal["lower_bound", "min"]
 SILENT = 127
 """The level of a candidate that says nothing: one half, near enough."""
 
@@ -64,11 +61,8 @@ class RewardNetwork:
         members: the networks, all of one architecture and on one device.
         architecture: of each of them.
         max_side: images are reduced to this side, in pixels, before the networks see them.
-        aggregation: how the members' scores become one: ``lower_bound`` is mean - kappa * standard
-            deviation, ``min`` the least.
-        kappa: how many standard deviations ``lower_bound`` takes off, 0 or more.
+        scoring: how their opinions become scores.
         scaling: of the pixels' log-odds.
-        lines: for each of `SCORES`, from raw to true; without them scores stay raw.
     """
 
     def __init__(
@@ -76,18 +70,14 @@ class RewardNetwork:
         members: list[nn.Module],
         architecture: Architecture,
         max_side: int,
-        aggregation: Aggregation,
-        kappa: float,
+        scoring: Scoring,
         scaling: PlattScaling | None = None,
-        lines: Mapping[str, Line] | None = None,
     ) -> None:
         self.members = [member.eval() for member in members]
         self.architecture = architecture
         self.max_side = max_side
-        self.aggregation = aggregation
-        self.kappa = kappa
+        self.scoring = scoring
         self.scaling = scaling or PlattScaling()
-        self.lines = dict(lines or dict.fromkeys(SCORES, Line()))
 
     @property
     def device(self) -> torch.device:
@@ -153,37 +143,9 @@ class RewardNetwork:
         pooled = [_bottleneck(member, seen).mean((2, 3))[0] for member in self.members]
         return torch.cat(pooled).cpu().numpy()
 
-    def raw_scores(self, masks: npt.NDArray[np.bool_], opinions: Probability) -> dict[str, Scores]:
-        """Conservative expected scores of masks, as `aggregation` says.
-
-        Args:
-            masks: bool (N, H, W).
-            opinions: float32 (M, H, W), see `opinions`.
-
-        Returns:
-            ``dice``, ``recall``, ``precision``, each float64 (N,); at most 1, and where members
-            disagree a lower bound may fall below 0.
-        """
-        expected = expected_scores(masks, opinions)
-        return {key: self.aggregated(scores) for key, scores in expected.items()}
-
-    def aggregated(self, scores: Scores) -> Scores:
-        """One score of those of the members, float64 (N, M) → (N,)."""
-        if self.aggregation == "min":
-            return scores.min(1)
-        bound: Scores = scores.mean(1) - self.kappa * scores.std(1)
-        return bound
-
-    def scores(self, masks: npt.NDArray[np.bool_], opinions: Probability) -> dict[str, Scores]:
-        """The reward: `raw_scores` after their lines, each float64 (N,) in [0, 1]."""
-        return self.calibrated(self.raw_scores(masks, opinions))
-
-    def calibrated(self, raw: Mapping[str, Scores]) -> dict[str, Scores]:
-        """Each raw score through its own line."""
-        return {key: self.lines[key](score) for key, score in raw.items()}
-
     def state(self) -> dict[str, Any]:
         """All there is to know of the network, of tensors (on the CPU) and plain values only."""
+        lines = self.scoring.lines
         return {
             "members": [
                 {key: tensor.cpu() for key, tensor in member.state_dict().items()}
@@ -192,10 +154,10 @@ class RewardNetwork:
             "features": list(self.architecture.features),
             "downscale": self.architecture.downscale,
             "max_side": self.max_side,
-            "aggregation": self.aggregation,
-            "kappa": self.kappa,
+            "aggregation": self.scoring.aggregation,
+            "kappa": self.scoring.kappa,
             "scaling": [self.scaling.slope, self.scaling.intercept],
-            "lines": {key: [line.slope, line.intercept] for key, line in self.lines.items()},
+            "lines": {key: [line.slope, line.intercept] for key, line in lines.items()},
         }
 
     @classmethod
@@ -206,8 +168,10 @@ class RewardNetwork:
             members=[architecture.load(member).to(best_device()) for member in state["members"]],
             architecture=architecture,
             max_side=state["max_side"],
-            aggregation=state["aggregation"],
-            kappa=state["kappa"],
+            scoring=Scoring(
+                state["aggregation"],
+                state["kappa"],
+                {key: Line(*numbers) for key, numbers in state["lines"].items()},
+            ),
             scaling=PlattScaling(*state["scaling"]),
-            lines={key: Line(*numbers) for key, numbers in state["lines"].items()},
         )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,9 @@ from vesselrl.metrics.masks import Scores, objective_of
 from vesselrl.reward.batches import Example, Loader
 from vesselrl.reward.calibration import Evidence, Line, PlattScaling
 from vesselrl.reward.closed_form import Probability, expected_scores
-from vesselrl.reward.network import SCORES, RewardNetwork, mean_candidate
+from vesselrl.reward.network import RewardNetwork, mean_candidate
 from vesselrl.reward.report_card import within_image_tau
+from vesselrl.reward.scoring import SCORES
 from vesselrl.segmenters.levels import from_levels
 
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -48,7 +49,7 @@ class Ranking:
 
     def raw_scores(self, network: RewardNetwork) -> dict[str, Scores]:
         """What a network predicts, before calibration."""
-        return network.raw_scores(self.masks, network.opinions(self.image, self.candidate))
+        return network.scoring.raw_scores(self.masks, network.opinions(self.image, self.candidate))
 
 
 def ranking_tau(
@@ -68,7 +69,7 @@ def calibrate(
     """Fit both corrections of a network to validation images; see `vesselrl.reward.calibration`.
 
     Args:
-        network: not calibrated yet; its ``scaling`` and ``lines`` are set.
+        network: not calibrated yet; its ``scaling`` and its scoring's lines are set.
         validation: loaders of the images' examples; at least one.
         objective: the scores whose mean is paid.
     """
@@ -81,6 +82,5 @@ def calibrate(
         objective,
     )
     pairs = [(r.raw_scores(network), r.true) for r in (Ranking.of(load()) for load in validation)]
-    network.lines = {
-        key: Line.fit([(raw[key], true[key]) for raw, true in pairs]) for key in SCORES
-    }
+    lines = {key: Line.fit([(raw[key], true[key]) for raw, true in pairs]) for key in SCORES}
+    network.scoring = replace(network.scoring, lines=lines)

@@ -18,7 +18,7 @@ from vesselrl.reward.parameters import FitnessParameters
 
 T = TypeVar("T")
 ImageScores = Mapping[str, Scores]
-"""Of one image, see `vesselrl.rl.setting_scores.report_card_scores`."""
+"""Of one image, see `vesselrl.rl.setting_scores.ReportCardScores`."""
 Loaders = Sequence[Callable[[], ImageScores]]
 """Of the scores of each image: one is in memory at a time."""
 

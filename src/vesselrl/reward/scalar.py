@@ -92,6 +92,10 @@ class ScalarJudge:
             "sees_image": self.sees_image,
         }
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process may not see this device.
+        return ScalarJudge.from_state, (self.state(),)
+
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "ScalarJudge":
         """The judge that `state` describes, on the best device there is."""

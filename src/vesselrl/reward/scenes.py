@@ -12,6 +12,7 @@ from vesselrl.metrics.masks import Scores, overlap_scores
 from vesselrl.networks.residents import Residents
 from vesselrl.reward.closed_form import Probability
 from vesselrl.reward.network import RewardNetwork, mean_candidate
+from vesselrl.reward.scoring import Scoring
 from vesselrl.segmenters.levels import from_levels
 
 Partitions = Mapping[str, Callable[[], Any]]
@@ -27,16 +28,16 @@ class Scene:
         image: uint8 (H, W) or (H, W, 3).
         probabilities: float32 (P, H, W), the maps of all prompts.
         truth: bool (H, W).
-        network: the judge.
-        opinions: float32 (M, H, W), where its members believe the truth to be, given the image and
-            the mean of all prompts' maps.
+        opinions: float32 (M, H, W), where the reward network's members believe the truth to be,
+            given the image and the mean of all prompts' maps.
+        scoring: how they become scores.
     """
 
     image: npt.NDArray[np.uint8]
     probabilities: Probability
     truth: npt.NDArray[np.bool_]
-    network: RewardNetwork
     opinions: npt.NDArray[np.float32]
+    scoring: Scoring
 
     @classmethod
     def of(
@@ -48,7 +49,7 @@ class Scene:
     ) -> "Scene":
         """Ask the reward network once; any number of masks can then be judged."""
         opinions = network.opinions(image, mean_candidate(probabilities))
-        return cls(image, probabilities, truth, network, opinions)
+        return cls(image, probabilities, truth, opinions, network.scoring)
 
     @property
     def nbytes(self) -> int:
@@ -62,7 +63,7 @@ class Scene:
 
     def predicted_scores(self, masks: npt.NDArray[np.bool_]) -> dict[str, Scores]:
         """The same without the truth: the reward network's calibrated scores."""
-        return self.network.scores(masks, self.opinions)
+        return self.scoring.scores(masks, self.opinions)
 
 
 class SceneLoader:

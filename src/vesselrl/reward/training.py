@@ -24,6 +24,7 @@ from vesselrl.reward.loss import reward_loss
 from vesselrl.reward.network import RewardNetwork, network_input
 from vesselrl.reward.parameters import ExampleParameters, TrainingParameters
 from vesselrl.reward.rankings import calibrate, ranking_tau
+from vesselrl.reward.scoring import Scoring
 from vesselrl.threads import one_thread
 
 NO_LIMIT = 10**9  # examples have the working size already
@@ -91,8 +92,7 @@ def train_reward_network(
         [_built(parameters, state["best"]) for state in trained],
         parameters.architecture,
         examples.max_side,
-        parameters.aggregation,
-        parameters.kappa,
+        Scoring(parameters.aggregation, parameters.kappa),
     )
     calibrate(network, judges, objective)
     checkpoints.clear()
@@ -199,7 +199,9 @@ class Member(Learner):
         averaged = self._average.eval()
         for kept, now in zip(averaged.buffers(), self._network.buffers(), strict=True):
             kept.copy_(now)
-        alone = RewardNetwork([averaged], self._parameters.architecture, NO_LIMIT, "min", kappa=0)
+        alone = RewardNetwork(
+            [averaged], self._parameters.architecture, NO_LIMIT, Scoring("min", kappa=0)
+        )
         tau = ranking_tau(alone, self._judges, self._objective)
         if all(tau > record["tau"] for record in self.records):
             self.best = _on_cpu(averaged)

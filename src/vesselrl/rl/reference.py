@@ -151,7 +151,7 @@ class SegmentationEnv(Env[Features, Any]):
         if self._opinions is None:
             self._ask(range(len(self._maps)))
             self._opinions = self._network.opinions(self._image, mean_candidate(self._maps))
-        return _first(self._network.scores(self._mask[None], self._opinions))
+        return _first(self._network.scoring.scores(self._mask[None], self._opinions))
 
     def _result(self) -> dict[str, Any]:
         true, predicted = self._true(), self._predicted()

@@ -5,6 +5,7 @@ import pytest
 
 from vesselrl.networks.architecture import Architecture
 from vesselrl.reward.network import RewardNetwork
+from vesselrl.reward.scoring import Scoring
 from vesselrl.rl.pixel.reward_maps import (
     Judges,
     labelled,
@@ -19,7 +20,7 @@ ARCHITECTURE = Architecture(2, (4,) * 6, 2)
 @pytest.fixture(scope="module")
 def judges(world):
     members = [ARCHITECTURE.build(seed) for seed in range(3)]
-    network = RewardNetwork(members, ARCHITECTURE, 64, "lower_bound", kappa=1.0)
+    network = RewardNetwork(members, ARCHITECTURE, 64, Scoring("lower_bound", kappa=1.0))
     folds = [replace(world.start, module=world.start.architecture.build(n).eval()) for n in (1, 2)]
     return Judges(network, world.start, folds)
 

@@ -25,6 +25,7 @@ from vesselrl.networks.architecture import Architecture
 from vesselrl.pipelines.sa2va_rl import create_pipeline
 from vesselrl.pipelines.sa2va_rl.nodes import encode_images, train_adapters
 from vesselrl.reward.network import RewardNetwork
+from vesselrl.reward.scoring import Scoring
 from vesselrl.rl.pixel.parameters import Sa2vaRLParameters
 from vesselrl.samples import group_hashes
 from vesselrl.segmenters.base import build_segmenter
@@ -86,7 +87,7 @@ def inputs(segmenter):
         "candidates": candidates,
         "samples": SAMPLES,
         "reward_network": RewardNetwork(
-            [architecture.build(0)], architecture, 32, "min", 0
+            [architecture.build(0)], architecture, 32, Scoring("min", 0)
         ).state(),
         "reward_history": pd.DataFrame({"seconds": [1.0, 5.0]}),
         "reward_net_report": FIT,

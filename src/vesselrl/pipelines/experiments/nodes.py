@@ -162,28 +162,21 @@ def score_training_images(
     """True and predicted scores of every mask of training images that could be chosen.
 
     Returns:
-        Sample id → maker of `vesselrl.rl.setting_scores.setting_scores`, float64 arrays (A,), and
+        Sample id → maker of `vesselrl.rl.setting_scores.SettingScores`, float64 arrays (A,), and
         ``seconds``, float64 (), what they took.
     """
-    import time
-
-    import numpy as np
-
+    from vesselrl.ahead import made_ahead
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.reward.scenes import SceneLoader
     from vesselrl.rl.actions import ActionSet
-    from vesselrl.rl.setting_scores import setting_scores
+    from vesselrl.rl.setting_scores import SettingScores, with_seconds
 
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
     load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
-
-    def score(sample: str) -> dict[str, Any]:
-        started = time.perf_counter()
-        scores: dict[str, Any] = setting_scores(load(sample), action_set)
-        return scores | {"seconds": np.array(time.perf_counter() - started)}
-
-    makers: Partitions = {sample: partial(score, sample) for sample in ids_of(samples, "train")}
-    return with_progress(makers, "Scoring masks of training images")
+    scenes = {sample: partial(with_seconds, load, sample) for sample in ids_of(samples, "train")}
+    return with_progress(
+        made_ahead(SettingScores(action_set), scenes), "Scoring masks of training images"
+    )
 
 
 def fit_regressor(

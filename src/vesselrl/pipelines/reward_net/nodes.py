@@ -114,7 +114,7 @@ def score_actions(
     """True and predicted scores of every mask of validation and test images that could be chosen.
 
     Returns:
-        Sample id → maker of `vesselrl.rl.setting_scores.report_card_scores`, float64 arrays (A,).
+        Sample id → maker of `vesselrl.rl.setting_scores.ReportCardScores`, float64 arrays (A,).
     """
     from vesselrl.reward.scalar import ScalarJudge
 
@@ -136,7 +136,7 @@ def score_unseen(
     """The same of test images for a segmenter that had no part in training.
 
     Returns:
-        Sample id → maker of `vesselrl.rl.setting_scores.report_card_scores`, float64 arrays (A,).
+        Sample id → maker of `vesselrl.rl.setting_scores.ReportCardScores`, float64 arrays (A,).
     """
     from vesselrl.segmenters.base import build_segmenter
     from vesselrl.segmenters.candidates import make_candidates
@@ -164,17 +164,17 @@ def _scored(
     actions: ActionParameters,
     what: str,
 ) -> Partitions:
+    from vesselrl.ahead import made_ahead
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.reward.scenes import SceneLoader
     from vesselrl.rl.actions import ActionSet
-    from vesselrl.rl.setting_scores import report_card_scores
+    from vesselrl.rl.setting_scores import ReportCardScores, with_opinion_seconds
 
     action_set = ActionSet.of(list(segmenter.prompts), segmenter.default_prompt, actions)
-    load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
-    makers: Partitions = {
-        sample: partial(report_card_scores, load, sample, action_set, judges) for sample in ids
-    }
-    return with_progress(makers, what)
+    network = RewardNetwork.from_state(reward_network)
+    load = SceneLoader(images, masks, candidates, network)
+    scenes = {sample: partial(with_opinion_seconds, load, network, sample) for sample in ids}
+    return with_progress(made_ahead(ReportCardScores(action_set, judges), scenes), what)
 
 
 def try_hacks(

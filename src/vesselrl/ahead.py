@@ -1,0 +1,99 @@
+"""Results that worker processes make ahead of whoever asks for them one by one."""
+
+import pickle
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from functools import cached_property, partial
+from typing import Any, Generic, TypeVar
+
+from vesselrl.parallel import cores
+from vesselrl.workers import Item, map_on_devices
+
+FEW = 24
+"""Up to so many images are done sooner here than worker processes start."""
+MOST = 16
+"""Worker processes: this one, which loads for all, could not keep more of them busy."""
+
+Loaded = TypeVar("Loaded")
+Result = TypeVar("Result")
+
+
+def made_ahead(
+    work: Callable[[Loaded], Result], loaders: Mapping[str, Callable[[], Loaded]]
+) -> dict[str, Callable[[], Result]]:
+    """Makers of results, as Kedro saves them one by one, made over the cores of this machine.
+
+    Whatever is loaded is loaded in this process, with its device, just before a worker has it.
+
+    Args:
+        work: picklable, and so are what it gets and gives; without a GPU in worker processes.
+        loaders: name → loader of what is worked on.
+
+    Returns:
+        Name → maker of the result, in the order of the names. They are quick when they are called
+        in this order, each once, as `PartitionedDataset` does; else each is made when it is called.
+    """
+    names = sorted(loaders)
+    if len(names) <= FEW or cores() == 1:
+        return {name: partial(_make, work, loaders[name]) for name in names}
+    ahead = _Ahead(work, loaders)
+    return {name: partial(ahead.take, name) for name in names}
+
+
+def _make(work: Callable[[Loaded], Result], load: Callable[[], Loaded]) -> Result:
+    return work(load())
+
+
+class _Ahead(Generic[Loaded, Result]):
+    """The results to come, which are asked for by name."""
+
+    def __init__(
+        self, work: Callable[[Loaded], Result], loaders: Mapping[str, Callable[[], Loaded]]
+    ) -> None:
+        self._work = work
+        self._loaders = loaders
+        names = sorted(loaders)
+        self._to_come = deque(names)
+        self._results = self._made(deque(names))
+
+    def take(self, name: str) -> Result:
+        if self._to_come and name == self._to_come[0]:
+            self._to_come.popleft()
+            return next(self._results)
+        return self._work(self._loaders[name]())
+
+    def _made(self, names: deque[str]) -> Generator[Result, None, None]:
+        """The results in order; those that come before their turn wait for it."""
+        items = [(name, self._loaders[name]) for name in names]
+        workers = min(cores(), MOST, len(names))
+        early: dict[str, Result] = {}
+        done = map_on_devices(_Named(self._work), items, ["cpu"] * workers, prepare=_loaded)
+        for finished, result in done:
+            early[finished] = result
+            while names and names[0] in early:
+                yield early.pop(names.popleft())
+
+
+def _loaded(item: Item[Callable[[], Any]]) -> Item[Any]:
+    name, load = item
+    return name, load()
+
+
+class _Named(Generic[Loaded, Result]):
+    """The work as worker processes do it: of an item with its name, to the result with it.
+
+    It travels as bytes: multiprocessing would pass each tensor by a file descriptor.
+    """
+
+    def __init__(self, work: Callable[[Loaded], Result]) -> None:
+        self._pickled = pickle.dumps(work)
+        self.__module__ = work.__module__  # what worker processes have imported when they start
+
+    def __call__(self, item: Item[Loaded]) -> tuple[str, Result]:
+        name, loaded = item
+        return name, self._work(loaded)
+
+    @cached_property
+    def _work(self) -> Callable[[Loaded], Result]:
+        work: Callable[[Loaded], Result] = pickle.loads(self._pickled)
+        return work

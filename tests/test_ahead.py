@@ -1,0 +1,149 @@
+import gc
+import os
+import signal
+import time
+import weakref
+from functools import partial
+
+import psutil
+import pytest
+
+from vesselrl import ahead
+from vesselrl.ahead import made_ahead
+from vesselrl.errors import VesselrlError
+
+NAMES = [f"image {number:02}" for number in range(40)]
+
+
+class Square:
+    """Tells the process it worked in, too; numbers under `slow` take longer."""
+
+    def __init__(self, slow=0):
+        self.slow = slow
+
+    def __call__(self, number):
+        time.sleep(0.2 if number < self.slow else 0)
+        return number**2, os.getpid()
+
+
+class DieOnce(Square):
+    def __init__(self, mark):
+        super().__init__()
+        self.mark = mark
+
+    def __call__(self, number):
+        if number == 7 and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(number)
+
+
+class Refuse(Square):
+    def __call__(self, number):
+        if number == 7:
+            raise VesselrlError("There is nothing to see.")
+        return super().__call__(number)
+
+
+class Picture:
+    def __init__(self, number):
+        self.size = number
+
+
+def size_of(picture):
+    return picture.size
+
+
+class Loads:
+    """Loaders of numbers, which note what was loaded; they cannot be pickled."""
+
+    def __init__(self):
+        self.loaded = []
+        self.loaders = {
+            name: lambda number=number: self.loaded.append(number) or number
+            for number, name in enumerate(NAMES)
+        }
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    monkeypatch.setattr(ahead, "cores", lambda: 2)
+
+
+def test_results_come_in_order_from_worker_processes_and_are_loaded_here():
+    loads = Loads()
+    makers = made_ahead(Square(slow=3), loads.loaders)
+    made = {name: make() for name, make in makers.items()}
+    assert list(made) == NAMES
+    assert [value for value, _ in made.values()] == [number**2 for number in range(40)]
+    assert loads.loaded == list(range(40))
+    assert os.getpid() not in {process for _, process in made.values()}
+
+
+def test_what_was_loaded_is_let_go_when_a_worker_has_it():
+    alive, most = weakref.WeakSet(), []
+
+    def load(number):
+        alive.add(picture := Picture(number))
+        most.append(len(alive))
+        return picture
+
+    loaders = {name: partial(load, number) for number, name in enumerate(NAMES)}
+    makers = made_ahead(size_of, loaders)
+    assert [make() for make in makers.values()] == list(range(40))
+    assert max(most) <= 2
+
+
+def test_nothing_is_loaded_and_no_process_started_before_a_result_is_asked_for():
+    loads = Loads()
+    before = psutil.Process().children()
+    made_ahead(Square(), loads.loaders)
+    assert loads.loaded == []
+    assert psutil.Process().children() == before
+
+
+@pytest.mark.parametrize("alone", ["few", "one core"])
+def test_few_images_and_those_of_one_core_are_worked_on_here(alone, monkeypatch):
+    loads = Loads()
+    if alone == "one core":
+        monkeypatch.setattr(ahead, "cores", lambda: 1)
+    names = NAMES[: 40 if alone == "one core" else ahead.FEW]
+    makers = made_ahead(lambda number: (number, os.getpid()), {n: loads.loaders[n] for n in names})
+    assert [make() for make in makers.values()] == [(n, os.getpid()) for n in range(len(names))]
+
+
+def test_whoever_asks_in_another_order_gets_what_was_asked_for():
+    makers = made_ahead(Square(), Loads().loaders)
+    order = [3, 0, 1, 1, 39, 2, 3, 4]
+    assert [makers[NAMES[number]]()[0] for number in order] == [number**2 for number in order]
+
+
+def test_a_worker_that_dies_costs_no_result(tmp_path):
+    makers = made_ahead(DieOnce(tmp_path / "died"), Loads().loaders)
+    assert [make()[0] for make in makers.values()] == [number**2 for number in range(40)]
+    assert (tmp_path / "died").exists()
+
+
+def test_what_the_work_raises_is_raised_here_and_ends_all_workers():
+    makers = made_ahead(Refuse(), Loads().loaders)
+    before = {process.pid for process in psutil.Process().children()}
+    with pytest.raises(VesselrlError, match="nothing to see"):
+        [make() for make in makers.values()]
+    assert {process.pid for process in psutil.Process().children()} <= before | _fork_server()
+
+
+def test_workers_end_when_nobody_wants_the_results_any_more():
+    makers = made_ahead(Square(), Loads().loaders)
+    _, process = makers[NAMES[0]]()
+    del makers
+    gc.collect()
+    assert not psutil.pid_exists(process) or psutil.Process(process).status() == "zombie"
+
+
+def _fork_server():
+    """The process that starts others, and the one that watches shared memory, stay."""
+    return {
+        process.pid
+        for process in psutil.Process().children()
+        if "forkserver" in " ".join(process.cmdline()) or "tracker" in " ".join(process.cmdline())
+    }
