@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from vesselrl.devices import best_device
 from vesselrl.networks.architecture import Architecture
+from vesselrl.networks.graphs import Replayed
 from vesselrl.networks.imaging import grey, normalised, padded, reduced
 from vesselrl.reward.calibration import Line, PlattScaling
 from vesselrl.reward.closed_form import Probability
@@ -63,6 +64,7 @@ class RewardNetwork:
         max_side: images are reduced to this side, in pixels, before the networks see them.
         scoring: how their opinions become scores.
         scaling: of the pixels' log-odds.
+        is_final: whether the weights change no more, so that passes may become CUDA graphs.
     """
 
     def __init__(
@@ -72,12 +74,14 @@ class RewardNetwork:
         max_side: int,
         scoring: Scoring,
         scaling: PlattScaling | None = None,
+        is_final: bool = False,
     ) -> None:
         self.members = [member.eval() for member in members]
         self.architecture = architecture
         self.max_side = max_side
         self.scoring = scoring
         self.scaling = scaling or PlattScaling()
+        self._answers = Replayed(self._ask) if is_final else self._ask
 
     @property
     def device(self) -> torch.device:
@@ -111,12 +115,15 @@ class RewardNetwork:
         height, width = candidate.shape
         pair = self._pair(image, candidate)
         seen = padded(pair, self.architecture.stride)
-        odds = torch.cat([member(seen) for member in self.members])
+        odds = self._answers(seen)
         q = (scaling.slope * odds + scaling.intercept).sigmoid()
         q = q[..., : pair.shape[2], : pair.shape[3]]
         if q.shape[2:] != (height, width):
             q = functional.interpolate(q, (height, width), mode="bilinear", align_corners=False)
         return q[:, 0].cpu().numpy()
+
+    def _ask(self, seen: Tensor) -> Tensor:
+        return torch.cat([member(seen) for member in self.members])
 
     def _pair(self, image: npt.NDArray[np.uint8], candidate: Probability) -> Tensor:
         """What the members see, at their resolution: float (1, 2, h, w) on their device."""
@@ -174,4 +181,5 @@ class RewardNetwork:
                 {key: Line(*numbers) for key, numbers in state["lines"].items()},
             ),
             scaling=PlattScaling(*state["scaling"]),
+            is_final=True,
         )

@@ -1,7 +1,8 @@
 """The network behind the segmenter ``unet``: from one image to the probability of vessel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from vesselrl.devices import best_device
 from vesselrl.networks.architecture import Architecture
+from vesselrl.networks.graphs import Replayed
 from vesselrl.networks.imaging import grey, normalised, padded, reduced, reduced_size
 from vesselrl.threads import one_thread
 
@@ -31,12 +33,14 @@ class SegmentationNetwork:
         architecture: of the module.
         max_side: longer images are reduced to this side, in pixels.
         groups: that it learned from, see `vesselrl.samples.group_hashes`.
+        is_final: whether the weights change no more, so that its passes may become CUDA graphs.
     """
 
     module: nn.Module
     architecture: Architecture
     max_side: int
     groups: tuple[str, ...] = ()
+    is_final: bool = False
 
     def probability(self, image: Image, zoom: float = 1.0, flips: bool = False) -> Probability:
         """Where the network sees vessel.
@@ -75,8 +79,12 @@ class SegmentationNetwork:
         height, width = seen.shape[2:]
         ready = padded(seen, self.architecture.stride)
         views = FLIPS if flips else FLIPS[:1]
-        answers = [self.module(ready.flip(view)).flip(view) for view in views]
+        answers = [self._answer(ready.flip(view)).flip(view) for view in views]
         return torch.cat(answers)[:, 0, :height, :width].float()
+
+    @cached_property
+    def _answer(self) -> Callable[[Tensor], Tensor]:
+        return Replayed(self.module) if self.is_final else self.module
 
     def state(self) -> dict[str, Any]:
         """All there is to know of the network, of tensors (on the CPU) and plain values only."""
@@ -95,7 +103,8 @@ class SegmentationNetwork:
         architecture = Architecture(1, tuple(state["features"]), state["downscale"], state["norm"])
         module = architecture.load(state["weights"])
         groups = tuple(state.get("groups", ()))
-        return cls(module.to(best_device()).eval(), architecture, state["max_side"], groups)
+        module = module.to(best_device()).eval()
+        return cls(module, architecture, state["max_side"], groups, is_final=True)
 
 
 def ensemble(

@@ -1,0 +1,108 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+
+from vesselrl.networks import graphs
+from vesselrl.networks.architecture import Architecture
+from vesselrl.networks.graphs import Replayed
+from vesselrl.reward.network import RewardNetwork
+from vesselrl.reward.scoring import Scoring
+from vesselrl.segmenters.unet.network import SegmentationNetwork
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+on_gpu = pytest.mark.skipif(DEVICE.type == "cpu", reason="needs a CUDA GPU")
+SIZES = [(48, 64), (64, 64), (80, 48)]
+
+
+def segmentation_network():
+    architecture = Architecture(1, (4, 4, 8, 8, 8, 4), 1, "instance")
+    network = SegmentationNetwork(architecture.build(1), architecture, 64)
+    again = SegmentationNetwork.from_state(network.state())
+    return again, lambda network, image: network.probability(image, flips=True)
+
+
+def reward_network():
+    architecture = Architecture(2, (4, 4, 8, 8, 8, 4), 1)
+    members = [architecture.build(seed) for seed in range(3)]
+    network = RewardNetwork(members, architecture, 64, Scoring("min", 0))
+    again = RewardNetwork.from_state(network.state())
+    return again, lambda network, image: network.opinions(image, np.float32(image / 255))
+
+
+def images(count):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 255, SIZES[n % 3], dtype=np.uint8) for n in range(count)]
+
+
+@pytest.fixture
+def module():
+    return Architecture(1, (4, 4, 8, 8, 8, 4), 1, "instance").build(0).to(DEVICE).eval()
+
+
+@pytest.mark.parametrize("make", [segmentation_network, reward_network])
+def test_networks_answer_alike_however_often_they_are_asked(make, monkeypatch):
+    monkeypatch.setattr(graphs, "_OFTEN", 2)
+    network, ask = make()
+    asked = images(12)
+    first = [ask(make()[0], image) for image in asked]  # of a network that was never asked before
+    for once, again in zip(first, [ask(network, image) for image in asked], strict=True):
+        np.testing.assert_array_equal(once, again)
+
+
+@pytest.mark.parametrize("copied", [deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
+@pytest.mark.parametrize("make", [segmentation_network, reward_network])
+def test_a_copy_of_a_network_answers_by_its_own_weights(make, copied):
+    network, ask = make()
+    (image,) = images(1)
+    before = ask(network, image)
+    other = copied(network)
+    np.testing.assert_array_equal(ask(other, image), before)
+    with torch.no_grad():
+        for module in [network.module] if make is segmentation_network else network.members:
+            for weights in module.parameters():
+                weights.zero_()
+    assert not np.array_equal(ask(network, image), before)
+    np.testing.assert_array_equal(ask(other, image), before)
+
+
+@on_gpu
+@torch.inference_mode()
+def test_a_graph_answers_as_the_function_bit_for_bit_whatever_was_asked_between(
+    module, monkeypatch
+):
+    monkeypatch.setattr(graphs, "_OFTEN", 2)
+    replayed = Replayed(module)
+    asked = [torch.rand(1, 1, *SIZES[n % 3], device=DEVICE) for n in range(12)]
+    answers = [replayed(one) for one in asked]
+    for one, answer in zip(asked, answers, strict=True):  # none was written over by a later one
+        assert torch.equal(answer, module(one))
+
+
+@on_gpu
+def test_threads_may_ask_side_by_side(module, monkeypatch):
+    monkeypatch.setattr(graphs, "_OFTEN", 2)
+    replayed = Replayed(module)
+
+    @torch.inference_mode()
+    def ask(number):
+        one = torch.full((1, 1, 64, 64), number / 40, device=DEVICE)
+        return torch.equal(replayed(one), module(one))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(ask, range(40)))
+
+
+@on_gpu
+@torch.inference_mode()
+def test_sizes_that_are_rare_or_too_many_get_no_graph(module, monkeypatch):
+    monkeypatch.setattr(graphs, "_OFTEN", 2)
+    monkeypatch.setattr(graphs, "_MOST", 1)
+    replayed = Replayed(module)
+    for height in (48, 64, 64, 80, 80):
+        one = torch.rand(1, 1, height, 48, device=DEVICE)
+        assert torch.equal(replayed(one), module(one))
+    assert [size[2] for size in replayed._graphs] == [64]
