@@ -66,18 +66,21 @@ class Loads:
 
 
 @pytest.fixture(autouse=True)
-def two_cores(monkeypatch):
+def two_cores_that_are_worth_it(monkeypatch):
     monkeypatch.setattr(ahead, "cores", lambda: 2)
+    monkeypatch.setattr(ahead, "WORTH_IT", 0)
 
 
 def test_results_come_in_order_from_worker_processes_and_are_loaded_here():
     loads = Loads()
-    makers = made_ahead(Square(slow=3), loads.loaders)
+    makers = made_ahead(Square(slow=5), loads.loaders)
     made = {name: make() for name, make in makers.items()}
     assert list(made) == NAMES
     assert [value for value, _ in made.values()] == [number**2 for number in range(40)]
     assert loads.loaded == list(range(40))
-    assert os.getpid() not in {process for _, process in made.values()}
+    processes = [process for _, process in made.values()]
+    assert processes[:2] == [os.getpid()] * 2  # which tell how long it takes
+    assert os.getpid() not in processes[2:]
 
 
 def test_what_was_loaded_is_let_go_when_a_worker_has_it():
@@ -102,14 +105,12 @@ def test_nothing_is_loaded_and_no_process_started_before_a_result_is_asked_for()
     assert psutil.Process().children() == before
 
 
-@pytest.mark.parametrize("alone", ["few", "one core"])
-def test_few_images_and_those_of_one_core_are_worked_on_here(alone, monkeypatch):
-    loads = Loads()
-    if alone == "one core":
-        monkeypatch.setattr(ahead, "cores", lambda: 1)
-    names = NAMES[: 40 if alone == "one core" else ahead.FEW]
-    makers = made_ahead(lambda number: (number, os.getpid()), {n: loads.loaders[n] for n in names})
-    assert [make() for make in makers.values()] == [(n, os.getpid()) for n in range(len(names))]
+@pytest.mark.parametrize(("cores", "worth_it"), [(2, 10), (1, 0)])
+def test_what_is_soon_done_and_all_on_one_core_is_done_here(cores, worth_it, monkeypatch):
+    monkeypatch.setattr(ahead, "cores", lambda: cores)
+    monkeypatch.setattr(ahead, "WORTH_IT", worth_it)
+    makers = made_ahead(lambda number: (number, os.getpid()), Loads().loaders)
+    assert [make() for make in makers.values()] == [(n, os.getpid()) for n in range(40)]
 
 
 def test_whoever_asks_in_another_order_gets_what_was_asked_for():
@@ -134,7 +135,7 @@ def test_what_the_work_raises_is_raised_here_and_ends_all_workers():
 
 def test_workers_end_when_nobody_wants_the_results_any_more():
     makers = made_ahead(Square(), Loads().loaders)
-    _, process = makers[NAMES[0]]()
+    *_, (_, process) = (makers[name]() for name in NAMES[:3])
     del makers
     gc.collect()
     assert not psutil.pid_exists(process) or psutil.Process(process).status() == "zombie"

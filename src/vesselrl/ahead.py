@@ -1,6 +1,7 @@
 """Results that worker processes make ahead of whoever asks for them one by one."""
 
 import pickle
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from functools import cached_property, partial
@@ -9,8 +10,8 @@ from typing import Any, Generic, TypeVar
 from vesselrl.parallel import cores
 from vesselrl.workers import Item, map_on_devices
 
-FEW = 24
-"""Up to so many images are done sooner here than worker processes start."""
+WORTH_IT = 10.0
+"""Seconds of work that must be left: of less, worker processes save no more than they cost."""
 MOST = 16
 """Worker processes: this one, which loads for all, could not keep more of them busy."""
 
@@ -23,7 +24,8 @@ def made_ahead(
 ) -> dict[str, Callable[[], Result]]:
     """Makers of results, as Kedro saves them one by one, made over the cores of this machine.
 
-    Whatever is loaded is loaded in this process, with its device, just before a worker has it.
+    The first two are made in this process, and so are all others if that takes no longer. Whatever
+    is loaded is loaded in this process, with its device, just before a worker has it.
 
     Args:
         work: picklable, and so are what it gets and gives; without a GPU in worker processes.
@@ -33,15 +35,8 @@ def made_ahead(
         Name → maker of the result, in the order of the names. They are quick when they are called
         in this order, each once, as `PartitionedDataset` does; else each is made when it is called.
     """
-    names = sorted(loaders)
-    if len(names) <= FEW or cores() == 1:
-        return {name: partial(_make, work, loaders[name]) for name in names}
     ahead = _Ahead(work, loaders)
-    return {name: partial(ahead.take, name) for name in names}
-
-
-def _make(work: Callable[[Loaded], Result], load: Callable[[], Loaded]) -> Result:
-    return work(load())
+    return {name: partial(ahead.take, name) for name in sorted(loaders)}
 
 
 class _Ahead(Generic[Loaded, Result]):
@@ -52,15 +47,28 @@ class _Ahead(Generic[Loaded, Result]):
     ) -> None:
         self._work = work
         self._loaders = loaders
-        names = sorted(loaders)
-        self._to_come = deque(names)
-        self._results = self._made(deque(names))
+        self._to_come = deque(sorted(loaders))
+        self._seconds: list[float] = []  # of each that was made here
+        self._results: Generator[Result, None, None] | None = None
 
     def take(self, name: str) -> Result:
-        if self._to_come and name == self._to_come[0]:
-            self._to_come.popleft()
+        if not self._to_come or name != self._to_come[0]:
+            return self._work(self._loaders[name]())
+        if self._results is None and self._workers_are_worth_it():
+            self._results = self._made(deque(self._to_come))
+        self._to_come.popleft()
+        if self._results is not None:
             return next(self._results)
-        return self._work(self._loaders[name]())
+        loaded = self._loaders[name]()
+        started = time.perf_counter()
+        result = self._work(loaded)
+        self._seconds.append(time.perf_counter() - started)
+        return result
+
+    def _workers_are_worth_it(self) -> bool:
+        if len(self._seconds) < 2 or cores() == 1:  # the first one imports, and warms up
+            return False
+        return min(self._seconds) * len(self._to_come) > WORTH_IT
 
     def _made(self, names: deque[str]) -> Generator[Result, None, None]:
         """The results in order; those that come before their turn wait for it."""

@@ -168,8 +168,8 @@ def test_scores_stand_in_the_order_of_the_settings(catalog):
 
 def test_many_images_are_scored_by_worker_processes_with_the_same_result(catalog, monkeypatch):
     stored = {sample: load() for sample, load in catalog.load("action_scores").items()}
-    monkeypatch.setattr(ahead, "FEW", 0)
     monkeypatch.setattr(ahead, "cores", lambda: 2)
+    monkeypatch.setattr(ahead, "WORTH_IT", 0)
     inputs = ("images", "masks", "candidates", "reward_network", "scalar_judges", "samples")
     makers = score_actions(*map(catalog.load, inputs), SEGMENTER, ACTIONS)
     assert makers.keys() == stored.keys()

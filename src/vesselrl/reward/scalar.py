@@ -92,16 +92,12 @@ class ScalarJudge:
             "sees_image": self.sees_image,
         }
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Another process may not see this device.
-        return ScalarJudge.from_state, (self.state(),)
-
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "ScalarJudge":
-        """The judge that `state` describes, on the best device there is."""
+        """The judge that `state` describes, on the CPU: worker processes, too, have that one."""
         network = build_network(state["channels"], state["sees_image"])
         network.load_state_dict(state["network"])
-        return cls(network.to(best_device()), state["channels"], state["side"], state["sees_image"])
+        return cls(network, state["channels"], state["side"], state["sees_image"])
 
 
 def build_network(channels: list[int], sees_image: bool) -> nn.Module:
