@@ -1,5 +1,4 @@
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 
 import numpy as np
@@ -80,20 +79,6 @@ def test_a_graph_answers_as_the_function_bit_for_bit_whatever_was_asked_between(
     answers = [replayed(one) for one in asked]
     for one, answer in zip(asked, answers, strict=True):  # none was written over by a later one
         assert torch.equal(answer, module(one))
-
-
-@on_gpu
-def test_threads_may_ask_side_by_side(module, monkeypatch):
-    monkeypatch.setattr(graphs, "_OFTEN", 2)
-    replayed = Replayed(module)
-
-    @torch.inference_mode()
-    def ask(number):
-        one = torch.full((1, 1, 64, 64), number / 40, device=DEVICE)
-        return torch.equal(replayed(one), module(one))
-
-    with ThreadPoolExecutor(4) as threads:
-        assert all(threads.map(ask, range(40)))
 
 
 @on_gpu

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from threading import Lock
 from typing import Any, cast
 
 import torch
@@ -51,31 +50,29 @@ class Replayed:
 
     Args:
         function: from a tensor to a tensor, of these and of weights that do not change any more; it
-            is called in `torch.inference_mode`.
+            is called in `torch.inference_mode`, while no other thread uses the GPU.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self._function = function
         self._asked: Counter[torch.Size] = Counter()
         self._graphs: dict[torch.Size, _Graph] = {}
-        self._lock = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Replayed, (self._function,)
 
     def __call__(self, given: Tensor) -> Tensor:
-        """What the function answers; threads may ask side by side."""
+        """What the function answers."""
         if given.device.type != "cuda":
             return self._function(given)
-        with self._lock:
-            size = given.shape
-            self._asked[size] += 1
-            if size not in self._graphs:
-                if self._asked[size] < _OFTEN or len(self._graphs) == _MOST:
-                    return self._function(given)
-                pool = next((one.pool for one in self._graphs.values()), None)
-                self._graphs[size] = _Graph(self._function, given, pool)
-            return self._graphs[size](given)
+        size = given.shape
+        self._asked[size] += 1
+        if size not in self._graphs:
+            if self._asked[size] < _OFTEN or len(self._graphs) == _MOST:
+                return self._function(given)
+            pool = next((one.pool for one in self._graphs.values()), None)
+            self._graphs[size] = _Graph(self._function, given, pool)
+        return self._graphs[size](given)
 
 
 class _Graph:
@@ -89,8 +86,7 @@ class _Graph:
         self.pool = torch.cuda.graph_pool_handle() if pool is None else pool
         self._given = given.clone()
         self._graph = torch.cuda.CUDAGraph()
-        # Other threads, which train, may go on meanwhile.
-        with torch.cuda.graph(self._graph, self.pool, capture_error_mode="thread_local"):
+        with torch.cuda.graph(self._graph, self.pool):
             self._answer = function(self._given)
 
     def __call__(self, given: Tensor) -> Tensor:

@@ -25,12 +25,18 @@ def reduced_size(height: int, width: int, max_side: int) -> tuple[int, int]:
 def reduced(array: npt.NDArray[np.float32], max_side: int) -> npt.NDArray[np.float32]:
     """Shrink maps (…, H, W) by averaging until no side is longer than `max_side`."""
     height, width = array.shape[-2:]
+    stack = torch.from_numpy(np.ascontiguousarray(array)).reshape(1, -1, height, width)
+    small: npt.NDArray[np.float32] = shrunk(stack, max_side).numpy()
+    return small.reshape(*array.shape[:-2], *small.shape[-2:])
+
+
+def shrunk(batch: Tensor, max_side: int) -> Tensor:
+    """The same of maps (B, C, H, W), on their device."""
+    height, width = batch.shape[2:]
     size = reduced_size(height, width, max_side)
     if size == (height, width):
-        return array
-    stack = torch.from_numpy(np.ascontiguousarray(array)).reshape(1, -1, height, width)
-    shrunk: npt.NDArray[np.float32] = functional.interpolate(stack, size, mode="area").numpy()
-    return shrunk.reshape(*array.shape[:-2], *size)
+        return batch
+    return functional.interpolate(batch, size, mode="area")
 
 
 def normalised(image: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from vesselrl.devices import best_device
 from vesselrl.networks.architecture import Architecture
 from vesselrl.networks.graphs import Replayed
-from vesselrl.networks.imaging import grey, normalised, padded, reduced, reduced_size
+from vesselrl.networks.imaging import grey, normalised, padded, reduced_size, shrunk
 from vesselrl.threads import one_thread
 
 Image = npt.NDArray[np.uint8]
@@ -70,12 +70,13 @@ class SegmentationNetwork:
         Magnified, an image shows what it lost when it was reduced to `max_side`.
         """
         finest = max(self.max_side, round(self.max_side * zoom))
-        working = torch.from_numpy(reduced(grey(image), finest))[None, None]
+        device = next(self.module.parameters()).device
+        working = shrunk(torch.from_numpy(grey(image))[None, None].to(device), finest)
         if zoom < 1 or (zoom > 1 and working.shape[2:] == image.shape[:2]):
             sides = reduced_size(image.shape[0], image.shape[1], self.max_side)
             size = [max(1, round(side * zoom)) for side in sides]
             working = functional.interpolate(working, size, mode="bilinear", align_corners=False)
-        seen = normalised(working[0].to(next(self.module.parameters()).device))[None]
+        seen = normalised(working[0])[None]
         height, width = seen.shape[2:]
         ready = padded(seen, self.architecture.stride)
         views = FLIPS if flips else FLIPS[:1]

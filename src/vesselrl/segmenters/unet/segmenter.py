@@ -39,8 +39,12 @@ class UnetSegmenter:
         }
         self.encoder_passes += len(seen)
         maps = np.empty((len(settings), *image.shape[:2]), np.float32)
+        both = np.empty_like(maps[0])  # the sum below the line, of each map in turn
         for out, setting in zip(maps, settings, strict=True):
             p, t = seen[setting.zoom], np.float32(setting.operating_point)
-            yes = p * (1 - t)
-            out[:] = yes / (yes + (1 - p) * t)
+            np.multiply(p, 1 - t, out=out)
+            np.subtract(1, p, out=both)
+            both *= t
+            both += out
+            np.divide(out, both, out=out)
         return maps
