@@ -14,6 +14,7 @@ from vesselrl.errors import VesselrlError
 from vesselrl.segmenters import base
 from vesselrl.segmenters.base import PromptsFailed, check_image, settings_of
 from vesselrl.segmenters.checks import check_segmenter
+from vesselrl.segmenters.levels import to_levels
 from vesselrl.segmenters.parameters import FilterParameters
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -207,6 +208,18 @@ def test_a_segmenter_need_not_count_what_is_dear(monkeypatch, count):
 
     monkeypatch.setattr(Good, "probabilities", uncounted)
     check_segmenter(parameters(kind="good"))
+
+
+def test_levels_of_its_own_must_be_those_of_its_maps(monkeypatch):
+    def darker(self, image, prompts):
+        return to_levels(self.probabilities(image, prompts) * cut)
+
+    monkeypatch.setattr(Good, "probability_levels", darker, raising=False)
+    cut = 1
+    check_segmenter(parameters(kind="good"))
+    cut = 0.9
+    with pytest.raises(VesselrlError, match="other maps when it is asked for its probability_lev"):
+        check_segmenter(parameters(kind="good"))
 
 
 def test_parameters_must_reach_a_worker_process():

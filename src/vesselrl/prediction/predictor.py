@@ -19,7 +19,7 @@ from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.observations import Features, image_features
 from vesselrl.rl.operations import Mask, Probability
 from vesselrl.segmenters.answers import Answers
-from vesselrl.segmenters.base import Segmenter, build_segmenter, check_image, levels_of
+from vesselrl.segmenters.base import Segmenter, build_segmenter, check_image, levels_from
 from vesselrl.segmenters.levels import from_levels
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 
@@ -223,7 +223,7 @@ class Predictor:
 
     def _ask(self, image: Image, prompts: Sequence[int]) -> npt.NDArray[np.uint8]:
         names = [self._actions.prompts[number] for number in prompts]
-        return levels_of(self._segmenter.probabilities(image, names), image, names)
+        return levels_from(self._segmenter, image, names)
 
     def _case(self, image: Image, answers: Answers, handmade: Callable[[], Features]) -> Case:
         def predicted() -> Scores:

@@ -43,7 +43,8 @@ class Segmenter(Protocol):
     each build a segmenter from the same parameters. `vesselrl.segmenters.checks.check_segmenter`
     tries whether one keeps all that is said here.
 
-    It may have an attribute ``encoder_passes``: how often what is dear was done since it was made.
+    It may have an attribute ``encoder_passes``: how often what is dear was done since it was made;
+    and a method ``probability_levels``, which answers as `levels_from` does, sooner.
     """
 
     def probabilities(
@@ -115,6 +116,21 @@ def check_image(image: npt.NDArray[np.uint8]) -> None:
             f"An image of type {image.dtype} and shape {image.shape} cannot be segmented; expected "
             "uint8 (H, W) or (H, W, 3)."
         )
+
+
+def levels_from(
+    segmenter: Segmenter, image: npt.NDArray[np.uint8], prompts: Sequence[str]
+) -> npt.NDArray[np.uint8]:
+    """Ask a segmenter for the maps of prompts as they are stored, uint8 (P, H, W).
+
+    Raises:
+        ValueError: see `levels_of`.
+        Exception: whatever `Segmenter.probabilities` raises.
+    """
+    if ask := getattr(segmenter, "probability_levels", None):
+        levels: npt.NDArray[np.uint8] = ask(image, prompts)
+        return levels
+    return levels_of(segmenter.probabilities(image, prompts), image, prompts)
 
 
 def levels_of(

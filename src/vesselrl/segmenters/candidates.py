@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vesselrl.segmenters import gpus
-from vesselrl.segmenters.base import PromptsFailed, Segmenter, levels_of
+from vesselrl.segmenters.base import PromptsFailed, Segmenter, levels_from, levels_of
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +72,11 @@ def _ask(
     error = ""
     try:
         try:
-            probabilities = segmenter.probabilities(image, prompts)
+            levels = levels_from(segmenter, image, prompts)
         except PromptsFailed as failure:
-            probabilities, errors, error = failure.probabilities, failure.errors, str(failure)
-        return levels_of(probabilities, image, prompts), errors, error
+            levels = levels_of(failure.probabilities, image, prompts)
+            errors, error = failure.errors, str(failure)
+        return levels, errors, error
     except Exception as exception:
         error = traceback.format_exception_only(exception)[-1].strip()
         levels = np.zeros((len(prompts), *image.shape[:2]), np.uint8)

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vesselrl.errors import VesselrlError
-from vesselrl.segmenters.base import Segmenter, build_segmenter, levels_of
+from vesselrl.segmenters.base import Segmenter, build_segmenter, levels_from, levels_of
 from vesselrl.segmenters.candidates import encoder_passes
 from vesselrl.segmenters.keys import MapKeys
+from vesselrl.segmenters.levels import from_levels
 from vesselrl.segmenters.parameters import SegmenterParameters
 from vesselrl.synthetic.angiogram import draw_patient
 
@@ -27,8 +28,9 @@ def check_segmenter(parameters: SegmenterParameters | Mapping[str, Any]) -> None
     The rules are those of `vesselrl.segmenters.base.Segmenter`: images in grey or colour, not
     square or all black, are answered and left as they are; maps have their shape, type and range,
     and depend on image and prompt alone, not on what else is asked, with it or before; what is no
-    image or no prompt is refused; ``encoder_passes`` counts, if there is one; and a copy that
-    another process builds from the same parameters gives the same maps.
+    image or no prompt is refused; ``encoder_passes`` counts and ``probability_levels`` are the same
+    maps, if there are such; and a copy that another process builds from the same parameters gives
+    the same maps.
 
     Args:
         parameters: the group ``segmenter``, as conf has it. All of its prompts are asked; the
@@ -60,6 +62,8 @@ def _check_answers(
     maps = _ask(segmenter, image, prompts)
     _check_passes(encoder_passes(segmenter) - passes, len(prompts))
     _check_same(maps, _ask(segmenter, image, prompts), "asked the same again")
+    stored = from_levels(levels_from(segmenter, image, prompts))
+    _check_same(maps, stored, "asked for its probability_levels", 2 * TOLERANCE)
     for number, prompt in enumerate(prompts):
         alone = _ask(segmenter, image, [prompt])
         _check_same(maps[[number]], alone, f"asked '{prompt}' alone, not among all prompts")
@@ -101,8 +105,8 @@ def _ask(segmenter: Segmenter, image: Image, prompts: Sequence[str]) -> Maps:
     return maps.copy()
 
 
-def _check_same(maps: Maps, found: Maps, when: str) -> None:
-    if np.abs(maps - found).max() > TOLERANCE:
+def _check_same(maps: Maps, found: Maps, when: str, tolerance: float = TOLERANCE) -> None:
+    if np.abs(maps - found).max() > tolerance:
         raise VesselrlError(
             f"The segmenter gives other maps when it is {when}: a map must depend on image and "
             "prompt alone, since it is kept."

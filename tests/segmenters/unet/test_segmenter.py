@@ -7,7 +7,9 @@ from torch.nn import functional
 from vesselrl.errors import VesselrlError
 from vesselrl.networks.architecture import Architecture
 from vesselrl.networks.imaging import grey, normalised, padded, reduced, reduced_size
-from vesselrl.segmenters.base import build_segmenter
+from vesselrl.segmenters.base import build_segmenter, levels_from
+from vesselrl.segmenters.candidates import make_candidates
+from vesselrl.segmenters.levels import to_levels
 from vesselrl.segmenters.parameters import SegmenterParameters
 from vesselrl.segmenters.unet.network import SegmentationNetwork
 from vesselrl.segmenters.unet.weights import load_weights, save_weights
@@ -47,6 +49,22 @@ def test_the_shipped_network_finds_vessels_without_any_label(angiogram):
     assert dice > 0.7
 
 
+def test_its_levels_are_those_of_its_maps(small, angiogram):
+    segmenter, prompts = build_segmenter(parameters(small)), ["tree", "branches"]
+    maps = segmenter.probabilities(angiogram.image, prompts)
+    np.testing.assert_array_equal(levels_from(segmenter, angiogram.image, prompts), to_levels(maps))
+    assert segmenter.encoder_passes == 2 * 2
+
+
+def test_a_network_that_answers_with_nan_has_failed(small, angiogram):
+    segmenter = build_segmenter(parameters(small))
+    with torch.no_grad():
+        next(segmenter._network.module.parameters()).fill_(np.nan)
+    made = make_candidates("a", angiogram.image, segmenter, ["tree"])
+    assert "[0, 1]" in str(made["error"])
+    assert made["failed"].all()
+
+
 def test_an_operating_point_becomes_one_half(small, angiogram):
     maps = build_segmenter(parameters(small)).probabilities(angiogram.image, list(PROMPTS))
     plain = load_weights(small).probability(angiogram.image)
@@ -66,13 +84,13 @@ def test_a_path_may_begin_in_the_home_folder(small, monkeypatch):
 def test_prompts_of_one_magnification_share_one_pass(small, angiogram, monkeypatch):
     segmenter = build_segmenter(parameters(small))
     zooms = []
-    asked = SegmentationNetwork.probability
+    asked = SegmentationNetwork.logits
 
     def counted(self, image, zoom=1.0, flips=False):
         zooms.append(zoom)
         return asked(self, image, zoom, flips)
 
-    monkeypatch.setattr(SegmentationNetwork, "probability", counted)
+    monkeypatch.setattr(SegmentationNetwork, "logits", counted)
     segmenter.probabilities(angiogram.image, list(PROMPTS))
     assert zooms == [1, 1.5]
 

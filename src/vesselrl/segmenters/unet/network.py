@@ -53,14 +53,20 @@ class SegmentationNetwork:
         Returns:
             float32 (H, W) in [0, 1].
         """
+        probability: Probability = self.map_on_device(image, zoom, flips).cpu().numpy()
+        return probability
+
+    @one_thread()
+    @torch.inference_mode()
+    def map_on_device(self, image: Image, zoom: float = 1.0, flips: bool = False) -> Tensor:
+        """The same where it was computed."""
         odds = self.logits(image, zoom, flips)
         height, width = image.shape[:2]
         if odds.shape[1:] != (height, width):
             odds = functional.interpolate(
                 odds[None], (height, width), mode="bilinear", align_corners=False
             )[0]
-        probability: Probability = odds.sigmoid().mean(0).cpu().numpy()
-        return probability
+        return odds.sigmoid().mean(0)
 
     @one_thread()
     @torch.inference_mode()
@@ -70,8 +76,7 @@ class SegmentationNetwork:
         Magnified, an image shows what it lost when it was reduced to `max_side`.
         """
         finest = max(self.max_side, round(self.max_side * zoom))
-        device = next(self.module.parameters()).device
-        working = shrunk(torch.from_numpy(grey(image))[None, None].to(device), finest)
+        working = shrunk(torch.from_numpy(grey(image))[None, None].to(self.device), finest)
         if zoom < 1 or (zoom > 1 and working.shape[2:] == image.shape[:2]):
             sides = reduced_size(image.shape[0], image.shape[1], self.max_side)
             size = [max(1, round(side * zoom)) for side in sides]
@@ -82,6 +87,11 @@ class SegmentationNetwork:
         views = FLIPS if flips else FLIPS[:1]
         answers = [self._answer(ready.flip(view)).flip(view) for view in views]
         return torch.cat(answers)[:, 0, :height, :width].float()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module is."""
+        return next(self.module.parameters()).device
 
     @cached_property
     def _answer(self) -> Callable[[Tensor], Tensor]:

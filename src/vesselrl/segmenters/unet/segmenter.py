@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from vesselrl.segmenters.base import check_image, settings_of
+from vesselrl.segmenters.levels import levels_of_tensor
 from vesselrl.segmenters.unet.network import Image, Probability
 from vesselrl.segmenters.unet.parameters import UnetParameters
 from vesselrl.segmenters.unet.weights import load_weights
+from vesselrl.threads import one_thread
 
 
 class UnetSegmenter:
@@ -31,20 +35,30 @@ class UnetSegmenter:
         The network's probability p becomes ``p (1 - t) / (p (1 - t) + (1 - p) t)``: its log-odds
         less those of the prompt's operating point t, so that p = t becomes one half.
         """
+        maps: Probability = self._maps(image, prompts).cpu().numpy()
+        return maps
+
+    def probability_levels(self, image: Image, prompts: Sequence[str]) -> Image:
+        """The same as `vesselrl.segmenters.levels` stores it, uint8 (P, H, W).
+
+        Raises:
+            ValueError: the network answers with NaN.
+        """
+        return levels_of_tensor(self._maps(image, prompts))
+
+    @one_thread()
+    @torch.inference_mode()
+    def _maps(self, image: Image, prompts: Sequence[str]) -> Tensor:
         settings = settings_of(self._prompts, prompts)
         check_image(image)
         seen = {
-            zoom: self._network.probability(image, zoom)
+            zoom: self._network.map_on_device(image, zoom)
             for zoom in sorted({setting.zoom for setting in settings})
         }
         self.encoder_passes += len(seen)
-        maps = np.empty((len(settings), *image.shape[:2]), np.float32)
-        both = np.empty_like(maps[0])  # the sum below the line, of each map in turn
+        maps = torch.empty((len(settings), *image.shape[:2]), device=self._network.device)
         for out, setting in zip(maps, settings, strict=True):
             p, t = seen[setting.zoom], np.float32(setting.operating_point)
-            np.multiply(p, 1 - t, out=out)
-            np.subtract(1, p, out=both)
-            both *= t
-            both += out
-            np.divide(out, both, out=out)
+            torch.mul(p, float(1 - t), out=out)
+            out.div_(torch.rsub(p, 1).mul_(float(t)).add_(out))
         return maps
