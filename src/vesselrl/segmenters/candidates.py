@@ -113,15 +113,16 @@ def extend_candidates(
     """
     prompts = list(keys)
     missing = unanswered(keys, earlier)
-    levels = np.zeros((len(prompts), *image.shape[:2]), np.uint8)
     made: Arrays = {name: np.array(np.nan) for name in ("encoder_passes", "gpu_mb")}
     made |= {"error": np.array("", np.str_), "seconds": np.array(0.0)}
     failed: set[str] = set()
     if missing:
         made = make_candidates(sample, image, segmenter(), missing)
-        levels[[prompts.index(prompt) for prompt in missing]] = made["levels"]
         failed.update(made["prompts"][made.pop("failed")].tolist())
     if earlier is not None and len(missing) < len(prompts):
+        levels = np.empty((len(prompts), *image.shape[:2]), np.uint8)
+        if missing:
+            levels[[prompts.index(prompt) for prompt in missing]] = made["levels"]
         place = {str(key): i for i, key in enumerate(earlier["keys"])}
         kept = [i for i, prompt in enumerate(prompts) if prompt not in missing]
         levels[kept] = earlier["levels"][[place[keys[prompts[i]]] for i in kept]]
@@ -129,8 +130,8 @@ def extend_candidates(
         made["gpu_mb"] = np.fmax(made["gpu_mb"], earlier["gpu_mb"])
         if not missing:
             made["encoder_passes"] = earlier["encoder_passes"]
+        made["levels"] = levels
     return made | {
-        "levels": levels,
         "prompts": np.array(prompts, dtype=np.str_),
         "keys": np.array(["" if p in failed else keys[p] for p in prompts], dtype=np.str_),
     }
