@@ -3,7 +3,8 @@
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
@@ -30,13 +31,23 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], mode: int = 
     prefix = f".{path.name[:40]}."  # the longest name that a file may have leaves no room
     handle, temporary = tempfile.mkstemp(UNFINISHED, prefix, path.parent)
     try:
-        with os.fdopen(handle, "wb") as stream:
-            write(stream)
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
-    except BaseException as error:
+        with naming(path):
+            with os.fdopen(handle, "wb") as stream:
+                write(stream)
+            Path(temporary).chmod(mode)
+            Path(temporary).replace(path)
+    except BaseException:
         Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a stream does not know its own
+        raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a file in what goes wrong while it is written: a stream does not know its own name."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
             error.filename = str(path)
         raise
 

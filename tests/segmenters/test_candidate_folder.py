@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -253,6 +254,25 @@ def test_no_image_counts_as_failed_for_a_gpu_that_broke_down(make, asked, monkey
     asked.questions.clear()
     make(drawn(3))
     assert [seed for seed, _ in asked.questions] == [1, 2]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_names_the_file(make, asked, stored, monkeypatch):
+    make(drawn(1))
+    opened = Path.open
+
+    def onto_a_full_disk(path, mode="r"):
+        return opened(Path("/dev/full") if (path.name, mode) == ("001.npz", "wb") else path, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", onto_a_full_disk)
+        with pytest.raises(OSError, match="No space left") as caught:
+            make(drawn(3))
+    assert Path(caught.value.filename).name == "001.npz"
+    assert "000" in stored()
+    assert "001" not in stored()
+    make(drawn(3))
+    assert list(stored()) == ["000", "001", "002"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no zip", None])

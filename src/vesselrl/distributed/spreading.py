@@ -32,10 +32,10 @@ def map_on_workers(
     Raises:
         VesselrlError: both are named; else as `vesselrl.workers.map_on_devices`.
     """
-    if is_done_here(devices, ray):
-        return overlapped(steps, items)
     if ray is None or not ray.num_workers:
-        return map_on_devices(steps, items, devices)
+        return (
+            overlapped(steps, items) if devices is None else map_on_devices(steps, items, devices)
+        )
     if devices is not None:
         raise VesselrlError(
             f"segmenter.devices is {list(devices)} and ray.num_workers {ray.num_workers}: only one "

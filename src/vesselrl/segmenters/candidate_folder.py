@@ -17,6 +17,7 @@ from vesselrl.arrays import names_of_arrays, read_arrays
 from vesselrl.distributed.parameters import RayParameters
 from vesselrl.distributed.spreading import map_on_workers
 from vesselrl.errors import VesselrlError, first_few
+from vesselrl.files import naming
 from vesselrl.overlapping import Steps
 from vesselrl.parallel import cores
 from vesselrl.progress import tracked
@@ -197,7 +198,11 @@ class CandidateFolder:
         return [sample for sample in pending if sample not in whole]
 
     def _file(self, sample: str) -> Path:
-        return self._folder / f"{sample}.npz"
+        return _file_of(self._folder, sample)
+
+
+def _file_of(folder: Path, sample: str) -> Path:
+    return folder / f"{sample}.npz"
 
 
 class _Finding(NamedTuple):
@@ -236,7 +241,7 @@ class _Work(Steps[Item[Loader], _Loaded, _Computed, bool]):
     def load(self, item: Item[Loader]) -> _Loaded:
         """The sample's id, its image, and what its file holds."""
         sample, load = item
-        return sample, load(), _read(self._file(sample))
+        return sample, load(), _read(_file_of(self.folder, sample))
 
     def compute(self, loaded: _Loaded) -> _Computed:
         """The sample's id, what its file is to hold, and what it holds.
@@ -260,16 +265,13 @@ class _Work(Steps[Item[Loader], _Loaded, _Computed, bool]):
             Whether there was one whose maps are not all among the new ones.
         """
         sample, arrays, earlier = computed
-        file = self._file(sample)
-        unfinished = self.workplace / file.name
+        file = _file_of(self.folder, sample)
+        unfinished = _file_of(self.workplace, sample)
         kind = np.array(self.asker.parameters.kind)
-        with unfinished.open("wb") as stream:
+        with naming(unfinished), unfinished.open("wb") as stream:
             np.savez_compressed(stream, allow_pickle=False, **arrays, kind=kind)
         unfinished.replace(file)
         return earlier is not None and not set(earlier["keys"]) <= set(arrays["keys"])
-
-    def _file(self, sample: str) -> Path:
-        return self.folder / f"{sample}.npz"
 
 
 def _read(file: Path, *names: str) -> Arrays | None:
