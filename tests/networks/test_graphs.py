@@ -29,7 +29,9 @@ def reward_network():
     members = [architecture.build(seed) for seed in range(3)]
     network = RewardNetwork(members, architecture, 64, Scoring("min", 0))
     again = RewardNetwork.from_state(network.state())
-    return again, lambda network, image: network.opinions(image, np.float32(image / 255))
+    return again, lambda network, image: np.append(
+        network.opinions(image, np.float32(image / 255)), network.image_features(image)
+    )
 
 
 def images(count):

@@ -26,8 +26,11 @@ def reduced(array: npt.NDArray[np.float32], max_side: int) -> npt.NDArray[np.flo
     """Shrink maps (…, H, W) by averaging until no side is longer than `max_side`."""
     height, width = array.shape[-2:]
     stack = torch.from_numpy(np.ascontiguousarray(array)).reshape(1, -1, height, width)
-    small: npt.NDArray[np.float32] = shrunk(stack, max_side).numpy()
-    return small.reshape(*array.shape[:-2], *small.shape[-2:])
+    small = shrunk(stack, max_side)
+    if small is stack:
+        return array
+    maps: npt.NDArray[np.float32] = small.numpy().reshape(*array.shape[:-2], *small.shape[2:])
+    return maps
 
 
 def shrunk(batch: Tensor, max_side: int) -> Tensor:

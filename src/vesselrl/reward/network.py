@@ -81,7 +81,9 @@ class RewardNetwork:
         self.max_side = max_side
         self.scoring = scoring
         self.scaling = scaling or PlattScaling()
-        self._answers = Replayed(self._ask) if is_final else self._ask
+        self._answers, self._pooled = (
+            Replayed(function) if is_final else function for function in (self._ask, self._pool)
+        )
 
     @property
     def device(self) -> torch.device:
@@ -147,8 +149,10 @@ class RewardNetwork:
         """
         silent = from_levels(np.full(image.shape[:2], SILENT, np.uint8))
         seen = padded(self._pair(image, silent), self.architecture.stride)
-        pooled = [_bottleneck(member, seen).mean((2, 3))[0] for member in self.members]
-        return torch.cat(pooled).cpu().numpy()
+        return self._pooled(seen).cpu().numpy()
+
+    def _pool(self, seen: Tensor) -> Tensor:
+        return torch.cat([_bottleneck(member, seen).mean((2, 3))[0] for member in self.members])
 
     def state(self) -> dict[str, Any]:
         """All there is to know of the network, of tensors (on the CPU) and plain values only."""
