@@ -25,6 +25,8 @@ def reduced_size(height: int, width: int, max_side: int) -> tuple[int, int]:
 def reduced(array: npt.NDArray[np.float32], max_side: int) -> npt.NDArray[np.float32]:
     """Shrink maps (…, H, W) by averaging until no side is longer than `max_side`."""
     height, width = array.shape[-2:]
+    if reduced_size(height, width, max_side) == (height, width):
+        return array
     stack = torch.from_numpy(np.ascontiguousarray(array)).reshape(1, -1, height, width)
     small: npt.NDArray[np.float32] = shrunk(stack, max_side).numpy()
     return small.reshape(*array.shape[:-2], *small.shape[-2:])
