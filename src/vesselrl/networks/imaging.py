@@ -38,6 +38,8 @@ def shrunk(batch: Tensor, max_side: int) -> Tensor:
     size = reduced_size(height, width, max_side)
     if size == (height, width):
         return batch
+    if batch.device.type == "mps":  # there torch 2.9 refuses all but whole ratios of sizes
+        return functional.interpolate(batch.cpu(), size, mode="area").to(batch.device)
     return functional.interpolate(batch, size, mode="area")
 
 
