@@ -4,8 +4,8 @@ import signal
 import time
 import weakref
 from functools import partial
+from multiprocessing import active_children
 
-import psutil
 import pytest
 
 from vesselrl import ahead
@@ -65,6 +65,21 @@ class Loads:
         }
 
 
+@pytest.fixture
+def workers():
+    """The processes that this one has started in the test, and that have not ended."""
+    before = set(active_children())
+    return lambda: set(active_children()) - before
+
+
+@pytest.fixture
+def nothing_collected():
+    """Nothing ends because the collector of cycles happens to come by."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
 @pytest.fixture(autouse=True)
 def two_cores_that_are_worth_it(monkeypatch):
     monkeypatch.setattr(ahead, "cores", lambda: 2)
@@ -97,12 +112,11 @@ def test_what_was_loaded_is_let_go_when_a_worker_has_it():
     assert max(most) <= 2
 
 
-def test_nothing_is_loaded_and_no_process_started_before_a_result_is_asked_for():
+def test_nothing_is_loaded_and_no_process_started_before_a_result_is_asked_for(workers):
     loads = Loads()
-    before = psutil.Process().children()
     made_ahead(Square(), loads.loaders)
     assert loads.loaded == []
-    assert psutil.Process().children() == before
+    assert not workers()
 
 
 @pytest.mark.parametrize(("cores", "worth_it"), [(2, 10), (1, 0)])
@@ -125,26 +139,33 @@ def test_a_worker_that_dies_costs_no_result(tmp_path):
     assert (tmp_path / "died").exists()
 
 
-def test_what_the_work_raises_is_raised_here_and_ends_all_workers():
-    makers = made_ahead(Refuse(), Loads().loaders)
-    before = {process.pid for process in psutil.Process().children()}
+@pytest.mark.parametrize("fails", ["work", "loader"])
+def test_what_is_raised_is_raised_here_and_ends_all_workers(fails, workers):
+    loaders = dict(Loads().loaders)
+    if fails == "loader":
+        loaders[NAMES[7]] = partial(Refuse(), 7)
+    makers = made_ahead(Refuse() if fails == "work" else Square(), loaders)
     with pytest.raises(VesselrlError, match="nothing to see"):
         [make() for make in makers.values()]
-    assert {process.pid for process in psutil.Process().children()} <= before | _fork_server()
+    assert not workers()
+    with pytest.raises(VesselrlError, match="nothing to see"):
+        makers[NAMES[7]]()
+    assert [makers[name]()[0] for name in NAMES[8:]] == [number**2 for number in range(8, 40)]
 
 
-def test_workers_end_when_nobody_wants_the_results_any_more():
+def test_workers_end_with_the_last_result(workers, nothing_collected):
     makers = made_ahead(Square(), Loads().loaders)
-    *_, (_, process) = (makers[name]() for name in NAMES[:3])
+    for name in NAMES[:-1]:
+        makers[name]()
+    assert workers()
+    makers[NAMES[-1]]()
+    assert not workers()
+
+
+def test_workers_end_when_nobody_wants_the_results_any_more(workers, nothing_collected):
+    makers = made_ahead(Square(), Loads().loaders)
+    for name in NAMES[:3]:
+        makers[name]()
+    assert workers()
     del makers
-    gc.collect()
-    assert not psutil.pid_exists(process) or psutil.Process(process).status() == "zombie"
-
-
-def _fork_server():
-    """The process that starts others, and the one that watches shared memory, stay."""
-    return {
-        process.pid
-        for process in psutil.Process().children()
-        if "forkserver" in " ".join(process.cmdline()) or "tracker" in " ".join(process.cmdline())
-    }
+    assert not workers()

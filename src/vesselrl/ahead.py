@@ -3,7 +3,8 @@
 import pickle
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
@@ -55,10 +56,10 @@ class _Ahead(Generic[Loaded, Result]):
         if not self._to_come or name != self._to_come[0]:
             return self._work(self._loaders[name]())
         if self._results is None and self._workers_are_worth_it():
-            self._results = self._made(deque(self._to_come))
+            self._results = _made(self._work, [(one, self._loaders[one]) for one in self._to_come])
         self._to_come.popleft()
         if self._results is not None:
-            return next(self._results)
+            return self._next(self._results)
         loaded = self._loaders[name]()
         started = time.perf_counter()
         result = self._work(loaded)
@@ -66,16 +67,32 @@ class _Ahead(Generic[Loaded, Result]):
         return result
 
     def _workers_are_worth_it(self) -> bool:
-        if len(self._seconds) < 2 or cores() == 1:  # the first one imports, and warms up
+        if len(self._seconds) != 2 or cores() == 1:  # the first one imports, and warms up
             return False
         return min(self._seconds) * len(self._to_come) > WORTH_IT
 
-    def _made(self, names: deque[str]) -> Generator[Result, None, None]:
-        """The results in order; those that come before their turn wait for it."""
-        items = [(name, self._loaders[name]) for name in names]
-        workers = min(cores(), MOST, len(names))
-        early: dict[str, Result] = {}
-        done = map_on_devices(_Named(self._work), items, ["cpu"] * workers, prepare=_loaded)
+    def _next(self, results: Generator[Result, None, None]) -> Result:
+        try:
+            return next(results)
+        except BaseException:  # which has ended them: what is asked for all the same is made then
+            self._to_come.clear()
+            raise
+        finally:
+            if not self._to_come:  # else the workers would wait for more
+                results.close()
+
+
+def _made(
+    work: Callable[[Loaded], Result], items: Sequence[Item[Callable[[], Loaded]]]
+) -> Generator[Result, None, None]:
+    """The results in order; those that come before their turn wait for it.
+
+    It holds nothing that holds it: when nobody wants it any more its worker processes end at once.
+    """
+    names = deque(name for name, _ in items)
+    workers = min(cores(), MOST, len(items))
+    early: dict[str, Result] = {}
+    with closing(map_on_devices(_Named(work), items, ["cpu"] * workers, prepare=_loaded)) as done:
         for finished, result in done:
             early[finished] = result
             while names and names[0] in early:

@@ -70,6 +70,32 @@ def test_a_copy_of_a_network_answers_by_its_own_weights(make, copied):
     np.testing.assert_array_equal(ask(other, image), before)
 
 
+class SeenOnGpu:
+    """As far as it matters here, a tensor on a GPU."""
+
+    device, shape = torch.device("cuda"), torch.Size((1, 1, 48, 64))
+
+
+def test_no_graph_is_made_while_the_second_answer_about_an_image_is_timed(monkeypatch):
+    asked, made = [], []
+
+    class Graph:
+        def __init__(self, function, given, pool):
+            made.append(asked[-1])
+            self.pool = pool
+
+        def __call__(self, given):
+            return given
+
+    monkeypatch.setattr(graphs, "_Graph", Graph)
+    replayed = Replayed(lambda given: given)
+    for image in range(100):
+        for why in ("loaded", "timed"):
+            asked.append((image, why))
+            replayed(SeenOnGpu())
+    assert [why for _, why in made] == ["loaded"]
+
+
 @on_gpu
 @torch.inference_mode()
 def test_a_graph_answers_as_the_function_bit_for_bit_whatever_was_asked_between(

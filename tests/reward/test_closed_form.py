@@ -69,3 +69,26 @@ def test_an_error_is_expected_where_mask_and_opinions_differ():
     mask = np.array([[True, False, True]])
     opinions = np.array([[[0.9, 0.2, 0.0]], [[0.7, 0.0, 0.2]]], np.float32)
     np.testing.assert_allclose(error_probability(mask, opinions), [[0.2, 0.1, 0.9]], rtol=1e-6)
+
+
+class Noted(np.ndarray):
+    """An array that notes how large those are that are multiplied with another."""
+
+    sizes = None
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **how):
+        plain = [np.asarray(one) for one in inputs]
+        if ufunc is np.matmul:
+            self.sizes.append(plain[0].size)
+        return getattr(ufunc, method)(*plain, **how)
+
+
+def test_sums_over_large_images_are_made_by_one_core(monkeypatch):
+    monkeypatch.setattr(Noted, "sizes", [])
+    rng = np.random.default_rng(0)
+    q, masks = rng.random((5, 640, 400), np.float32), rng.random((2, 640, 400)) > 0.8
+    scores = expected_scores(masks, q.view(Noted))
+    assert sum(Noted.sizes) == len(masks) * q.size
+    assert max(Noted.sizes) <= 460_800  # from which on OpenBLAS starts threads
+    both = np.einsum("nhw,mhw->nm", masks.astype(float), q.astype(float))
+    np.testing.assert_allclose(scores["precision"], both / masks.sum((1, 2))[:, None], rtol=1e-5)

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional
 
 from vesselrl.networks.architecture import Architecture
-from vesselrl.networks.imaging import reduced
+from vesselrl.networks.imaging import reduced, shrunk
 from vesselrl.reward.calibration import Line, PlattScaling
 from vesselrl.reward.closed_form import expected_scores
 from vesselrl.reward.network import RewardNetwork
@@ -130,3 +132,19 @@ def test_reduction_averages_and_leaves_small_maps_alone():
     assert reduced(maps, 4) is maps
     np.testing.assert_allclose(reduced(maps, 2), maps.reshape(2, 2, 2, 2, 2).mean((2, 4)))
     assert reduced(np.zeros((10, 1000), np.float32), 50).shape == (1, 50)
+
+
+@pytest.mark.parametrize(("device", "on"), [("cpu", "cpu"), ("mps", "cpu"), ("cuda", "cuda")])
+def test_images_for_an_apple_gpu_are_reduced_on_the_cpu(device, on, monkeypatch):
+    seen = []
+    averaged = functional.interpolate
+
+    def noted(batch, *rest, **how):
+        seen.append(batch.device.type)
+        return averaged(batch, *rest, **how)
+
+    monkeypatch.setattr(functional, "interpolate", noted)
+    with FakeTensorMode():
+        small = shrunk(torch.empty(1, 1, 10, 15, device=device), 7)
+    assert (small.shape, small.device.type) == ((1, 1, 5, 7), device)
+    assert seen == [on]

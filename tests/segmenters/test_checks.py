@@ -13,6 +13,7 @@ from pydantic import PrivateAttr, ValidationError
 from vesselrl.errors import VesselrlError
 from vesselrl.segmenters import base
 from vesselrl.segmenters.base import PromptsFailed, check_image, settings_of
+from vesselrl.segmenters.candidates import make_candidates
 from vesselrl.segmenters.checks import check_segmenter
 from vesselrl.segmenters.levels import to_levels
 from vesselrl.segmenters.parameters import FilterParameters
@@ -220,6 +221,27 @@ def test_levels_of_its_own_must_be_those_of_its_maps(monkeypatch):
     cut = 0.9
     with pytest.raises(VesselrlError, match="other maps when it is asked for its probability_lev"):
         check_segmenter(parameters(kind="good"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (lambda maps: maps, "of float32; expected uint8"),
+        (lambda maps: to_levels(maps)[0], "shape .48, 64.; expected .3, 48, 64."),
+        (lambda maps: to_levels(maps).tolist(), "are a list"),
+        (lambda maps: maps.missing, "probability_levels, the segmenter fails: AttributeError"),
+    ],
+)
+def test_levels_of_its_own_must_be_levels(monkeypatch, wrong, sentence):
+    def levels(self, image, prompts):
+        return wrong(self.probabilities(image, prompts))
+
+    monkeypatch.setattr(Good, "probability_levels", levels, raising=False)
+    with pytest.raises(VesselrlError, match=sentence):
+        check_segmenter(parameters(kind="good"))
+    image = np.zeros((48, 64), np.uint8)
+    made = make_candidates("a", image, Good(parameters(kind="good")), ["p0"])
+    assert made["failed"].all()
 
 
 def test_parameters_must_reach_a_worker_process():

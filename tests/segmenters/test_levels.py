@@ -39,6 +39,16 @@ def test_many_maps_are_stored_as_each_number_alone(shape):
         assert (levels.shape, levels.dtype) == (maps.shape, np.uint8)
 
 
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int64, np.float16, np.float64])
+def test_numbers_of_any_type_are_stored_by_their_value(kind):
+    np.testing.assert_array_equal(to_levels(np.array([0, 1, 1], kind)), [0, 255, 255])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_of_no_prompts_no_maps_are_stored(device):
+    assert levels_of_tensor(torch.empty(0, 3, 4, device=device)).shape == (0, 3, 4)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @given(arrays(np.float32, 12, elements=st.floats(0, 1, width=32)))
 def test_a_tensor_is_stored_as_an_array(device, maps):

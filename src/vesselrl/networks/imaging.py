@@ -25,12 +25,11 @@ def reduced_size(height: int, width: int, max_side: int) -> tuple[int, int]:
 def reduced(array: npt.NDArray[np.float32], max_side: int) -> npt.NDArray[np.float32]:
     """Shrink maps (…, H, W) by averaging until no side is longer than `max_side`."""
     height, width = array.shape[-2:]
-    stack = torch.from_numpy(np.ascontiguousarray(array)).reshape(1, -1, height, width)
-    small = shrunk(stack, max_side)
-    if small is stack:
+    if reduced_size(height, width, max_side) == (height, width):
         return array
-    maps: npt.NDArray[np.float32] = small.numpy().reshape(*array.shape[:-2], *small.shape[2:])
-    return maps
+    stack = torch.from_numpy(np.ascontiguousarray(array)).reshape(1, -1, height, width)
+    small: npt.NDArray[np.float32] = shrunk(stack, max_side).numpy()
+    return small.reshape(*array.shape[:-2], *small.shape[-2:])
 
 
 def shrunk(batch: Tensor, max_side: int) -> Tensor:
@@ -39,6 +38,8 @@ def shrunk(batch: Tensor, max_side: int) -> Tensor:
     size = reduced_size(height, width, max_side)
     if size == (height, width):
         return batch
+    if batch.device.type == "mps":  # there torch 2.9 refuses all but whole ratios of sizes
+        return functional.interpolate(batch.cpu(), size, mode="area").to(batch.device)
     return functional.interpolate(batch, size, mode="area")
 
 

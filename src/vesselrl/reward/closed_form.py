@@ -18,6 +18,10 @@ from vesselrl.metrics.masks import Scores, scores_of_sizes
 
 Probability = npt.NDArray[np.float32]
 
+_AT_ONCE = 450_000
+"""Products that are summed at once: for more, OpenBLAS takes all cores, which worker processes have
+already; each would wait for the others, and last digits would depend on the number of cores."""
+
 
 def expected_scores(masks: npt.NDArray[np.bool_], q: Probability) -> dict[str, Scores]:
     """Expected Dice, recall and precision of masks.
@@ -40,9 +44,13 @@ def expected_scores(masks: npt.NDArray[np.bool_], q: Probability) -> dict[str, S
                [0.857]])
     """
     opinions = q.reshape(len(q), -1)
-    both = np.empty((len(masks), len(q)))
-    for row, mask in zip(both, masks, strict=True):  # one mask as floats at a time, they are large
-        row[:] = opinions @ mask.ravel().astype(np.float32)
+    both = np.zeros((len(masks), len(q)))
+    step = max(1, _AT_ONCE // len(q))
+    for place, mask in enumerate(masks):  # a part as floats at a time, they are large
+        flat = mask.ravel()
+        for start in range(0, flat.size, step):
+            part = slice(start, start + step)
+            both[place] += opinions[:, part] @ flat[part].astype(np.float32)
     return scores_of_sizes(
         both,
         in_prediction=np.array([[np.count_nonzero(mask)] for mask in masks], float).reshape(-1, 1),

@@ -44,7 +44,8 @@ class Segmenter(Protocol):
     tries whether one keeps all that is said here.
 
     It may have an attribute ``encoder_passes``: how often what is dear was done since it was made;
-    and a method ``probability_levels``, which answers as `levels_from` does, sooner.
+    and a method ``probability_levels``, which answers as `levels_from` does, sooner, each time with a
+    new array.
     """
 
     def probabilities(
@@ -124,11 +125,14 @@ def levels_from(
     """Ask a segmenter for the maps of prompts as they are stored, uint8 (P, H, W).
 
     Raises:
-        ValueError: see `levels_of`.
+        ValueError: it gave something else; see `levels_of`.
         Exception: whatever `Segmenter.probabilities` raises.
     """
     if ask := getattr(segmenter, "probability_levels", None):
         levels: npt.NDArray[np.uint8] = ask(image, prompts)
+        _check_maps(levels, image, prompts)
+        if levels.dtype != np.uint8:
+            raise ValueError(f"The levels are of {levels.dtype}; expected uint8.")
         return levels
     return levels_of(segmenter.probabilities(image, prompts), image, prompts)
 
@@ -141,9 +145,13 @@ def levels_of(
     Raises:
         ValueError: it is no array of the shape (P, H, W), or a value is NaN or outside [0, 1].
     """
+    _check_maps(maps, image, prompts)
+    return to_levels(maps)
+
+
+def _check_maps(maps: Any, image: npt.NDArray[np.uint8], prompts: Sequence[str]) -> None:
     if not isinstance(maps, np.ndarray):
         raise ValueError(f"The maps are a {type(maps).__name__}; expected an array.")
     shape = (len(prompts), *image.shape[:2])
     if maps.shape != shape:
         raise ValueError(f"The maps have shape {maps.shape}; expected {shape}.")
-    return to_levels(maps)

@@ -62,7 +62,7 @@ def _check_answers(
     maps = _ask(segmenter, image, prompts)
     _check_passes(encoder_passes(segmenter) - passes, len(prompts))
     _check_same(maps, _ask(segmenter, image, prompts), "asked the same again")
-    stored = from_levels(levels_from(segmenter, image, prompts))
+    stored = _stored(segmenter, image, prompts)
     _check_same(maps, stored, "asked for its probability_levels", 2 * TOLERANCE)
     for number, prompt in enumerate(prompts):
         alone = _ask(segmenter, image, [prompt])
@@ -103,6 +103,17 @@ def _ask(segmenter: Segmenter, image: Image, prompts: Sequence[str]) -> Maps:
     if maps.dtype != np.float32:
         raise VesselrlError(f"{asked} gives maps of {maps.dtype}; expected float32.")
     return maps.copy()
+
+
+def _stored(segmenter: Segmenter, image: Image, prompts: Sequence[str]) -> Maps:
+    """The same as they are after they have been stored."""
+    try:
+        return from_levels(levels_from(segmenter, image, prompts))
+    except Exception as error:
+        raise VesselrlError(
+            "Asked for its probability_levels, the segmenter fails: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _check_same(maps: Maps, found: Maps, when: str, tolerance: float = TOLERANCE) -> None:

@@ -35,7 +35,7 @@ def to_levels(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
         block = flat[start : start + _BLOCK]
         _check(block.min(), block.max())
         scaled = scratch[: block.size]
-        np.multiply(block, 256, out=scaled)
+        np.multiply(block, 256, out=scaled, dtype=scaled.dtype)  # bytes would overflow
         np.ceil(scaled, out=scaled)
         scaled -= 1
         np.maximum(scaled, 0, out=scaled)
@@ -45,8 +45,8 @@ def to_levels(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
 
 def levels_of_tensor(probabilities: "Tensor") -> npt.NDArray[np.uint8]:
     """The same of a tensor, float32 of any shape: a GPU sends a quarter of the bytes."""
-    if probabilities.device.type == "cpu":
-        return to_levels(probabilities.numpy())
+    if probabilities.device.type == "cpu" or not probabilities.numel():  # of none is no least
+        return to_levels(probabilities.cpu().numpy())
     _check(*(end.item() for end in probabilities.aminmax()))
     levels = (probabilities * 256).ceil_().sub_(1).clamp_(min=0).byte()
     made: npt.NDArray[np.uint8] = levels.cpu().numpy()
