@@ -83,7 +83,7 @@ def nothing_collected():
 @pytest.fixture(autouse=True)
 def two_cores_that_are_worth_it(monkeypatch):
     monkeypatch.setattr(ahead, "cores", lambda: 2)
-    monkeypatch.setattr(ahead, "WORTH_IT", 0)
+    monkeypatch.setattr(ahead, "WORTH_IT", 1e-9)
 
 
 def test_results_come_in_order_from_worker_processes_and_are_loaded_here():
@@ -119,7 +119,7 @@ def test_nothing_is_loaded_and_no_process_started_before_a_result_is_asked_for(w
     assert not workers()
 
 
-@pytest.mark.parametrize(("cores", "worth_it"), [(2, 10), (1, 0)])
+@pytest.mark.parametrize(("cores", "worth_it"), [(2, 10), (1, 1e-9)])
 def test_what_is_soon_done_and_all_on_one_core_is_done_here(cores, worth_it, monkeypatch):
     monkeypatch.setattr(ahead, "cores", lambda: cores)
     monkeypatch.setattr(ahead, "WORTH_IT", worth_it)

@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property, partial
+from math import ceil
 from typing import Any, Generic, TypeVar
 
 from vesselrl.parallel import cores
 from vesselrl.workers import Item, map_on_devices
 
 WORTH_IT = 10.0
-"""Seconds of work that must be left: of less, worker processes save no more than they cost."""
+"""Seconds of work for which a worker process is started: for less it costs more than it saves."""
 MOST = 16
 """Worker processes: this one, which loads for all, could not keep more of them busy."""
 
@@ -55,8 +56,9 @@ class _Ahead(Generic[Loaded, Result]):
     def take(self, name: str) -> Result:
         if not self._to_come or name != self._to_come[0]:
             return self._work(self._loaders[name]())
-        if self._results is None and self._workers_are_worth_it():
-            self._results = _made(self._work, [(one, self._loaders[one]) for one in self._to_come])
+        if self._results is None and (workers := self._workers()) > 1:
+            items = [(one, self._loaders[one]) for one in self._to_come]
+            self._results = _made(self._work, items, workers)
         self._to_come.popleft()
         if self._results is not None:
             return self._next(self._results)
@@ -66,10 +68,12 @@ class _Ahead(Generic[Loaded, Result]):
         self._seconds.append(time.perf_counter() - started)
         return result
 
-    def _workers_are_worth_it(self) -> bool:
-        if len(self._seconds) != 2 or cores() == 1:  # the first one imports, and warms up
-            return False
-        return min(self._seconds) * len(self._to_come) > WORTH_IT
+    def _workers(self) -> int:
+        """So many are worth it."""
+        if len(self._seconds) != 2:  # the first one imports, and warms up
+            return 0
+        left = min(self._seconds) * len(self._to_come)
+        return min(cores(), MOST, len(self._to_come), ceil(left / WORTH_IT))
 
     def _next(self, results: Generator[Result, None, None]) -> Result:
         try:
@@ -83,14 +87,13 @@ class _Ahead(Generic[Loaded, Result]):
 
 
 def _made(
-    work: Callable[[Loaded], Result], items: Sequence[Item[Callable[[], Loaded]]]
+    work: Callable[[Loaded], Result], items: Sequence[Item[Callable[[], Loaded]]], workers: int
 ) -> Generator[Result, None, None]:
     """The results in order; those that come before their turn wait for it.
 
     It holds nothing that holds it: when nobody wants it any more its worker processes end at once.
     """
     names = deque(name for name, _ in items)
-    workers = min(cores(), MOST, len(items))
     early: dict[str, Result] = {}
     with closing(map_on_devices(_Named(work), items, ["cpu"] * workers, prepare=_loaded)) as done:
         for finished, result in done:

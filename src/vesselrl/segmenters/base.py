@@ -44,8 +44,8 @@ class Segmenter(Protocol):
     tries whether one keeps all that is said here.
 
     It may have an attribute ``encoder_passes``: how often what is dear was done since it was made;
-    and a method ``probability_levels``, which answers as `levels_from` does, sooner, each time with a
-    new array.
+    and a method ``probability_levels``, which answers as `levels_from` does, sooner, with a new
+    array each time.
     """
 
     def probabilities(
