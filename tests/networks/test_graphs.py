@@ -1,5 +1,6 @@
 import pickle
 from copy import deepcopy
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -109,13 +110,50 @@ def test_a_graph_answers_as_the_function_bit_for_bit_whatever_was_asked_between(
         assert torch.equal(answer, module(one))
 
 
-@on_gpu
-@torch.inference_mode()
-def test_sizes_that_are_rare_or_too_many_get_no_graph(module, monkeypatch):
-    monkeypatch.setattr(graphs, "_OFTEN", 2)
-    monkeypatch.setattr(graphs, "_MOST", 1)
-    replayed = Replayed(module)
-    for height in (48, 64, 64, 80, 80):
-        one = torch.rand(1, 1, height, 48, device=DEVICE)
-        assert torch.equal(replayed(one), module(one))
-    assert [size[2] for size in replayed._graphs] == [64]
+class Given(NamedTuple):
+    """A tensor on a GPU, as far as it is looked at."""
+
+    shape: tuple[int, ...]
+    device: torch.device = torch.device("cuda")
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Asks about sizes in turn; tells who answered: the function, a graph, or nobody."""
+    monkeypatch.setattr(graphs, "_OFTEN", 3)
+    monkeypatch.setattr(graphs, "_MOST", 2)
+
+    def ask(sizes, memory=True):
+        class Graph:
+            def __init__(self, function, given, pool):
+                if not memory:
+                    raise torch.OutOfMemoryError("nothing left")
+                self.pool, self.size = 0, given.shape
+
+            def __call__(self, given):
+                assert given.shape == self.size
+                return "graph"
+
+        def answer(size):
+            try:
+                return replayed(Given((size,)))
+            except torch.OutOfMemoryError:
+                return "nobody"
+
+        monkeypatch.setattr(graphs, "_Graph", Graph)
+        replayed = Replayed(lambda given: "function")
+        return [answer(size)[0] for size in sizes]
+
+    return ask
+
+
+def test_only_sizes_that_come_often_get_a_graph(asked):
+    assert asked([1, 1, 2, 1, 1, 2]) == list("fffggf")
+
+
+def test_no_more_sizes_than_there_is_memory_for_get_a_graph(asked):
+    assert asked([1, 2, 3] * 4) == list("ffffffggfggf")
+
+
+def test_a_graph_that_there_is_no_memory_for_fails_one_question(asked):
+    assert asked([1] * 6, memory=False) == list("ffnfff")

@@ -70,7 +70,8 @@ class Replayed:
         size = given.shape
         self._asked[size] += 1
         if size not in self._graphs:
-            if self._asked[size] < _OFTEN or len(self._graphs) == _MOST:
+            # tried once: where there is no memory for it, only one question fails
+            if self._asked[size] != _OFTEN or len(self._graphs) == _MOST:
                 return self._function(given)
             pool = next((one.pool for one in self._graphs.values()), None)
             self._graphs[size] = _Graph(self._function, given, pool)
