@@ -39,11 +39,15 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _A_MOMENT = 2.0  # seconds
 
 
+def _as_it_is(item: Item[Any]) -> Item[Any]:
+    return item
+
+
 def map_on_devices(
     function: Callable[[Item[Any]], Result],
     items: Iterable[Item[Payload]],
     devices: Sequence[Place] | None,
-    prepare: Callable[[Item[Payload]], Item[Any]] | None = None,
+    prepare: Callable[[Item[Payload]], Item[Any]] = _as_it_is,
 ) -> Generator[Result, None, None]:
     """Apply a function to items, each given to whichever worker is free.
 
@@ -74,7 +78,7 @@ def map_on_devices(
             with the traceback.
     """
     if devices is None:
-        yield from map(function, map(prepare, items) if prepare else items)
+        yield from map(function, map(prepare, items))
         return
     teams = [tuple(place) if isinstance(place, list | tuple) else (place,) for place in devices]
     visible = {device: _visible(device) for team in teams for device in team}
@@ -133,7 +137,7 @@ class _Crew(Generic[Payload]):
     """The teams, by the connections to their processes, and the items that none has been given."""
 
     def __init__(
-        self, waiting: deque[Item[Payload]], prepare: Callable[[Item[Payload]], Item[Any]] | None
+        self, waiting: deque[Item[Payload]], prepare: Callable[[Item[Payload]], Item[Any]]
     ) -> None:
         self._waiting = waiting
         self._prepare = prepare
@@ -202,7 +206,7 @@ class _Crew(Generic[Payload]):
         if self._waiting:
             team.item = self._waiting.popleft()
             team.busy = set(team.processes)
-            given = self._prepare(team.item) if self._prepare else team.item
+            given = self._prepare(team.item)
             for connection in team.processes:
                 with contextlib.suppress(OSError):
                     connection.send(given)

@@ -33,9 +33,9 @@ def map_on_workers(
         VesselrlError: both are named; else as `vesselrl.workers.map_on_devices`.
     """
     if ray is None or not ray.num_workers:
-        return (
-            overlapped(steps, items) if devices is None else map_on_devices(steps, items, devices)
-        )
+        if devices is None:
+            return overlapped(steps, items)
+        return map_on_devices(steps, items, devices)
     if devices is not None:
         raise VesselrlError(
             f"segmenter.devices is {list(devices)} and ray.num_workers {ray.num_workers}: only one "

@@ -62,7 +62,7 @@ class PixelLearner(Learner):
         seed: int,
     ) -> None:
         parameters.check_stride(start.architecture.stride)
-        device = next(start.module.parameters()).device
+        device = start.device
         self._network = start
         self._parameters = parameters
         self._strength = strength
