@@ -12,6 +12,7 @@ from vesselrl.segmenters.candidates import make_candidates
 from vesselrl.segmenters.levels import to_levels
 from vesselrl.segmenters.parameters import SegmenterParameters
 from vesselrl.segmenters.unet.network import SegmentationNetwork
+from vesselrl.segmenters.unet.parameters import SHIPPED
 from vesselrl.segmenters.unet.weights import load_weights, save_weights
 from vesselrl.synthetic.angiogram import draw_patient
 
@@ -74,6 +75,16 @@ def test_an_operating_point_becomes_one_half(small, angiogram):
         np.testing.assert_array_equal(maps[number][clear] > 0.5, plain[clear] > cut)
     assert (maps[1] <= maps[0]).all()
     assert (maps[0] <= maps[2]).all()
+
+
+def test_mirrored_views_are_turned_back_before_they_are_averaged(angiogram):
+    network = load_weights(SHIPPED)
+    image = angiogram.image[:, :128]
+    views = [(), (0,), (1,), (0, 1)]
+    seen = [np.flip(network.probability(np.flip(image, axes)), axes) for axes in views]
+    averaged = network.probability(image, flips=True)
+    np.testing.assert_allclose(averaged, np.mean(seen, axis=0), atol=5e-3)  # a GPU rounds otherwise
+    assert np.abs(averaged - seen[0]).max() > 0.1
 
 
 def test_a_path_may_begin_in_the_home_folder(small, monkeypatch):
