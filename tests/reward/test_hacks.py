@@ -11,7 +11,7 @@ from torch import nn
 from vesselrl.networks.architecture import Architecture
 from vesselrl.reward.calibration import Line
 from vesselrl.reward.closed_form import expected_scores
-from vesselrl.reward.hacks import ascended, branch_removed, hack_pairs, hack_rows, ranked_right
+from vesselrl.reward.hacks import HackRows, ascended, branch_removed, hack_pairs, ranked_right
 from vesselrl.reward.network import RewardNetwork
 from vesselrl.reward.scenes import Scene
 from vesselrl.reward.scoring import Scoring
@@ -69,11 +69,11 @@ def scene_of(parts, network):
 
 def table_of(drawn, network_of, objective=OBJECTIVE, default_prompt=2):
     """All hacks of all drawn images; the default prompt finds half of the tree."""
-    parts = list(drawn.items())
+    parts = list(drawn.values())
     rows = []
-    for (sample, own), (_, other) in zip(parts, parts[1:] + parts[:1], strict=True):
+    for own, other in zip(parts, parts[1:] + parts[:1], strict=True):
         scene = scene_of(own, network_of(own[1]))
-        rows += hack_rows(sample, scene, default_prompt, other[1], objective)
+        rows += HackRows(default_prompt, objective)((scene, other[1]))
     return pd.DataFrame(rows)
 
 
@@ -136,13 +136,12 @@ def test_hacks_stand_against_the_default_mask_or_the_truth(drawn):
 def test_rows_are_means_of_the_objective_as_predicted_and_in_truth(drawn):
     lines = {"dice": Line(0.5, 0.1), "recall": Line(0.25, 0.2), "precision": Line(0, 0)}
     scene = scene_of(drawn["i0"], judge(everything, lines=lines))
-    rows = {row["hack"]: row for row in hack_rows("i0", scene, 0, drawn["i1"][1], OBJECTIVE)}
+    rows = {row["hack"]: row for row in HackRows(0, OBJECTIVE)((scene, drawn["i1"][1]))}
     share = scene.truth.mean()
     assert rows["full"]["true"] == pytest.approx((2 * share / (share + 1) + 1) / 2)
     assert rows["full"]["predicted"] == pytest.approx((0.6 + 0.45) / 2, abs=1e-4)
     assert rows["branch_removed"]["true_reference"] == 1
     assert rows["empty"]["true"] == 0
-    assert {row["image"] for row in rows.values()} == {"i0"}
 
 
 def test_the_truth_has_no_part_in_what_is_made_against_the_default_mask(drawn):
@@ -170,8 +169,8 @@ def test_blank_images_without_maps_or_truth_have_hacks_too():
         np.zeros(empty.shape, np.uint8), np.zeros((2, *empty.shape), np.float32), empty,
         judge(everything, background),
     )  # fmt: skip
-    table = pd.DataFrame(hack_rows("blank", scene, 0, empty, OBJECTIVE))
-    assert table.drop(columns=["hack", "image"]).notna().all(axis=None)
+    table = pd.DataFrame(HackRows(0, OBJECTIVE)((scene, empty)))
+    assert table.drop(columns=["hack"]).notna().all(axis=None)
 
 
 @given(arrays(np.float32, (1, 6, 7), elements=st.floats(0, 1, width=32)), st.integers(0, 99))

@@ -138,6 +138,7 @@ def test_disagreement_tells_where_the_prediction_is_off():
 
 @given(st.integers(1, 9), st.integers(2, 30), st.floats(0, 0.5), st.integers(0, 2**32 - 1))
 @example(1, 2, 0.0, 1_335_004_630)
+@example(1, 2, 0.5, 76)
 def test_figures_over_all_masks_are_those_of_the_formulas(count, masks, noise, seed):
     rng = np.random.default_rng(seed)
     images = []
@@ -157,8 +158,10 @@ def test_figures_over_all_masks_are_those_of_the_formulas(count, masks, noise, s
     bins = np.minimum(predicted * 10, 9).astype(int)
     gaps = [abs((predicted - true)[bins == b].sum()) for b in range(10)]
     assert card["calibration_error"] == pytest.approx(sum(gaps) / true.size)
-    if noise > 0.01:
-        expected = spearmanr(disagreement, np.abs(predicted - true)).statistic
+    errors = np.abs(predicted - true)
+    # Alike but for rounding they have no order; exactly alike, as two clipped ones can be, too.
+    if noise > 0.01 and np.ptp(errors) > 0:
+        expected = spearmanr(disagreement, errors).statistic
         assert card["disagreement_r"] == pytest.approx(expected)
     line = Line.fit([(of_image["rival_one"], of_image["true_dice"]) for of_image in images])
     assert rival["mae"] == pytest.approx(np.abs(line(one) - true).mean())

@@ -24,7 +24,7 @@ def draw_hacks(table: pd.DataFrame) -> Figure:
 
     Args:
         table: columns split, hack, predicted, predicted_reference, true, true_reference; see
-            `vesselrl.reward.hacks.hack_rows`.
+            `vesselrl.reward.hacks.HackRows`.
     """
     differences = table.assign(
         x=table["predicted"] - table["predicted_reference"],

@@ -20,6 +20,7 @@ The truth makes hacks and judges them; the network never sees it.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -91,52 +92,61 @@ def hack_pairs(
     }
 
 
-def hack_rows(
-    sample: str, scene: Scene, default_prompt: int, other_truth: Mask, objective: Sequence[str]
-) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class HackRows:
     """What the hacks of one image and their references are worth, as predicted and in truth.
 
-    Args:
-        sample: id of the image.
-        scene: the image with the segmenter's maps, the truth and the network's opinions.
+    Attributes:
         default_prompt: position of the prompt that is used when nobody chooses.
-        other_truth: bool, of any shape, the truth of another image.
         objective: names of the scores whose mean is a mask's worth.
-
-    Returns:
-        A row a hack: ``hack``, ``image`` (the id), ``predicted``, ``predicted_reference``,
-        ``true``, ``true_reference``, floats in [0, 1]; and ``dice_right``, whether the two are
-        ranked as the truth ranks them in Dice alone: an objective that counts recall pays for
-        vessels that are too thick where the network is unsure of their borders.
     """
-    pairs = hack_pairs(scene, default_prompt, other_truth, objective)
-    masks = np.stack([mask for pair in pairs.values() for mask in pair])
-    judged = scene.predicted_scores(masks), scene.true_scores(masks)
-    predicted, true = (objective_of(scores, objective).reshape(-1, 2).tolist() for scores in judged)
-    rises, rises_in_truth = (
-        np.sign(np.diff(scores["dice"].reshape(-1, 2))[:, 0]) for scores in judged
-    )
-    return [
-        {
-            "hack": hack,
-            "image": sample,
-            "predicted": of_hack[0],
-            "predicted_reference": of_hack[1],
-            "true": in_truth[0],
-            "true_reference": in_truth[1],
-            "dice_right": bool(right),
-        }
-        for hack, of_hack, in_truth, right in zip(
-            pairs, predicted, true, rises == rises_in_truth, strict=True
+
+    default_prompt: int
+    objective: Sequence[str]
+
+    def __call__(self, seen: tuple[Scene, Mask]) -> list[dict[str, Any]]:
+        """Make the hacks and judge them.
+
+        Args:
+            seen: the image with the segmenter's maps, the truth and the network's opinions; and the
+                truth of another image, bool, of any shape.
+
+        Returns:
+            A row a hack: ``hack``, ``predicted``, ``predicted_reference``, ``true``,
+            ``true_reference``, floats in [0, 1]; and ``dice_right``, whether the two are ranked as
+            the truth ranks them in Dice alone: an objective that counts recall pays for vessels
+            that are too thick where the network is unsure of their borders.
+        """
+        scene, other_truth = seen
+        pairs = hack_pairs(scene, self.default_prompt, other_truth, self.objective)
+        masks = np.stack([mask for pair in pairs.values() for mask in pair])
+        judged = scene.predicted_scores(masks), scene.true_scores(masks)
+        predicted, true = (
+            objective_of(scores, self.objective).reshape(-1, 2).tolist() for scores in judged
         )
-    ]
+        rises, rises_in_truth = (
+            np.sign(np.diff(scores["dice"].reshape(-1, 2))[:, 0]) for scores in judged
+        )
+        return [
+            {
+                "hack": hack,
+                "predicted": of_hack[0],
+                "predicted_reference": of_hack[1],
+                "true": in_truth[0],
+                "true_reference": in_truth[1],
+                "dice_right": bool(right),
+            }
+            for hack, of_hack, in_truth, right in zip(
+                pairs, predicted, true, rises == rises_in_truth, strict=True
+            )
+        ]
 
 
 def ranked_right(table: pd.DataFrame, least_share: float) -> pd.DataFrame:
     """Does the network rank each hack as the truth does?
 
     Args:
-        table: `hack_rows` of any number of images.
+        table: rows of `HackRows` of any number of images.
         least_share: of the images, that have to be ranked as the truth does.
 
     Returns:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 from vesselrl.errors import first_few
@@ -295,35 +294,31 @@ def score_predictions(
         each of the further ``metrics``.
     """
     import pandas as pd
-    from tqdm import tqdm
 
-    from vesselrl.extensions import extension
-    from vesselrl.metrics.geometry import Geometry
-    from vesselrl.metrics.masks import mask_metrics
+    from vesselrl.ahead import made_ahead
+    from vesselrl.evaluation.mask_scores import MaskScores
 
-    measures = {name: extension(name, "metric") for name in metrics}
+    of_image = choices.groupby("image")["prediction"].agg(list)
 
-    def measured(mask: Any, truth: Geometry) -> dict[str, float]:
-        further = Geometry(mask) if measures else None
-        scores = {name: float(measure(further, truth)) for name, measure in measures.items()}
-        return mask_metrics(mask, truth) | scores
+    def load(image: str) -> Any:
+        return masks[image](), [predictions[name]() for name in of_image[image]]
 
+    loaders = {image: partial(load, image) for image in of_image.index}
+    scores: dict[str, dict[str, float]] = {}
+    makers = with_progress(made_ahead(MaskScores(metrics), loaders), "Scoring masks")
+    for image, make in makers.items():
+        scores |= zip(of_image[image], make(), strict=True)
     facts = samples.set_index("id")[["group", "split"]].to_dict("index")
-    bar = tqdm(choices.itertuples(), "Scoring masks", len(choices), unit="mask")
-    rows = []
-    # Choices about one image follow one another: its truth is read and measured once for all.
-    for image, of_image in groupby(bar, lambda row: row.image):
-        truth = Geometry(masks[image]())
-        rows += [
-            {
-                "method": row.method,
-                "seed": row.seed,
-                "image": image,
-                **facts[image],
-                **measured(predictions[row.prediction](), truth),
-                "segmenter_calls": row.segmenter_calls,
-                "seconds": row.seconds,
-            }
-            for row in of_image
-        ]
+    rows = [
+        {
+            "method": row.method,
+            "seed": row.seed,
+            "image": row.image,
+            **facts[row.image],
+            **scores[row.prediction],
+            "segmenter_calls": row.segmenter_calls,
+            "seconds": row.seconds,
+        }
+        for row in choices.itertuples()
+    ]
     return pd.DataFrame(rows, columns=[*METRIC_COLUMNS, *metrics])

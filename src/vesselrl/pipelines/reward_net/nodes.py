@@ -189,25 +189,28 @@ def try_hacks(
     """Masks of validation and test images that a policy would find that exploits the network.
 
     Returns:
-        A table, see `vesselrl.reward.hacks.hack_rows`, with the column ``split``.
+        A table, see `vesselrl.reward.hacks.HackRows`, with the columns ``split`` and ``image``.
     """
     import pandas as pd
-    from tqdm import tqdm
 
-    from vesselrl.reward.hacks import HACK_COLUMNS, hack_rows
+    from vesselrl.ahead import made_ahead
+    from vesselrl.reward.hacks import HACK_COLUMNS, HackRows
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.reward.scenes import SceneLoader
 
-    load = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
-    default = list(segmenter.prompts).index(segmenter.default_prompt)
+    scene = SceneLoader(images, masks, candidates, RewardNetwork.from_state(reward_network))
+    work = HackRows(list(segmenter.prompts).index(segmenter.default_prompt), objective)
+
+    def load(sample: str, other: str) -> Any:
+        return scene(sample), masks[other]()
+
     rows = []
     for split in ("val", "test"):
-        ids = ids_of(samples, split)
         others = _others(samples[samples["split"] == split])
-        for sample in tqdm(ids, f"Trying hacks on {split} images", unit="image"):
-            truth = masks[others[sample]]()
-            found = hack_rows(sample, load(sample), default, truth, objective)
-            rows += [{"split": split, **row} for row in found]
+        loaders = {sample: partial(load, sample, other) for sample, other in others.items()}
+        makers = with_progress(made_ahead(work, loaders), f"Trying hacks on {split} images")
+        for sample, make in makers.items():
+            rows += [{"split": split, "image": sample, **row} for row in make()]
     return pd.DataFrame(rows, columns=["split", *HACK_COLUMNS])
 
 
