@@ -204,13 +204,19 @@ def try_hacks(
     def load(sample: str, other: str) -> Any:
         return scene(sample), masks[other]()
 
-    rows = []
-    for split in ("val", "test"):
-        others = _others(samples[samples["split"] == split])
-        loaders = {sample: partial(load, sample, other) for sample, other in others.items()}
-        makers = with_progress(made_ahead(work, loaders), f"Trying hacks on {split} images")
-        for sample, make in makers.items():
-            rows += [{"split": split, "image": sample, **row} for row in make()]
+    splits = ("val", "test")
+    others: dict[str, str] = {}
+    for split in splits:
+        others |= _others(samples[samples["split"] == split])
+    loaders = {sample: partial(load, sample, other) for sample, other in others.items()}
+    makers = with_progress(made_ahead(work, loaders), "Trying hacks")
+    made = {sample: make() for sample, make in makers.items()}
+    rows = [
+        {"split": split, "image": sample, **row}
+        for split in splits
+        for sample in ids_of(samples, split)
+        for row in made[sample]
+    ]
     return pd.DataFrame(rows, columns=["split", *HACK_COLUMNS])
 
 
