@@ -423,6 +423,7 @@ def caused_by(cause):
         (OSError(errno.EDQUOT, "Quota exceeded"), r"The disk is full, .*Quota exceeded.*"),
         (MemoryError(), "There is not enough memory: .*"),
         (RuntimeError("could not create a primitive"), "There is not enough memory: .*"),
+        (RuntimeError("could not execute a primitive"), "There is not enough memory: .*"),
         (RuntimeError("DefaultCPUAllocator: can't allocate"), "There is not enough memory: .*"),
         (RuntimeError("something else"), "Failed while saving data to dataset"),
     ],

@@ -28,7 +28,11 @@ from vesselrl.errors import VesselrlError
 logger = logging.getLogger(__name__)
 
 INTERRUPTED = 130  # the exit code that shells give a command stopped by Ctrl-C
-TORCH_HAS_NO_MEMORY = ("DefaultCPUAllocator", "could not create a primitive")
+TORCH_HAS_NO_MEMORY = (
+    "DefaultCPUAllocator",
+    "could not create a primitive",
+    "could not execute a primitive",
+)
 COMPLAINT = r"  (?:Value error, )?(.*?) \[type=\w+, input_value=(.*), input_type="  # of pydantic
 PLAINER = {
     "Extra inputs are not permitted": "there is no such setting",
