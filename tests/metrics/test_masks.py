@@ -222,6 +222,7 @@ def test_predictions_that_share_the_geometry_of_a_truth_score_as_they_do_alone()
     shared = Geometry(truth)
     for prediction in (truth, ~truth, np.roll(truth, 2)):
         assert mask_metrics(prediction, shared) == mask_metrics(prediction, truth)
+        assert mask_metrics(Geometry(prediction), truth) == mask_metrics(prediction, truth)
 
 
 def test_hd95_of_a_shifted_line_is_the_shift():

@@ -31,6 +31,7 @@ from vesselrl.reward.parameters import RewardParameters
 from vesselrl.reward.scenes import Scene
 from vesselrl.rl.actions import ActionSet
 from vesselrl.rl.parameters import ActionParameters
+from vesselrl.samples import ids_of
 from vesselrl.segmenters.levels import from_levels, to_levels
 from vesselrl.segmenters.parameters import FilterParameters
 
@@ -205,6 +206,8 @@ def test_every_figure_is_drawn(catalog):
 def test_the_truth_of_another_patient_is_tried_on_each_image(catalog):
     table = catalog.load("reward_hacks")
     assert set(table["split"]) == {"val", "test"}
+    for split, rows in table.groupby("split"):
+        assert list(rows["image"]) == list(np.repeat(ids_of(SAMPLES, split), 8))
     foreign = table[(table["hack"] == "other_truth") & (table["split"] == "val")]
     assert (foreign["true"] < 0.9).all()
 

@@ -27,11 +27,11 @@ class MaskScores:
         Returns:
             Of each prediction what `mask_metrics` tells, and the further metrics by name.
         """
-        truth, predictions = Geometry(masks[0]), masks[1]
+        truth, predictions = Geometry(masks[0]), map(Geometry, masks[1])
         # Looked up here: what a module of one's own holds need not be picklable.
         measures = {name: extension(name, "metric") for name in self.metrics}
         return [
-            mask_metrics(mask, truth)
-            | {name: float(measure(Geometry(mask), truth)) for name, measure in measures.items()}
-            for mask in predictions
+            mask_metrics(found, truth)
+            | {name: float(measure(found, truth)) for name, measure in measures.items()}
+            for found in predictions
         ]

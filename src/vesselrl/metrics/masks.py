@@ -24,11 +24,11 @@ THIN_RADIUS = 2.0
 """Vessels of at most this local radius in pixels, some four pixels wide, are called thin."""
 
 
-def mask_metrics(prediction: Mask, truth: Mask | Geometry) -> dict[str, float]:
+def mask_metrics(prediction: Mask | Geometry, truth: Mask | Geometry) -> dict[str, float]:
     """All scores of one mask.
 
     Args:
-        prediction: bool (H, W).
+        prediction: bool (H, W), or the geometry of it: further scores can share it.
         truth: bool (H, W), or the geometry of it: many predictions of one image can share it.
 
     Returns:
@@ -46,8 +46,9 @@ def mask_metrics(prediction: Mask, truth: Mask | Geometry) -> dict[str, float]:
         >>> scores["dice"], scores["hd95"]
         (0.5, 1.0)
     """
-    found = Geometry(prediction)
-    true = truth if isinstance(truth, Geometry) else Geometry(truth)
+    found, true = (
+        one if isinstance(one, Geometry) else Geometry(one) for one in (prediction, truth)
+    )
     if found.mask.shape != true.mask.shape:
         raise ValueError(
             f"The prediction has shape {found.mask.shape}, the truth {true.mask.shape}; "
