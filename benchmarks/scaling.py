@@ -171,13 +171,13 @@ def bare_rate_of_the_stand_in(images: int, side: int) -> float:
 def tell_own(folder: Path, options: argparse.Namespace) -> str:
     """The shipped segmenter, whose maps are files, beside a loop that only asks it."""
     parameters = SegmenterParameters.model_validate(project_parameters()["segmenter"])
-    segmenter, prompts = base.build_segmenter(parameters), list(parameters.prompts)
+    prompts = list(parameters.prompts)
     drawn = draw_patients(0, min(options.images, 40), options.side)["images"]
     shown = [drawn[number % len(drawn)] for number in range(options.images)]
     rows = [("", "images/s", "× bare")]
     rates: list[float] = []
     for turn in range(3):
-        bare = bare_rate(segmenter, shown, prompts)
+        bare = bare_rate(base.build_segmenter(parameters), shown, prompts)  # new, as that of a run
         out = folder / f"own{turn}"
         loaders = {f"{n:05}": partial(np.copy, image) for n, image in enumerate(shown)}
         CandidateFolder(out).make(PendingCandidates(loaders, parameters))

@@ -1,13 +1,13 @@
 """Named arrays in one compressed file."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from kedro.io import AbstractDataset
 
-from vesselrl.arrays import read_arrays
+from vesselrl.arrays import read_arrays, write_arrays
 from vesselrl.files import write_atomically
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -30,10 +30,7 @@ class NpzDataset(AbstractDataset[Arrays, Arrays]):
 
     def save(self, data: Arrays) -> None:
         """Replace the file, whole or not at all; scalars become arrays of shape ()."""
-        write_atomically(
-            self._filepath,
-            lambda stream: np.savez_compressed(stream, allow_pickle=False, **data),
-        )
+        write_atomically(self._filepath, partial(write_arrays, arrays=data))
 
     def _exists(self) -> bool:
         return self._filepath.is_file()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vesselrl.arrays import names_of_arrays, read_arrays
+from vesselrl.arrays import names_of_arrays, read_arrays, write_arrays
 from vesselrl.distributed.parameters import RayParameters
 from vesselrl.distributed.spreading import map_on_workers
 from vesselrl.errors import VesselrlError, first_few
@@ -31,7 +31,7 @@ from vesselrl.workers import DeviceLostError, Item
 logger = logging.getLogger(__name__)
 
 Loader = Callable[[], Image]
-_Loaded = tuple[str, Image, Arrays | None]
+_Loaded = tuple[str, Image, dict[str, str], Arrays | None]
 _Computed = tuple[str, Arrays, Arrays | None]
 
 
@@ -66,7 +66,12 @@ class PendingCandidates(Mapping[str, Callable[[], Arrays]]):
     def __getitem__(self, sample: str) -> Callable[[], Arrays]:
         """The maker of the candidates of one image; see `Asker.extend`."""
         load = self.images[sample]
-        return lambda: self.asker.extend(sample, load(), None)
+
+        def make() -> Arrays:
+            image = load()
+            return self.asker.extend(sample, image, self.asker.keys.of(image), None)
+
+        return make
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.images)
@@ -87,9 +92,14 @@ class Asker:
     parameters: SegmenterParameters
     keys: MapKeys
 
-    def extend(self, sample: str, image: Image, earlier: Mapping[str, Any] | None) -> Arrays:
+    def extend(
+        self,
+        sample: str,
+        image: Image,
+        keys: Mapping[str, str],
+        earlier: Mapping[str, Any] | None,
+    ) -> Arrays:
         """See `vesselrl.segmenters.candidates.extend_candidates`."""
-        keys = self.keys.of(image)
         return extend_candidates(sample, image, lambda: self._segmenter, keys, earlier)
 
     @cached_property
@@ -239,9 +249,10 @@ class _Work(Steps[Item[Loader], _Loaded, _Computed, bool]):
     workplace: Path
 
     def load(self, item: Item[Loader]) -> _Loaded:
-        """The sample's id, its image, and what its file holds."""
+        """The sample's id, its image, the keys of its maps, and what its file holds."""
         sample, load = item
-        return sample, load(), _read(_file_of(self.folder, sample))
+        image = load()
+        return sample, image, self.asker.keys.of(image), _read(_file_of(self.folder, sample))
 
     def compute(self, loaded: _Loaded) -> _Computed:
         """The sample's id, what its file is to hold, and what it holds.
@@ -249,8 +260,8 @@ class _Work(Steps[Item[Loader], _Loaded, _Computed, bool]):
         Raises:
             DeviceLostError: the segmenter failed, and so would all that follows in this process.
         """
-        sample, image, earlier = loaded
-        arrays = self.asker.extend(sample, image, earlier)
+        sample, image, keys, earlier = loaded
+        arrays = self.asker.extend(sample, image, keys, earlier)
         if str(arrays["error"]) and not gpus.are_usable():
             raise DeviceLostError(
                 f"After '{sample}' failed the GPU cannot be used any more ({arrays['error']}): run "
@@ -269,7 +280,7 @@ class _Work(Steps[Item[Loader], _Loaded, _Computed, bool]):
         unfinished = _file_of(self.workplace, sample)
         kind = np.array(self.asker.parameters.kind)
         with naming(unfinished), unfinished.open("wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays, kind=kind)
+            write_arrays(stream, arrays | {"kind": kind})
         unfinished.replace(file)
         return earlier is not None and not set(earlier["keys"]) <= set(arrays["keys"])
 
