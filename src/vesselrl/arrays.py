@@ -17,6 +17,7 @@ LARGEST = 2**32
 _LEVEL = 1
 """Of compression: half the time of the usual 6, which `np.savez_compressed` takes, for probability
 maps a tenth larger."""
+_ENDING = ".npy"  # of an array within the file
 _DAMAGED = (
     OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, SyntaxError,
     zipfile.BadZipFile, zlib.error,
@@ -31,7 +32,7 @@ def write_arrays(stream: IO[bytes], arrays: Mapping[str, npt.ArrayLike]) -> None
     """
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+            with archive.open(name + _ENDING, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
@@ -45,24 +46,36 @@ def read_arrays(path: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
         VesselrlError: there is no such file, it is damaged, or unpacks to more than `LARGEST`
             bytes.
     """
-    with _opened(path) as file:
-        return {name: file[name] for name in names or file.files}
+    with _opened(path) as archive:
+        return {name: _read(archive, name) for name in names or _names(archive)}
 
 
 def names_of_arrays(path: Path) -> list[str]:
     """The names of a file's arrays; errors are those of `read_arrays`."""
-    with _opened(path) as file:
-        return list(file.files)
+    with _opened(path) as archive:
+        return _names(archive)
+
+
+def _names(archive: zipfile.ZipFile) -> list[str]:
+    return [name.removesuffix(_ENDING) for name in archive.namelist()]
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    with archive.open(name + _ENDING) as member:
+        array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+    return array
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > LARGEST:
                 raise ValueError(f"it unpacks to more than {LARGEST:,} bytes")
-        with np.load(path, allow_pickle=False) as file:
-            yield file
+            for name in archive.namelist():
+                if not name.endswith(_ENDING):
+                    raise ValueError(f"it holds {name!r:.60}, no array")
+            yield archive
     except _DAMAGED as error:
         raise VesselrlError(
             f"{path} cannot be read as arrays of vesselrl ({type(error).__name__}: {error!s:.200}):"
