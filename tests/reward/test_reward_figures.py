@@ -203,7 +203,7 @@ def example(*sources):
 
 
 def test_qualities_count_masks_by_dice_and_kind():
-    counted = Qualities([lambda: example("", "shifted+leakage"), lambda: example("", "leakage")])
+    counted = Qualities.of([lambda: example("", "shifted+leakage"), lambda: example("", "leakage")])
     assert counted.images == 2
     assert (counted.own[:, -1] == 2).all()
     assert counted.own.sum() == 2 * len(THRESHOLDS)
@@ -215,11 +215,11 @@ def test_qualities_count_masks_by_dice_and_kind():
 
 
 def test_either_kind_of_mask_weighs_as_much_as_training_draws_it():
-    both = Qualities([lambda: example("", "", "", "leakage")]).shares
+    both = Qualities.of([lambda: example("", "", "", "leakage")]).shares
     assert both[:-1].sum() == pytest.approx(0.5)
     assert both[-1].sum() == pytest.approx(0.5)
-    assert Qualities([lambda: example("")]).shares.sum() == pytest.approx(1)
-    assert Qualities([]).shares.sum() == 0
+    assert Qualities.of([lambda: example("")]).shares.sum() == pytest.approx(1)
+    assert Qualities.of([]).shares.sum() == 0
 
 
 def test_quantiles_are_read_off_the_counts():
@@ -242,7 +242,7 @@ def test_examples_are_held_one_at_a_time():
         most = max(most, alive)
         return Held(example("", "leakage"))
 
-    Qualities([load] * 5)
+    Qualities.of([load] * 5)
     assert most <= 2
 
 

@@ -1,6 +1,7 @@
 """Do the masks that the network learns from range from useless to perfect?"""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from vesselrl.ahead import made_ahead
 from vesselrl.report.words import counted
 from vesselrl.reward.batches import Example, Loader
 from vesselrl.reward.closed_form import expected_scores
@@ -27,6 +29,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 Counts = npt.NDArray[np.int64]
 
 
+@dataclass
 class Qualities:
     """How many masks have which Dice: all that is kept of any number of images.
 
@@ -37,28 +40,27 @@ class Qualities:
         by_corruption: int (BINS,) of each corruption; of several in turn, each counts.
     """
 
-    def __init__(self, examples: Iterable[Loader]) -> None:
-        self.images = 0
-        self.own: Counts = np.zeros((len(THRESHOLDS), BINS), np.int64)
-        self.corrupted: Counts = np.zeros((1, BINS), np.int64)
-        self.by_corruption: dict[str, Counts] = {}
-        for load in examples:
-            self._count(load())
+    images: int = 0
+    own: Counts = field(default_factory=lambda: np.zeros((len(THRESHOLDS), BINS), np.int64))
+    corrupted: Counts = field(default_factory=lambda: np.zeros((1, BINS), np.int64))
+    by_corruption: dict[str, Counts] = field(default_factory=dict)
 
-    def _count(self, example: Example) -> None:
-        self.images += 1
-        truth = example["truth"].astype(np.float32)[None] / np.float32(255)
-        for source, levels in zip(example["sources"], example["maps"], strict=True):
-            masks = np.stack([from_levels(levels) > threshold for threshold in THRESHOLDS])
-            dice = expected_scores(masks, truth)["dice"][:, 0]
-            bins = np.minimum((dice * BINS).astype(int), BINS - 1)
-            if not source:
-                self.own[range(len(THRESHOLDS)), bins] += 1
-                continue
-            counts = np.bincount(bins, minlength=BINS)
-            self.corrupted[0] += counts
-            for name in str(source).split("+"):
-                self.by_corruption[name] = self.by_corruption.get(name, 0) + counts
+    @classmethod
+    def of(cls, examples: Iterable[Loader]) -> "Qualities":
+        """Count the masks of examples, over the cores of this machine."""
+        loaders = {f"{number:09}": load for number, load in enumerate(examples)}
+        total = cls()
+        for make in made_ahead(qualities_of_one, loaders).values():
+            total.add(make())
+        return total
+
+    def add(self, others: "Qualities") -> None:
+        """Count those of other images too."""
+        self.images += others.images
+        self.own += others.own
+        self.corrupted += others.corrupted
+        for name, counts in others.by_corruption.items():
+            self.by_corruption[name] = self.by_corruption.get(name, 0) + counts
 
     @property
     def shares(self) -> npt.NDArray[np.float64]:
@@ -78,6 +80,24 @@ class Qualities:
         )
 
 
+def qualities_of_one(example: Example) -> Qualities:
+    """Of the masks of one image."""
+    found = Qualities(images=1)
+    truth = example["truth"].astype(np.float32)[None] / np.float32(255)
+    for source, levels in zip(example["sources"], example["maps"], strict=True):
+        masks = np.stack([from_levels(levels) > threshold for threshold in THRESHOLDS])
+        dice = expected_scores(masks, truth)["dice"][:, 0]
+        bins = np.minimum((dice * BINS).astype(int), BINS - 1)
+        if not source:
+            found.own[range(len(THRESHOLDS)), bins] += 1
+            continue
+        counts = np.bincount(bins, minlength=BINS)
+        found.corrupted[0] += counts
+        for name in str(source).split("+"):
+            found.by_corruption[name] = found.by_corruption.get(name, 0) + counts
+    return found
+
+
 def quantiles(counts: Counts) -> npt.NDArray[np.float64]:
     """The Dice at `QUANTILES` of counted masks, the middles of their bins; at least one mask."""
     cumulative = np.cumsum(counts) / counts.sum()
@@ -90,7 +110,7 @@ def draw_examples(examples: Mapping[str, Iterable[Loader]]) -> Figure:
     Args:
         examples: ``train`` and ``val`` → loaders of `vesselrl.reward.examples.reward_examples`.
     """
-    qualities = {split: Qualities(examples[split]) for split in SPLITS}
+    qualities = {split: Qualities.of(examples[split]) for split in SPLITS}
     with rc_context(RC):
         figure = Figure(figsize=(11, 3.6))
         train, val, corruptions = figure.subplots(1, 3, width_ratios=(1, 1, 0.9))

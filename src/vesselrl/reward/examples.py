@@ -1,5 +1,6 @@
 """What a reward network learns from: candidates of every quality for one labelled image."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,3 +52,25 @@ def reward_examples(
         "maps": to_levels(np.clip(small, 0, 1)),
         "sources": np.array([""] * len(maps) + names),
     }
+
+
+Seen = tuple[
+    npt.NDArray[np.uint8], npt.NDArray[np.bool_], npt.NDArray[np.uint8], np.random.Generator
+]
+"""Image, truth, levels and generator, see `reward_examples`."""
+
+
+@dataclass(frozen=True)
+class ExampleMaker:
+    """Makes `reward_examples` of one image after the other, in whatever process.
+
+    Attributes:
+        parameters: working size and number of corruptions.
+    """
+
+    parameters: ExampleParameters
+
+    def __call__(self, seen: Seen) -> dict[str, npt.NDArray[Any]]:
+        """See `reward_examples`."""
+        image, truth, levels, rng = seen
+        return reward_examples(image, truth, levels, self.parameters, rng)

@@ -36,15 +36,15 @@ def make_reward_examples(
     Returns:
         Sample id → maker of `vesselrl.reward.examples.reward_examples`.
     """
-    from vesselrl.reward.examples import reward_examples
+    from vesselrl.ahead import made_ahead
+    from vesselrl.reward.examples import ExampleMaker, Seen
 
-    def make(sample: str) -> dict[str, Any]:
-        rng, example = generator_of(sample, seed), segmenter_examples[sample]()
-        levels = cross_fitted[sample]()["levels"]
-        truth = example["truth"] > 127
-        return reward_examples(example["image"], truth, levels, pixel_rl.reward.examples, rng)
+    def see(sample: str) -> Seen:
+        example, levels = segmenter_examples[sample](), cross_fitted[sample]()["levels"]
+        return example["image"], example["truth"] > 127, levels, generator_of(sample, seed)
 
-    makers: Partitions = {s: partial(make, s) for s in ids_of(samples, "train", "val")}
+    loaders = {sample: partial(see, sample) for sample in ids_of(samples, "train", "val")}
+    makers = made_ahead(ExampleMaker(pixel_rl.reward.examples), loaders)
     return with_progress(makers, "Making reward examples")
 
 

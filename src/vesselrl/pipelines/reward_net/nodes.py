@@ -34,13 +34,15 @@ def make_reward_examples(
     Returns:
         Sample id → maker of `vesselrl.reward.examples.reward_examples`.
     """
-    from vesselrl.reward.examples import reward_examples
+    from vesselrl.ahead import made_ahead
+    from vesselrl.reward.examples import ExampleMaker, Seen
 
-    def make(sample: str) -> dict[str, Any]:
-        rng, levels = generator_of(sample, seed), candidates[sample]()["levels"]
-        return reward_examples(images[sample](), masks[sample](), levels, reward.examples, rng)
+    def see(sample: str) -> Seen:
+        levels = candidates[sample]()["levels"]
+        return images[sample](), masks[sample](), levels, generator_of(sample, seed)
 
-    makers: Partitions = {s: partial(make, s) for s in ids_of(samples, "train", "val")}
+    loaders = {sample: partial(see, sample) for sample in ids_of(samples, "train", "val")}
+    makers = made_ahead(ExampleMaker(reward.examples), loaders)
     return with_progress(makers, "Making reward examples")
 
 
