@@ -172,8 +172,8 @@ def test_the_quick_run_goes_from_raw_data_to_report_in_a_folder_of_its_own(quick
     folder, done = quick
     assert stages(done)[:4] == ["ingest", "segment", "segmenter", "reward_net"]
     assert set(stages(done)[4:-3]) == {
-        "prompt_rl", "postprocess_rl", "reward_rl", "training_scores", "regressor",
-        "regressor_true",
+        "image_features", "prompt_rl", "postprocess_rl", "reward_rl", "training_scores",
+        "regressor", "regressor_true",
     }  # fmt: skip
     assert stages(done)[-3] == "evaluation"
     assert set(stages(done)[-2:]) == {"recipe", "report"}  # what is said of it is in the report

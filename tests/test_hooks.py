@@ -406,13 +406,13 @@ JUDGED = {"evaluation", "recipe", "report", "predict", "bundle"}
             {"report": {"objective": ["dice"]}},
             EXPERIMENTS
             | REGRESSORS
-            | {"reward_net", "training_scores", "pixel_rl", "sa2va_rl"}
+            | {"reward_net", "image_features", "training_scores", "pixel_rl", "sa2va_rl"}
             | JUDGED,
         ),
         ({"rl": {"ppo": {"gamma": 0.9}}}, EXPERIMENTS | JUDGED),
         (
             {"rl": {"observations": "reward_network"}},
-            EXPERIMENTS | REGRESSORS | JUDGED,
+            EXPERIMENTS | REGRESSORS | {"image_features"} | JUDGED,
         ),
         (
             {"experiments": {"reward_rl": {"episode_length": 2}}},
@@ -420,13 +420,16 @@ JUDGED = {"evaluation", "recipe", "report", "predict", "bundle"}
         ),
         (
             {"reward": {"training": {"kappa": 1.0}}},
-            EXPERIMENTS | REGRESSORS | {"reward_net", "training_scores", "sa2va_rl"} | JUDGED,
+            EXPERIMENTS
+            | REGRESSORS
+            | {"reward_net", "image_features", "training_scores", "sa2va_rl"}
+            | JUDGED,
         ),
         (
             {"split": {"fractions": {"train": 0.5, "val": 0.3}}},
             EXPERIMENTS
             | REGRESSORS
-            | {"ingest", "segment", "segmenter", "reward_net", "training_scores"}
+            | {"ingest", "segment", "segmenter", "reward_net", "image_features", "training_scores"}
             | {"pixel_rl", "sa2va_rl", "sa2va_data"}
             | JUDGED,
         ),

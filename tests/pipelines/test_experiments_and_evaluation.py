@@ -30,6 +30,7 @@ from vesselrl.reward.network import RewardNetwork
 from vesselrl.reward.scenes import Scene
 from vesselrl.reward.scoring import Scoring
 from vesselrl.rl.actions import ActionSet
+from vesselrl.rl.observations import feature_function
 from vesselrl.rl.parameters import (
     EXPERIMENTS,
     REGRESSORS,
@@ -304,8 +305,9 @@ def test_scoring_what_it_learns_from_is_part_of_a_regressors_training_time():
     assert all(make()["seconds"] > 0 for make in scored.values())
     an_hour = {s: (lambda make=make: make() | {"seconds": 3600}) for s, make in scored.items()}
     validation = score_actions(*world, {}, SAMPLES, SEGMENTER, ACTIONS)
+    seen = experiments.nodes.see_images(images, network, SAMPLES, "handmade")
     _, infos = experiments.nodes.fit_regressor(
-        images, an_hour, validation, network, UNFIT, SAMPLES,
+        seen, an_hour, validation, UNFIT, SAMPLES,
         RegressorParameters(reward="ground_truth"), "handmade", False, SEGMENTER, ACTIONS,
         OBJECTIVE, 5,
     )  # fmt: skip
@@ -433,6 +435,20 @@ def test_a_finished_policy_of_other_prompts_stops_the_comparison(catalog):
         decide(methods, policies={"given": policy})
 
 
+@pytest.mark.parametrize("observations", ["handmade", "reward_network"])
+def test_what_is_seen_of_an_image_is_filed_under_its_id(observations):
+    network = untrained_network()
+    seen = experiments.nodes.see_images(partitions(0), network, SAMPLES, observations)
+    assert seen["samples"].tolist() == [
+        *TRAINING,
+        *SAMPLES.loc[SAMPLES["split"] == "val", "id"],
+    ]
+    see = feature_function(observations, RewardNetwork.from_state(network))
+    expected = [see(WORLD[sample][0]) for sample in seen["samples"].tolist()]
+    np.testing.assert_array_equal(seen["features"], expected)
+    assert seen["features"].dtype == np.float32
+
+
 UNFIT = {"fit": False, "reason": "It is deceived by empty."}
 
 
@@ -442,9 +458,14 @@ def train(tmp_path):
 
     def run_node(name, **rl):
         judge = "reward_network" if name == "reward_rl" else "ground_truth"
+        images, masks, candidates = (partitions(part) for part in range(3))
+        network = untrained_network()
         return train_policies(
-            *(partitions(part) for part in range(3)),
-            untrained_network(),
+            images,
+            masks,
+            candidates,
+            experiments.nodes.see_images(images, network, SAMPLES, "handmade"),
+            network,
             UNFIT,
             SAMPLES,
             RunFolder(tmp_path / name),

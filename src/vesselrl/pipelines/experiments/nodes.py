@@ -18,16 +18,53 @@ from vesselrl.rl.parameters import (
     RLParameters,
 )
 from vesselrl.rl.run_folder import RunFolder
-from vesselrl.samples import ids_of
+from vesselrl.samples import ids_of, of_splits
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 PACKAGES = ("vesselrl", "numpy", "torch", "stable-baselines3", "gymnasium", "scikit-image")
+
+
+def see_images(
+    images: Partitions, reward_network: dict[str, Any], samples: Any, observations: Observations
+) -> dict[str, Any]:
+    """What policies see of training and validation images before the segmenter is asked.
+
+    Args:
+        images: sample id → loader of uint8 (H, W) or (H, W, 3).
+        reward_network: state of the `RewardNetwork`.
+        samples: the table of samples.
+        observations: which features these are.
+
+    Returns:
+        ``samples``, str (N,), the ids; ``features``, float32 (N, F), see
+        `vesselrl.rl.observations.feature_function`.
+    """
+    import numpy as np
+
+    from vesselrl.ahead import made_ahead
+    from vesselrl.reward.network import RewardNetwork
+    from vesselrl.rl.observations import feature_function
+
+    see = feature_function(observations, RewardNetwork.from_state(reward_network))
+    shown = of_splits(images, samples, "train", "val")
+    makers = (
+        {sample: partial(_seen, see, load) for sample, load in shown.items()}
+        if observations == "reward_network"  # which is on a device
+        else made_ahead(see, shown)
+    )
+    features = [make() for make in with_progress(makers, "Looking at images").values()]
+    return {"samples": np.array(list(makers), np.str_), "features": np.array(features)}
+
+
+def _seen(see: Any, load: Any) -> Any:
+    return see(load())
 
 
 def train_policies(
     images: Partitions,
     masks: Partitions,
     candidates: Partitions,
+    image_features: dict[str, Any],
     reward_network: dict[str, Any],
     reward_net_report: Mapping[str, Any],
     samples: Any,
@@ -44,6 +81,7 @@ def train_policies(
         images: sample id → loader of uint8 (H, W) or (H, W, 3).
         masks: sample id → loader of the truth, bool (H, W).
         candidates: sample id → loader of the stored maps.
+        image_features: see `see_images`.
         reward_network: state of the `RewardNetwork`.
         reward_net_report: its report card, with the verdict.
         samples: the table of samples.
@@ -70,7 +108,6 @@ def train_policies(
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.reward.scenes import CACHE_BYTES, SceneLoader
     from vesselrl.rl.actions import ActionSet, Rules
-    from vesselrl.rl.observations import feature_function
     from vesselrl.rl.outcomes import Outcomes
     from vesselrl.rl.training import train_policy
 
@@ -80,11 +117,7 @@ def train_policies(
     rules = Rules.of(action_set, experiment)
     network = RewardNetwork.from_state(reward_network)
     load = SceneLoader(images, masks, candidates, network, CACHE_BYTES)
-    features = feature_function(rl.observations, network)
-
-    def see(sample: str) -> Any:
-        return features(images[sample]())
-
+    see = _by_sample(image_features).__getitem__
     training = Outcomes(ids_of(samples, "train"), load, rules, objective, see)
     validation = Outcomes(ids_of(samples, "val"), load, rules, objective, see)
     config = {
@@ -135,6 +168,11 @@ def train_policies(
     )
 
 
+def _by_sample(image_features: dict[str, Any]) -> dict[str, Any]:
+    samples = image_features["samples"].tolist()
+    return dict(zip(samples, image_features["features"], strict=True))
+
+
 def _checksums(*arrays: Any) -> list[int]:
     return [crc32(array.tobytes()) for array in arrays]
 
@@ -180,10 +218,9 @@ def score_training_images(
 
 
 def fit_regressor(
-    images: Partitions,
+    image_features: dict[str, Any],
     training_scores: Partitions,
     action_scores: Partitions,
-    reward_network: dict[str, Any],
     reward_net_report: Mapping[str, Any],
     samples: Any,
     regressor: RegressorParameters,
@@ -197,11 +234,10 @@ def fit_regressor(
     """Learn by regression what ``reward_rl`` learns by trial: which setting an image deserves.
 
     Args:
-        images: sample id → loader of uint8 (H, W) or (H, W, 3).
+        image_features: see `see_images`.
         training_scores: sample id → loader of the scores of every setting, training images, and
             of the seconds that they took.
         action_scores: the same of validation images.
-        reward_network: state of the `RewardNetwork`.
         reward_net_report: its report card, with the verdict.
         samples: the table of samples.
         regressor: who pays.
@@ -223,21 +259,19 @@ def fit_regressor(
 
     import numpy as np
 
-    from vesselrl.reward.network import RewardNetwork
     from vesselrl.rl.actions import ActionSet
-    from vesselrl.rl.observations import feature_function
     from vesselrl.rl.regressor import Images, ridge_regression
     from vesselrl.rl.setting_scores import objective_by
 
     if regressor.reward == "reward_network":
         check_fit(reward_net_report, allow_unfit_reward)
     started = time.perf_counter()
-    see = feature_function(observations, RewardNetwork.from_state(reward_network))
+    features = _by_sample(image_features)
 
     def seen(split: str, scores: Partitions, judge: Judge) -> Images:
         ids = ids_of(samples, split)
         return Images(
-            np.array([see(images[sample]()) for sample in ids]),
+            np.array([features[sample] for sample in ids]),
             np.array([objective_by(judge, scores[sample](), objective) for sample in ids]),
         )
 

@@ -7,17 +7,25 @@ from kedro.pipeline import Pipeline, node
 from vesselrl.pipelines.experiments import nodes
 from vesselrl.rl.parameters import EXPERIMENTS, REGRESSORS
 
-SHARED = {"images", "masks", "candidates", "reward_network", "reward_net_report", "samples"}
+JUDGED = {"image_features", "reward_net_report", "samples"}
+SHARED = JUDGED | {"images", "masks", "candidates", "reward_network"}
 SETTINGS = ("params:segmenter", "params:actions", "params:report.objective")
 
 
 def create_pipeline(names: Sequence[str] = EXPERIMENTS) -> Pipeline:
     """Candidates and reward network → a policy a seed, for each of the named experiments."""
-    return Pipeline([_create_experiment(name) for name in names])
+    see = node(
+        nodes.see_images,
+        ["images", "reward_network", "samples", "params:rl.observations"],
+        "image_features",
+        name="see_images",
+    )
+    stage = Pipeline([see], namespace="image_features", prefix_datasets_with_namespace=False)
+    return sum((_create_experiment(name) for name in names), stage)
 
 
 def create_regressors() -> Pipeline:
-    """The rewards of all settings of the training images → the plain rivals of ``reward_rl``."""
+    """Rewards of all settings, and what is seen of images → the plain rivals of ``reward_rl``."""
     score = node(
         nodes.score_training_images,
         [
@@ -43,6 +51,7 @@ def _create_experiment(name: str) -> Pipeline:
             "images",
             "masks",
             "candidates",
+            "image_features",
             "reward_network",
             "reward_net_report",
             "samples",
@@ -78,10 +87,9 @@ def _create_regressor(name: str) -> Pipeline:
     fit = node(
         nodes.fit_regressor,
         [
-            "images",
+            "image_features",
             "training_scores",
             "action_scores",
-            "reward_network",
             "reward_net_report",
             "samples",
             "params:regressor",
@@ -98,7 +106,7 @@ def _create_regressor(name: str) -> Pipeline:
     return Pipeline(
         [fit],
         namespace=name,
-        inputs=(SHARED - {"masks", "candidates"}) | {"training_scores", "action_scores"},
+        inputs=JUDGED | {"training_scores", "action_scores"},
         parameters={
             "params:regressor": f"params:regressors.{name}",
             **{setting: setting for setting in own + SETTINGS},

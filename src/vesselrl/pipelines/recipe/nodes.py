@@ -7,8 +7,9 @@ from typing import Any
 from vesselrl.evaluation.parameters import EvaluationParameters
 from vesselrl.pipelines import Partitions
 from vesselrl.prediction.parameters import RECOMMENDED, Rating
+from vesselrl.progress import with_progress
 from vesselrl.rl.parameters import ActionParameters
-from vesselrl.samples import ids_of
+from vesselrl.samples import ids_of, of_splits
 from vesselrl.segmenters.parameters import SegmenterParameters
 
 logger = logging.getLogger(__name__)
@@ -161,8 +162,8 @@ def calibrate_recipe(
         VesselrlError: there are no validation images.
     """
     import numpy as np
-    from tqdm import tqdm
 
+    from vesselrl.ahead import made_ahead
     from vesselrl.errors import VesselrlError
     from vesselrl.prediction.calibration import groups_needed
     from vesselrl.prediction.out_of_distribution import Reference
@@ -177,13 +178,10 @@ def calibrate_recipe(
             "split.fractions.val a share, or name such images in splits.json."
         )
     recipe = Recipe.from_state(uncalibrated_recipe, segmenter)
+    looked = made_ahead(image_features, of_splits(images, samples, "train", "val"))
+    features = {s: make() for s, make in with_progress(looked, "Looking at images").items()}
     training, validation = (
-        np.stack(
-            [
-                image_features(images[sample]())
-                for sample in tqdm(ids_of(samples, split), f"Looking at {split}", unit="image")
-            ]
-        )
+        np.stack([features[sample] for sample in ids_of(samples, split)])
         for split in ("train", "val")
     )
     calibration = calibration_of(trials, coverage, Reference.fit(training, validation))
