@@ -77,7 +77,7 @@ def test_an_interrupted_pretraining_ends_in_the_same_weights(
 def test_two_devices_pretrain_on_what_one_sees(parameters, tmp_path, quick_workers):
     drawings = [partial(patients.draw_patients, 3, 5, 64)]
     networks, histories = [], []
-    for number, devices in enumerate([None, [["cpu", "cpu"]]]):
+    for number, devices in enumerate([["cpu"], [["cpu", "cpu"]]]):
         shared = parameters.model_copy(update={"devices": devices})
         checkpoints = Checkpoints(tmp_path / str(number))
         network, history = pretraining.pretrain(drawings, shared, checkpoints)
