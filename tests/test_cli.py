@@ -425,6 +425,14 @@ def caused_by(cause):
         (RuntimeError("could not create a primitive"), "There is not enough memory: .*"),
         (RuntimeError("could not execute a primitive"), "There is not enough memory: .*"),
         (RuntimeError("DefaultCPUAllocator: can't allocate"), "There is not enough memory: .*"),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+            "There is not enough memory on the GPU: .*",
+        ),
+        (
+            RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+            "There is not enough memory on the GPU: .*",
+        ),
         (RuntimeError("something else"), "Failed while saving data to dataset"),
     ],
 )

@@ -33,6 +33,7 @@ TORCH_HAS_NO_MEMORY = (
     "could not create a primitive",
     "could not execute a primitive",
 )
+GPU_HAS_NO_MEMORY = ("CUDA out of memory", "ALLOC_FAILED")
 COMPLAINT = r"  (?:Value error, )?(.*?) \[type=\w+, input_value=(.*), input_type="  # of pydantic
 PLAINER = {
     "Extra inputs are not permitted": "there is no such setting",
@@ -146,13 +147,14 @@ def _explain_machine(error: BaseException) -> str:
             f"The disk is full, or the quota used up ({where}): make room there and run the "
             "command again."
         )
-    is_torchs = isinstance(error, RuntimeError) and any(
-        w in str(error) for w in TORCH_HAS_NO_MEMORY
-    )
+    words = str(error) if isinstance(error, RuntimeError) else ""
+    is_of_a_gpu = any(one in words for one in GPU_HAS_NO_MEMORY)
+    is_torchs = is_of_a_gpu or any(one in words for one in TORCH_HAS_NO_MEMORY)
     if isinstance(error, MemoryError) or is_torchs or getattr(error, "errno", 0) == errno.ENOMEM:
+        where = " on the GPU" if is_of_a_gpu else ""
         return (
-            "There is not enough memory: end other programs, or set less in conf (max_side, batch, "
-            "patch), and run the command again."
+            f"There is not enough memory{where}: end other programs, or set less in conf "
+            "(max_side, batch, patch), and run the command again."
         )
     return ""
 
