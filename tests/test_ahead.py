@@ -5,6 +5,7 @@ import time
 import weakref
 from functools import partial
 from multiprocessing import active_children
+from typing import ClassVar
 
 import pytest
 
@@ -22,7 +23,7 @@ class Square:
         self.slow = slow
 
     def __call__(self, number):
-        time.sleep(0.2 if number < self.slow else 0)
+        time.sleep(0.1 if number < self.slow else 0.01)
         return number**2, os.getpid()
 
 
@@ -48,6 +49,33 @@ class Refuse(Square):
 class Picture:
     def __init__(self, number):
         self.size = number
+
+
+class Received:
+    """A result; those that came from a worker process and were not let go yet are `alive`."""
+
+    alive: ClassVar = weakref.WeakSet()
+
+    def __init__(self, number):
+        self.number, self.process = number, os.getpid()
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self.alive.add(self)
+
+
+class Late:
+    """Is stuck at one number, or dies of it."""
+
+    def __init__(self, number, dies):
+        self.number, self.dies, self.parent = number, dies, os.getpid()
+
+    def __call__(self, number):
+        if number == self.number and os.getpid() != self.parent:
+            if self.dies:
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(20)
+        return Received(number)
 
 
 def size_of(picture):
@@ -137,6 +165,20 @@ def test_a_worker_that_dies_costs_no_result(tmp_path):
     makers = made_ahead(DieOnce(tmp_path / "died"), Loads().loaders)
     assert [make()[0] for make in makers.values()] == [number**2 for number in range(40)]
     assert (tmp_path / "died").exists()
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_one_that_is_late_does_not_keep_all_others_in_memory(dies):
+    loaders = {f"{number:03}": partial(int, number) for number in range(300)}
+    numbers, most = [], 0
+    for make in made_ahead(Late(5, dies), loaders).values():
+        result = make()
+        most = max(most, len(Received.alive))
+        numbers.append(result.number)
+        if result.number == 5:
+            assert result.process == os.getpid()
+    assert numbers == list(range(300))
+    assert most < 60
 
 
 @pytest.mark.parametrize("fails", ["work", "loader"])

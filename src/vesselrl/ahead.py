@@ -16,6 +16,11 @@ WORTH_IT = 10.0
 """Seconds of work for which a worker process is started: for less it costs more than it saves."""
 MOST = 16
 """Worker processes: this one, which loads for all, could not keep more of them busy."""
+SHARED = "vesselrl.rl.setting_scores"
+"""What the fork server imports, once in a run, for all workers that it will start: of what works
+need, that which takes the most time and memory."""
+_EARLY = 16
+"""Results for each worker that may wait for one that is late: it is made here then."""
 
 Loaded = TypeVar("Loaded")
 Result = TypeVar("Result")
@@ -93,13 +98,17 @@ def _made(
 
     It holds nothing that holds it: when nobody wants it any more its worker processes end at once.
     """
-    names = deque(name for name, _ in items)
+    loaders = dict(items)  # of those whose turn has not come
     early: dict[str, Result] = {}
     with closing(map_on_devices(_Named(work), items, ["cpu"] * workers, prepare=_loaded)) as done:
         for finished, result in done:
-            early[finished] = result
-            while names and names[0] in early:
-                yield early.pop(names.popleft())
+            if finished in loaders:
+                early[finished] = result
+            while early and (
+                (name := next(iter(loaders))) in early or len(early) > _EARLY * workers
+            ):
+                load = loaders.pop(name)
+                yield early.pop(name) if name in early else work(load())
 
 
 def _loaded(item: Item[Callable[[], Any]]) -> Item[Any]:
@@ -115,7 +124,7 @@ class _Named(Generic[Loaded, Result]):
 
     def __init__(self, work: Callable[[Loaded], Result]) -> None:
         self._pickled = pickle.dumps(work)
-        self.__module__ = work.__module__  # what worker processes have imported when they start
+        self.__module__ = SHARED  # see `vesselrl.parallel.fresh_processes`
 
     def __call__(self, item: Item[Loaded]) -> tuple[str, Result]:
         name, loaded = item

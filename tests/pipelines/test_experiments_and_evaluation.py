@@ -438,11 +438,9 @@ def test_a_finished_policy_of_other_prompts_stops_the_comparison(catalog):
 @pytest.mark.parametrize("observations", ["handmade", "reward_network"])
 def test_what_is_seen_of_an_image_is_filed_under_its_id(observations):
     network = untrained_network()
-    seen = experiments.nodes.see_images(partitions(0), network, SAMPLES, observations)
-    assert seen["samples"].tolist() == [
-        *TRAINING,
-        *SAMPLES.loc[SAMPLES["split"] == "val", "id"],
-    ]
+    unsorted = SAMPLES[::-1]
+    seen = experiments.nodes.see_images(partitions(0), network, unsorted, observations)
+    assert seen["samples"].tolist() == list(unsorted.loc[unsorted["split"] != "test", "id"])
     see = feature_function(observations, RewardNetwork.from_state(network))
     expected = [see(WORLD[sample][0]) for sample in seen["samples"].tolist()]
     np.testing.assert_array_equal(seen["features"], expected)

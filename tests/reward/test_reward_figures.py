@@ -7,10 +7,10 @@ from matplotlib.colors import to_rgba
 
 from vesselrl.datasets.figure import FigureDataset
 from vesselrl.reward.error_maps import WRONG, draw_error_maps, evenly_spread
-from vesselrl.reward.example_figure import BINS, Qualities, draw_examples, quantiles
+from vesselrl.reward.example_figure import draw_examples
 from vesselrl.reward.figures import draw_report_card, reliability
 from vesselrl.reward.hack_figure import draw_hacks
-from vesselrl.reward.rankings import THRESHOLDS
+from vesselrl.reward.qualities import BINS, THRESHOLDS, Qualities, quantiles
 from vesselrl.reward.report_card import report_card, rival_cards
 from vesselrl.reward.scenes import Scene
 from vesselrl.reward.scoring import Scoring

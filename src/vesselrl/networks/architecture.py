@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from monai.networks.nets import BasicUNet
-from monai.networks.nets.basic_unet import UpCat
 from torch import nn
 
 from vesselrl.devices import fastest_layout
@@ -45,6 +43,10 @@ class Architecture:
 
         Its weights are drawn from the seed; the caller's random numbers stay as they are.
         """
+        # Here, as it takes seconds: who judges what networks said needs none.
+        from monai.networks.nets import BasicUNet
+        from monai.networks.nets.basic_unet import UpCat
+
         area = self.downscale**2
         # They are drawn on the CPU: to keep the state of every GPU would take memory on each.
         with torch.random.fork_rng(devices=[]):

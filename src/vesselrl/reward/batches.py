@@ -4,25 +4,20 @@ Everything random about geometry and choice comes from a numpy Generator, so tha
 every device; fields of noise come from a torch Generator on the device.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from vesselrl.devices import best_device, sent
 from vesselrl.networks.augmentation import Augmentation, random_places, relit, squares_at
 from vesselrl.networks.residents import Residents
+from vesselrl.reward.examples import Example, Loader
 from vesselrl.reward.network import SILENT
-
-Example = Mapping[str, npt.NDArray[Any]]
-"""What `vesselrl.reward.examples.reward_examples` returns."""
-
-Loader = Callable[[], Example]
 
 AUGMENTATION = Augmentation()
 FEW = 3

@@ -1,5 +1,6 @@
 """What a reward network learns from: candidates of every quality for one labelled image."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,10 @@ from vesselrl.networks.imaging import grey, reduced
 from vesselrl.reward.corruptions import corrupt
 from vesselrl.reward.parameters import ExampleParameters
 from vesselrl.segmenters.levels import from_levels, to_levels
+
+Example = Mapping[str, npt.NDArray[Any]]
+"""What `reward_examples` returns."""
+Loader = Callable[[], Example]
 
 
 def reward_examples(

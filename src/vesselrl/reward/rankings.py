@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from vesselrl.metrics.masks import Scores, objective_of
-from vesselrl.reward.batches import Example, Loader
 from vesselrl.reward.calibration import Evidence, Line, PlattScaling
 from vesselrl.reward.closed_form import Probability, expected_scores
+from vesselrl.reward.examples import Example, Loader
 from vesselrl.reward.network import RewardNetwork, mean_candidate
+from vesselrl.reward.qualities import THRESHOLDS
 from vesselrl.reward.report_card import within_image_tau
 from vesselrl.reward.scoring import SCORES
 from vesselrl.segmenters.levels import from_levels
 
-THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 ENOUGH = 500
 """Images that the two numbers of a `PlattScaling` are fitted to, at most: the `Evidence` of all is
 in memory at once."""

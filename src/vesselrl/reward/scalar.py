@@ -26,8 +26,8 @@ from vesselrl.devices import best_device
 from vesselrl.metrics.masks import Scores
 from vesselrl.networks.imaging import grey, normalised
 from vesselrl.networks.schedules import one_cycle
-from vesselrl.reward.batches import Example, Loader
 from vesselrl.reward.closed_form import expected_scores
+from vesselrl.reward.examples import Example, Loader
 from vesselrl.reward.parameters import ScalarParameters
 from vesselrl.segmenters.levels import from_levels
 from vesselrl.threads import one_thread

@@ -19,7 +19,8 @@ from vesselrl.networks.learning import Learner
 from vesselrl.networks.residents import Residents
 from vesselrl.networks.trainings import SideBySide, spread
 from vesselrl.parameters import Devices
-from vesselrl.reward.batches import Batch, Loader, Resident, residents, sample_batch
+from vesselrl.reward.batches import Batch, Resident, residents, sample_batch
+from vesselrl.reward.examples import Loader
 from vesselrl.reward.loss import reward_loss
 from vesselrl.reward.network import RewardNetwork, network_input
 from vesselrl.reward.parameters import ExampleParameters, TrainingParameters

@@ -52,8 +52,11 @@ def see_images(
         if observations == "reward_network"  # which is on a device
         else made_ahead(see, shown)
     )
-    features = [make() for make in with_progress(makers, "Looking at images").values()]
-    return {"samples": np.array(list(makers), np.str_), "features": np.array(features)}
+    seen = {s: make() for s, make in with_progress(makers, "Looking at images").items()}
+    return {
+        "samples": np.array(list(shown), np.str_),
+        "features": np.array([seen[sample] for sample in shown], np.float32),
+    }
 
 
 def _seen(see: Any, load: Any) -> Any:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from vesselrl.metrics.masks import objective_of
-from vesselrl.reward.batches import Loader
 from vesselrl.reward.closed_form import expected_scores
+from vesselrl.reward.examples import Loader
 from vesselrl.reward.rankings import Ranking
 from vesselrl.reward.report_card import agreement
 from vesselrl.rl.pixel.parameters import Source
