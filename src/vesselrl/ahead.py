@@ -46,6 +46,17 @@ def made_ahead(
     return {name: partial(ahead.take, name) for name in sorted(loaders)}
 
 
+def made_here(
+    work: Callable[[Loaded], Result], loaders: Mapping[str, Callable[[], Loaded]]
+) -> dict[str, Callable[[], Result]]:
+    """The same for work that needs this process's device: each is made when it is called."""
+    return {name: partial(_make, work, loaders[name]) for name in sorted(loaders)}
+
+
+def _make(work: Callable[[Loaded], Result], load: Callable[[], Loaded]) -> Result:
+    return work(load())
+
+
 class _Ahead(Generic[Loaded, Result]):
     """The results to come, which are asked for by name."""
 

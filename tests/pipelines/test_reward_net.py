@@ -22,7 +22,9 @@ from vesselrl.errors import VesselrlError
 from vesselrl.pipelines.reward_net import create_pipeline
 from vesselrl.pipelines.reward_net.nodes import (
     _others,
+    make_reward_examples,
     score_actions,
+    score_unseen,
     train_network,
     write_report_card,
 )
@@ -167,18 +169,41 @@ def test_scores_stand_in_the_order_of_the_settings(catalog):
                 assert score[0] == pytest.approx(scores[f"{source}_{key}"][index], abs=1e-6)
 
 
-def test_many_images_are_scored_by_worker_processes_with_the_same_result(catalog, monkeypatch):
-    stored = {sample: load() for sample, load in catalog.load("action_scores").items()}
+@pytest.fixture
+def worth_workers(monkeypatch):
+    """Worker processes do what can be done ahead, but for the first two images."""
     monkeypatch.setattr(ahead, "cores", lambda: 2)
     monkeypatch.setattr(ahead, "WORTH_IT", 1e-9)
-    inputs = ("images", "masks", "candidates", "reward_network", "scalar_judges")
-    all_of_them = SAMPLES.assign(split="val")  # the first two, of training, are scored here
-    makers = score_actions(*map(catalog.load, inputs), all_of_them, SEGMENTER, ACTIONS)
+
+
+ALL_OF_THEM = {split: SAMPLES.assign(split=split) for split in ("train", "val", "test")}
+
+
+def require_the_same(makers, stored):
+    """What is stored is made again by these makers, which may make more, but for seconds."""
     made = {sample: make() for sample, make in makers.items()}
-    for sample, scores in stored.items():
-        for key, score in scores.items():
+    for sample, load in stored.items():
+        for key, array in load().items():
             if not key.endswith("seconds"):
-                np.testing.assert_array_equal(made[sample][key], score)
+                np.testing.assert_array_equal(made[sample][key], array)
+
+
+@pytest.mark.usefixtures("worth_workers")
+def test_many_images_are_scored_by_worker_processes_with_the_same_result(catalog):
+    inputs = ("images", "masks", "candidates", "reward_network", "scalar_judges")
+    world = tuple(map(catalog.load, inputs))
+    makers = score_actions(*world, ALL_OF_THEM["val"], SEGMENTER, ACTIONS)
+    require_the_same(makers, catalog.load("action_scores"))
+    images, masks, _, network, _ = world
+    makers = score_unseen(images, masks, network, ALL_OF_THEM["test"], REWARD, ACTIONS)
+    require_the_same(makers, catalog.load("unseen_scores"))
+
+
+@pytest.mark.usefixtures("worth_workers")
+def test_many_examples_are_made_by_worker_processes_with_the_same_result(catalog):
+    world = (catalog.load(name) for name in ("images", "masks", "candidates"))
+    makers = make_reward_examples(*world, ALL_OF_THEM["train"], REWARD, 0)
+    require_the_same(makers, catalog.load("reward_examples"))
 
 
 def test_the_unseen_segmenters_masks_are_scored_on_test_images(catalog):

@@ -41,26 +41,19 @@ def see_images(
     """
     import numpy as np
 
-    from vesselrl.ahead import made_ahead
+    from vesselrl.ahead import made_ahead, made_here
     from vesselrl.reward.network import RewardNetwork
     from vesselrl.rl.observations import feature_function
 
     see = feature_function(observations, RewardNetwork.from_state(reward_network))
     shown = of_splits(images, samples, "train", "val")
-    makers = (
-        {sample: partial(_seen, see, load) for sample, load in shown.items()}
-        if observations == "reward_network"  # which is on a device
-        else made_ahead(see, shown)
-    )
-    seen = {s: make() for s, make in with_progress(makers, "Looking at images").items()}
+    spread = made_ahead if observations == "handmade" else made_here
+    makers = with_progress(spread(see, shown), "Looking at images")
+    seen = {sample: make() for sample, make in makers.items()}
     return {
         "samples": np.array(list(shown), np.str_),
         "features": np.array([seen[sample] for sample in shown], np.float32),
     }
-
-
-def _seen(see: Any, load: Any) -> Any:
-    return see(load())
 
 
 def train_policies(

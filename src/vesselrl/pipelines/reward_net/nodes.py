@@ -10,7 +10,7 @@ from vesselrl.progress import with_progress
 from vesselrl.reward.parameters import RewardParameters
 from vesselrl.rl.parameters import ActionParameters
 from vesselrl.samples import generator_of, ids_of, of_splits
-from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.segmenters.parameters import FilterParameters, SegmenterParameters
 
 
 def make_reward_examples(
@@ -140,17 +140,15 @@ def score_unseen(
     Returns:
         Sample id → maker of `vesselrl.rl.setting_scores.ReportCardScores`, float64 arrays (A,).
     """
-    from vesselrl.segmenters.base import build_segmenter
-    from vesselrl.segmenters.candidates import make_candidates
+    from vesselrl.ahead import made_ahead, made_here
+    from vesselrl.segmenters.candidates import CandidateMaker
 
-    unseen = reward.unseen_segmenter
-    segmenter, prompts = build_segmenter(unseen), list(unseen.prompts)
+    def show(sample: str) -> tuple[str, Any]:
+        return sample, images[sample]()
 
-    def answers(sample: str) -> dict[str, Any]:
-        return make_candidates(sample, images[sample](), segmenter, prompts)
-
-    ids = ids_of(samples, "test")
-    candidates: Partitions = {sample: partial(answers, sample) for sample in ids}
+    unseen, ids = reward.unseen_segmenter, ids_of(samples, "test")
+    spread = made_ahead if isinstance(unseen, FilterParameters) else made_here
+    candidates = spread(CandidateMaker(unseen), {sample: partial(show, sample) for sample in ids})
     what = "Scoring masks of an unseen segmenter"
     return _scored(images, masks, candidates, reward_network, {}, ids, unseen, actions, what)
 
