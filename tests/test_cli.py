@@ -82,7 +82,7 @@ def models(finetuned, project):
 
 
 def test_rl_finetune_in_a_fresh_clone_makes_what_is_missing_first_and_says_so(finetuned, models):
-    assert stages(finetuned) == ["ingest", "segment", "reward_net", "reward_rl"]
+    assert stages(finetuned) == ["ingest", "segment", "reward_net", "image_features", "reward_rl"]
     first = "candidates, images, masks, reward_net_report, reward_network, samples"
     assert f"made first: {first}" in finetuned.stdout
     assert "Completed node" not in finetuned.stdout  # Kedro's own words are in the log file
