@@ -64,14 +64,9 @@ class PendingCandidates(Mapping[str, Callable[[], Arrays]]):
         self.ray = ray
 
     def __getitem__(self, sample: str) -> Callable[[], Arrays]:
-        """The maker of the candidates of one image; see `Asker.extend`."""
+        """The maker of the candidates of one image; see `Asker`."""
         load = self.images[sample]
-
-        def make() -> Arrays:
-            image = load()
-            return self.asker.extend(sample, image, self.asker.keys.of(image), None)
-
-        return make
+        return lambda: self.asker((sample, load()))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.images)
@@ -91,6 +86,11 @@ class Asker:
 
     parameters: SegmenterParameters
     keys: MapKeys
+
+    def __call__(self, shown: tuple[str, Image]) -> Arrays:
+        """All prompts about an image of which nothing was asked before, given with its id."""
+        sample, image = shown
+        return self.extend(sample, image, self.keys.of(image), None)
 
     def extend(
         self,

@@ -4,22 +4,13 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vesselrl.segmenters import gpus
-from vesselrl.segmenters.base import (
-    PromptsFailed,
-    Segmenter,
-    build_segmenter,
-    levels_from,
-    levels_of,
-)
-from vesselrl.segmenters.parameters import SegmenterParameters
+from vesselrl.segmenters.base import PromptsFailed, Segmenter, levels_from, levels_of
 
 logger = logging.getLogger(__name__)
 
@@ -71,30 +62,6 @@ def make_candidates(
         "encoder_passes": np.array(encoder_passes(segmenter) - passes),
         "gpu_mb": np.array(gpus.peak_mb()),
     }
-
-
-@dataclass(frozen=True)
-class CandidateMaker:
-    """Makes candidates of one image after the other, in whatever process.
-
-    Attributes:
-        parameters: which segmenter and prompts.
-    """
-
-    parameters: SegmenterParameters
-
-    def __call__(self, shown: tuple[str, Image]) -> Arrays:
-        """See `make_candidates`.
-
-        Args:
-            shown: the sample's id, and its image.
-        """
-        sample, image = shown
-        return make_candidates(sample, image, self._segmenter, list(self.parameters.prompts))
-
-    @cached_property
-    def _segmenter(self) -> Segmenter:
-        return build_segmenter(self.parameters)
 
 
 def _ask(

@@ -141,14 +141,16 @@ def score_unseen(
         Sample id → maker of `vesselrl.rl.setting_scores.ReportCardScores`, float64 arrays (A,).
     """
     from vesselrl.ahead import made_ahead, made_here
-    from vesselrl.segmenters.candidates import CandidateMaker
+    from vesselrl.segmenters.candidate_folder import Asker
+    from vesselrl.segmenters.keys import MapKeys
 
     def show(sample: str) -> tuple[str, Any]:
         return sample, images[sample]()
 
     unseen, ids = reward.unseen_segmenter, ids_of(samples, "test")
     spread = made_ahead if isinstance(unseen, FilterParameters) else made_here
-    candidates = spread(CandidateMaker(unseen), {sample: partial(show, sample) for sample in ids})
+    ask = Asker(unseen, MapKeys(unseen))
+    candidates = spread(ask, {sample: partial(show, sample) for sample in ids})
     what = "Scoring masks of an unseen segmenter"
     return _scored(images, masks, candidates, reward_network, {}, ids, unseen, actions, what)
 
