@@ -1,5 +1,6 @@
 """Files of named arrays (``.npz``), compressed, and read so that nothing in them runs."""
 
+import io
 import lzma
 import tokenize
 import zipfile
@@ -30,13 +31,24 @@ _DAMAGED = (
 def write_arrays(stream: IO[bytes], arrays: Mapping[str, npt.ArrayLike]) -> None:
     """Write arrays, compressed; the same arrays make the same bytes.
 
+    Other threads can work meanwhile: nothing large is copied, and the file is written at once.
+
     Raises:
         ValueError: one holds Python objects, see `read_arrays`.
     """
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
         for name, array in arrays.items():
             with archive.open(name + _ENDING, "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+                _write(member, np.asarray(array, order="C"))
+    stream.write(content.getbuffer())
+
+
+def _write(member: IO[bytes], array: npt.NDArray[Any]) -> None:
+    if array.dtype.hasobject:
+        raise ValueError(f"An array of {array.dtype} cannot be written: it holds Python objects.")
+    np.lib.format.write_array_header_1_0(member, np.lib.format.header_data_from_array_1_0(array))
+    member.write(array.reshape(-1).view(np.uint8).data)
 
 
 def read_arrays(path: Path, *names: str) -> dict[str, npt.NDArray[Any]]:

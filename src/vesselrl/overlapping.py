@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from vesselrl.parallel import cores
 
 _LOADED = 2  # items that are loaded or being so while another is computed
-_STORING = 4  # threads that write files, at most
+_STORING = 8  # threads that write files, at most
 _PATIENCE = 0.01
 """Share of the time an item was computed in which its result may be waited for: if another item is
 the last, or the process is killed, what took long is not lost for what takes a moment."""

@@ -13,7 +13,9 @@ def reset_peak() -> None:
 
 def peak_mb() -> float:
     """The most since the last reset on any one GPU, in MB; NaN if this process uses none."""
-    peaks = [cuda.max_memory_allocated(device) for device, cuda in _gpus()]
+    # max_memory_allocated would sort all statistics, at some of the cost of a quick network's pass.
+    stats = [cuda.memory_stats_as_nested_dict(device) for device, cuda in _gpus()]
+    peaks = [float(of_one["allocated_bytes"]["all"]["peak"]) for of_one in stats]
     return max(peaks) / 1e6 if peaks else math.nan
 
 
