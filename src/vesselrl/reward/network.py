@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from vesselrl.devices import best_device
 from vesselrl.networks.architecture import Architecture
+from vesselrl.networks.folding import folded
 from vesselrl.networks.graphs import Replayed
 from vesselrl.networks.imaging import grey, normalised, padded, reduced
 from vesselrl.reward.calibration import Line, PlattScaling
@@ -64,7 +65,8 @@ class RewardNetwork:
         max_side: images are reduced to this side, in pixels, before the networks see them.
         scoring: how their opinions become scores.
         scaling: of the pixels' log-odds.
-        is_final: whether the weights change no more, so that passes may become CUDA graphs.
+        is_final: whether the weights change no more, so that passes may be folded (see
+            `vesselrl.networks.folding`) and become CUDA graphs.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class RewardNetwork:
         self.max_side = max_side
         self.scoring = scoring
         self.scaling = scaling or PlattScaling()
+        self._judges = [folded(one) for one in self.members] if is_final else self.members
         self._answers, self._pooled = (
             Replayed(function) if is_final else function for function in (self._ask, self._pool)
         )
@@ -125,7 +128,7 @@ class RewardNetwork:
         return q[:, 0].cpu().numpy()
 
     def _ask(self, seen: Tensor) -> Tensor:
-        return torch.cat([member(seen) for member in self.members])
+        return torch.cat([judge(seen) for judge in self._judges])
 
     def _pair(self, image: npt.NDArray[np.uint8], candidate: Probability) -> Tensor:
         """What the members see, at their resolution: float (1, 2, h, w) on their device."""
@@ -152,7 +155,7 @@ class RewardNetwork:
         return self._pooled(seen).cpu().numpy()
 
     def _pool(self, seen: Tensor) -> Tensor:
-        return torch.cat([_bottleneck(member, seen).mean((2, 3))[0] for member in self.members])
+        return torch.cat([_bottleneck(judge, seen).mean((2, 3))[0] for judge in self._judges])
 
     def state(self) -> dict[str, Any]:
         """All there is to know of the network, of tensors (on the CPU) and plain values only."""

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from vesselrl.devices import best_device
 from vesselrl.networks.architecture import Architecture
+from vesselrl.networks.folding import folded
 from vesselrl.networks.graphs import Replayed
 from vesselrl.networks.imaging import grey, normalised, padded, reduced_size, shrunk
 from vesselrl.threads import one_thread
@@ -33,7 +34,8 @@ class SegmentationNetwork:
         architecture: of the module.
         max_side: longer images are reduced to this side, in pixels.
         groups: that it learned from, see `vesselrl.samples.group_hashes`.
-        is_final: whether the weights change no more, so that its passes may become CUDA graphs.
+        is_final: whether the weights change no more, so that its passes may be folded (see
+            `vesselrl.networks.folding`) and become CUDA graphs.
     """
 
     module: nn.Module
@@ -56,10 +58,14 @@ class SegmentationNetwork:
         probability: Probability = self.map_on_device(image, zoom, flips).cpu().numpy()
         return probability
 
+    def sent(self, image: Image) -> Tensor:
+        """An image, uint8 (H, W) or (H, W, 3), on the device: float32 (H, W) in [0, 1]."""
+        return torch.from_numpy(grey(image)).to(self.device)
+
     @one_thread()
     @torch.inference_mode()
-    def map_on_device(self, image: Image, zoom: float = 1.0, flips: bool = False) -> Tensor:
-        """The same where it was computed."""
+    def map_on_device(self, image: Image | Tensor, zoom: float = 1, flips: bool = False) -> Tensor:
+        """The same where it was computed; of an image that was `sent`, without waiting for it."""
         odds = self.logits(image, zoom, flips)
         height, width = image.shape[:2]
         if odds.shape[1:] != (height, width):
@@ -70,13 +76,14 @@ class SegmentationNetwork:
 
     @one_thread()
     @torch.inference_mode()
-    def logits(self, image: Image, zoom: float = 1.0, flips: bool = False) -> Tensor:
+    def logits(self, image: Image | Tensor, zoom: float = 1, flips: bool = False) -> Tensor:
         """The answer at the network's own size, float32 (V, h, w): V is 4 with flips, else 1.
 
         Magnified, an image shows what it lost when it was reduced to `max_side`.
         """
+        whole = image if isinstance(image, Tensor) else self.sent(image)
         finest = max(self.max_side, round(self.max_side * zoom))
-        working = shrunk(torch.from_numpy(grey(image))[None, None].to(self.device), finest)
+        working = shrunk(whole[None, None], finest)
         if zoom < 1 or (zoom > 1 and working.shape[2:] == image.shape[:2]):
             sides = reduced_size(image.shape[0], image.shape[1], self.max_side)
             size = [max(1, round(side * zoom)) for side in sides]
@@ -99,7 +106,7 @@ class SegmentationNetwork:
 
     @cached_property
     def _answer(self) -> Callable[[Tensor], Tensor]:
-        return Replayed(self.module) if self.is_final else self.module
+        return Replayed(folded(self.module)) if self.is_final else self.module
 
     def state(self) -> dict[str, Any]:
         """All there is to know of the network, of tensors (on the CPU) and plain values only."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,14 +50,15 @@ class UnetSegmenter:
     def _maps(self, image: Image, prompts: Sequence[str]) -> Tensor:
         settings = settings_of(self._prompts, prompts)
         check_image(image)
-        seen = {
-            zoom: self._network.map_on_device(image, zoom)
-            for zoom in sorted({setting.zoom for setting in settings})
-        }
+        network = self._network
+        sent = network.sent(image)
+        points = [setting.operating_point for setting in settings]
+        t = torch.tensor(points, device=network.device)[:, None, None]
+        # From here on a GPU is not waited for.
+        zooms = sorted({setting.zoom for setting in settings})
+        seen = {zoom: network.map_on_device(sent, zoom) for zoom in zooms}
         self.encoder_passes += len(seen)
-        maps = torch.empty((len(settings), *image.shape[:2]), device=self._network.device)
-        for out, setting in zip(maps, settings, strict=True):
-            p, t = seen[setting.zoom], np.float32(setting.operating_point)
-            torch.mul(p, float(1 - t), out=out)
-            out.div_(torch.rsub(p, 1).mul_(float(t)).add_(out))
-        return maps
+        p = torch.stack([seen[setting.zoom] for setting in settings])
+        against = (1 - p).mul_(t)
+        p.mul_(1 - t)
+        return p.div_(against.add_(p))
