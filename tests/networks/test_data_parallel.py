@@ -174,7 +174,7 @@ def test_a_killed_process_ends_the_run_with_one_error_and_the_next_run_goes_on(t
 
 def test_trainings_spread_over_devices_end_in_the_weights_of_one_device(tmp_path):
     make, names = partial(Segmenting, "batch", 4), ("0", "1", "2")
-    one = trained(make, tmp_path / "1", None, names)
+    one = trained(make, tmp_path / "1", ["cpu"], names)
     two = trained(make, tmp_path / "2", ["cpu", "cpu"], names)
     for name in names:
         assert_equal(one[name], two[name])

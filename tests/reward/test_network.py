@@ -123,8 +123,8 @@ def test_a_saved_network_gives_the_same_answers(case, tmp_path):
     again = RewardNetwork.from_state(torch.load(tmp_path / "network.pth", weights_only=True))
     before = network.scoring.scores(masks, network.opinions(image, candidate))
     after = again.scoring.scores(masks, again.opinions(image, candidate))
-    for key in SCORES:
-        np.testing.assert_array_equal(before[key], after[key])
+    for key in SCORES:  # a GPU may sum in another order each time
+        np.testing.assert_allclose(after[key], before[key], rtol=1e-6)
 
 
 def test_reduction_averages_and_leaves_small_maps_alone():

@@ -126,7 +126,7 @@ def test_members_differ(train):
 
 def test_members_that_train_on_two_devices_are_those_of_one(train, quick_workers):
     size = {"members": 3, "iterations": 4, "checks": 2}
-    one, history = train(**size)
+    one, history = train(**size, devices=["cpu"])
     two, same_history = train(**size, devices=["cpu", "cpu"])
     assert untimed(same_history) == untimed(history)
     assert two.scoring == one.scoring

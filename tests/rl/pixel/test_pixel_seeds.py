@@ -46,7 +46,7 @@ def train(world, pools, policy_parameters, strength, tmp_path):
 
 
 def test_seeds_on_two_devices_are_those_of_one(train, tmp_path):
-    one, two = train("one", None), train("two", ["cpu", "cpu"])
+    one, two = train("one", ["cpu"]), train("two", ["cpu", "cpu"])
     for seed, trained in one.items():
         assert two[seed].history == trained.history
         torch.testing.assert_close(two[seed].weights, trained.weights, rtol=0, atol=0)
@@ -55,7 +55,7 @@ def test_seeds_on_two_devices_are_those_of_one(train, tmp_path):
 
 
 def test_devices_that_share_batches_learn_what_one_learns(train, tmp_path):
-    one, two = train("one", None)["7"], train("two", [["cpu", "cpu"]])["7"]
+    one, two = train("one", ["cpu"])["7"], train("two", [["cpu", "cpu"]])["7"]
     assert [row["steps"] for row in two.history] == [0, 2, 4]
     for name in ("loss", "ep_rew_mean", "kl", "val_gold"):
         told = [[row[name] for row in run.history if name in row] for run in (one, two)]

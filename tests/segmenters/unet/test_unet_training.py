@@ -94,7 +94,7 @@ def test_networks_that_train_on_two_devices_are_those_of_one(
     examples, supervised, tmp_path, quick_workers
 ):
     job = {"tasks": ("one", "half", "other"), "iterations": 4}
-    one, history = train(examples, supervised, tmp_path / "1", **job)
+    one, history = train(examples, supervised, tmp_path / "1", devices=["cpu"], **job)
     two, same_history = train(examples, supervised, tmp_path / "2", devices=["cpu", "cpu"], **job)
     assert without_time(same_history) == without_time(history)
     for name in one:
@@ -104,7 +104,7 @@ def test_networks_that_train_on_two_devices_are_those_of_one(
 def test_two_devices_that_share_batches_see_what_one_sees(
     examples, supervised, tmp_path, quick_workers
 ):
-    one, (row,) = train(examples, supervised, tmp_path / "1", iterations=1)
+    one, (row,) = train(examples, supervised, tmp_path / "1", iterations=1, devices=["cpu"])
     together = [["cpu", "cpu"]]
     two, (same,) = train(examples, supervised, tmp_path / "2", iterations=1, devices=together)
     assert same["loss"] == pytest.approx(row["loss"], rel=1e-5)
