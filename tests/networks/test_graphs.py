@@ -1,4 +1,6 @@
+import gc
 import pickle
+import weakref
 from copy import deepcopy
 from typing import NamedTuple
 
@@ -24,7 +26,9 @@ def segmentation_network():
     architecture = Architecture(1, (4, 4, 8, 8, 8, 4), 1, "instance")
     network = SegmentationNetwork(architecture.build(1), architecture, 64)
     again = SegmentationNetwork.from_state(network.state())
-    return again, lambda network, image: network.probability(image, flips=True)
+    return again, lambda network, image: np.append(
+        network.probability(image, 1.3), network.logits(image, flips=True).cpu()
+    )
 
 
 def reward_network():
@@ -75,6 +79,18 @@ def test_a_copy_of_a_network_answers_by_its_own_weights(make, copied, monkeypatc
     np.testing.assert_array_equal(ask(other, image), before)
 
 
+def test_a_segmentation_network_ends_with_its_last_use():
+    network, ask = segmentation_network()
+    ask(network, *images(1))
+    there = weakref.ref(network)
+    gc.disable()
+    try:
+        del network
+        assert there() is None
+    finally:
+        gc.enable()
+
+
 class SeenOnGpu:
     """As far as it matters here, a tensor on a GPU."""
 
@@ -99,6 +115,25 @@ def test_no_graph_is_made_while_the_second_answer_about_an_image_is_timed(monkey
             asked.append((image, why))
             replayed(SeenOnGpu())
     assert [why for _, why in made] == ["loaded"]
+
+
+def test_each_way_of_asking_about_a_size_has_a_graph_of_its_own(monkeypatch):
+    monkeypatch.setattr(graphs, "_OFTEN", 2)
+
+    class Graph:
+        pool = 0
+
+        def __init__(self, function, given, pool):
+            self.answer = ("graph", *function(given)[1:])
+
+        def __call__(self, given):
+            return self.answer
+
+    monkeypatch.setattr(graphs, "_Graph", Graph)
+    replayed = Replayed(lambda given, *how: ("function", *how))
+    answers = [replayed(SeenOnGpu(), *how) for _ in range(3) for how in [(1, True), (2, True)]]
+    assert [who for who, *_ in answers] == ["function"] * 2 + ["graph"] * 4
+    assert [tuple(how) for _, *how in answers] == [(1, True), (2, True)] * 3
 
 
 @on_gpu

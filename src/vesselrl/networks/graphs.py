@@ -1,7 +1,7 @@
 """What makes small networks fast on a GPU: CUDA graphs, and sixteen bits where they are enough."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from copy import deepcopy
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 # Times that a size must have come: to make a graph takes as long as a hundred passes. The number is
 # odd: what asks about each image twice, to time the second answer, does not time the making.
 _OFTEN = 51
-_MOST = 16  # sizes
+_MOST = 48  # sizes, each asked about in each way
 
 
 def graphed(
@@ -51,31 +51,32 @@ class Replayed:
     answers are those of the function. A copy, or another process, makes graphs of its own.
 
     Args:
-        function: from a tensor to a tensor, of these and of weights that do not change any more; it
-            is called in `torch.inference_mode`, while no other thread uses the GPU.
+        function: from a tensor, and how it is asked about, to a tensor, of these and of weights
+            that do not change any more; it is called in `torch.inference_mode`, while no other
+            thread uses the GPU, and must not wait for it.
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, function: Callable[..., Tensor]) -> None:
         self._function = function
-        self._asked: Counter[torch.Size] = Counter()
-        self._graphs: dict[torch.Size, _Graph] = {}
+        self._asked: Counter[Hashable] = Counter()
+        self._graphs: dict[Hashable, _Graph] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Replayed, (self._function,)
 
-    def __call__(self, given: Tensor) -> Tensor:
+    def __call__(self, given: Tensor, *how: Hashable) -> Tensor:
         """What the function answers."""
         if given.device.type != "cuda":
-            return self._function(given)
-        size = given.shape
-        self._asked[size] += 1
-        if size not in self._graphs:
+            return self._function(given, *how)
+        key = (given.shape, how)
+        self._asked[key] += 1
+        if key not in self._graphs:
             # tried once: where there is no memory for it, only one question fails
-            if self._asked[size] != _OFTEN or len(self._graphs) == _MOST:
-                return self._function(given)
+            if self._asked[key] != _OFTEN or len(self._graphs) == _MOST:
+                return self._function(given, *how)
             pool = next((one.pool for one in self._graphs.values()), None)
-            self._graphs[size] = _Graph(self._function, given, pool)
-        return self._graphs[size](given)
+            self._graphs[key] = _Graph(lambda own: self._function(own, *how), given, pool)
+        return self._graphs[key](given)
 
 
 class _Graph:

@@ -95,13 +95,13 @@ def test_a_path_may_begin_in_the_home_folder(small, monkeypatch):
 def test_prompts_of_one_magnification_share_one_pass(small, angiogram, monkeypatch):
     segmenter = build_segmenter(parameters(small))
     zooms = []
-    asked = SegmentationNetwork.logits
+    asked = SegmentationNetwork.map_on_device
 
     def counted(self, image, zoom=1.0, flips=False):
         zooms.append(zoom)
         return asked(self, image, zoom, flips)
 
-    monkeypatch.setattr(SegmentationNetwork, "logits", counted)
+    monkeypatch.setattr(SegmentationNetwork, "map_on_device", counted)
     segmenter.probabilities(angiogram.image, list(PROMPTS))
     assert zooms == [1, 1.5]
 

@@ -66,13 +66,7 @@ class SegmentationNetwork:
     @torch.inference_mode()
     def map_on_device(self, image: Image | Tensor, zoom: float = 1, flips: bool = False) -> Tensor:
         """The same where it was computed; of an image that was `sent`, without waiting for it."""
-        odds = self.logits(image, zoom, flips)
-        height, width = image.shape[:2]
-        if odds.shape[1:] != (height, width):
-            odds = functional.interpolate(
-                odds[None], (height, width), mode="bilinear", align_corners=False
-            )[0]
-        return odds.sigmoid().mean(0)
+        return self._maps(self._whole(image), zoom, flips)
 
     @one_thread()
     @torch.inference_mode()
@@ -81,32 +75,28 @@ class SegmentationNetwork:
 
         Magnified, an image shows what it lost when it was reduced to `max_side`.
         """
-        whole = image if isinstance(image, Tensor) else self.sent(image)
-        finest = max(self.max_side, round(self.max_side * zoom))
-        working = shrunk(whole[None, None], finest)
-        if zoom < 1 or (zoom > 1 and working.shape[2:] == image.shape[:2]):
-            sides = reduced_size(image.shape[0], image.shape[1], self.max_side)
-            size = [max(1, round(side * zoom)) for side in sides]
-            working = functional.interpolate(working, size, mode="bilinear", align_corners=False)
-        seen = normalised(working[0])[None]
-        height, width = seen.shape[2:]
-        ready = padded(seen, self.architecture.stride)
-        views = FLIPS if flips else FLIPS[:1]
-        mirrored = [ready.flip(view) for view in views]
-        # One pass for all keeps a GPU busier; a CPU is slower at it where images are large.
-        passes = [torch.cat(mirrored)] if ready.is_cuda else mirrored
-        answers = torch.cat([self._answer(batch) for batch in passes]).split(1)
-        upright = [answer.flip(view) for answer, view in zip(answers, views, strict=True)]
-        return torch.cat(upright)[:, 0, :height, :width].float()
+        return self._odds(self._whole(image), zoom, flips)
 
     @property
     def device(self) -> torch.device:
         """Where the module is."""
         return next(self.module.parameters()).device
 
+    def _whole(self, image: Image | Tensor) -> Tensor:
+        return image if isinstance(image, Tensor) else self.sent(image)
+
     @cached_property
-    def _answer(self) -> Callable[[Tensor], Tensor]:
-        return Replayed(folded(self.module)) if self.is_final else self.module
+    def _passes(self) -> "_Passes":
+        network = folded(self.module) if self.is_final else self.module
+        return _Passes(network, self.max_side, self.architecture.stride)
+
+    @cached_property
+    def _maps(self) -> Callable[[Tensor, float, bool], Tensor]:
+        return Replayed(self._passes.map_of) if self.is_final else self._passes.map_of
+
+    @cached_property
+    def _odds(self) -> Callable[[Tensor, float, bool], Tensor]:
+        return Replayed(self._passes.odds_of) if self.is_final else self._passes.odds_of
 
     def state(self) -> dict[str, Any]:
         """All there is to know of the network, of tensors (on the CPU) and plain values only."""
@@ -127,6 +117,45 @@ class SegmentationNetwork:
         groups = tuple(state.get("groups", ()))
         module = module.to(best_device()).eval()
         return cls(module, architecture, state["max_side"], groups, is_final=True)
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """All steps on the device; it holds no `SegmentationNetwork`, which so ends with its last use.
+
+    Attributes:
+        network, max_side: see `SegmentationNetwork`.
+        stride: see `Architecture`.
+    """
+
+    network: nn.Module
+    max_side: int
+    stride: int
+
+    def map_of(self, whole: Tensor, zoom: float, flips: bool) -> Tensor:
+        odds = self.odds_of(whole, zoom, flips)
+        if odds.shape[1:] != whole.shape:
+            size = list(whole.shape)
+            odds = functional.interpolate(odds[None], size, mode="bilinear", align_corners=False)[0]
+        return odds.sigmoid().mean(0)
+
+    def odds_of(self, whole: Tensor, zoom: float, flips: bool) -> Tensor:
+        finest = max(self.max_side, round(self.max_side * zoom))
+        working = shrunk(whole[None, None], finest)
+        if zoom < 1 or (zoom > 1 and working.shape[2:] == whole.shape):
+            sides = reduced_size(whole.shape[0], whole.shape[1], self.max_side)
+            size = [max(1, round(side * zoom)) for side in sides]
+            working = functional.interpolate(working, size, mode="bilinear", align_corners=False)
+        seen = normalised(working[0])[None]
+        height, width = seen.shape[2:]
+        ready = padded(seen, self.stride)
+        views = FLIPS if flips else FLIPS[:1]
+        mirrored = [ready.flip(view) for view in views]
+        # One pass for all keeps a GPU busier; a CPU is slower at it where images are large.
+        passes = [torch.cat(mirrored)] if ready.is_cuda else mirrored
+        answers = torch.cat([self.network(batch) for batch in passes]).split(1)
+        upright = [answer.flip(view) for answer, view in zip(answers, views, strict=True)]
+        return torch.cat(upright)[:, 0, :height, :width].float()
 
 
 def ensemble(
