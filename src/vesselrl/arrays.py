@@ -46,7 +46,7 @@ def write_arrays(stream: IO[bytes], arrays: Mapping[str, npt.ArrayLike]) -> None
 
 def _write(member: IO[bytes], array: npt.NDArray[Any]) -> None:
     if array.dtype.hasobject:
-        raise ValueError(f"An array of {array.dtype} cannot be written: it holds Python objects.")
+        raise ValueError("Object arrays cannot be written: only numbers and texts can.")
     np.lib.format.write_array_header_1_0(member, np.lib.format.header_data_from_array_1_0(array))
     member.write(array.reshape(-1).view(np.uint8).data)
 
