@@ -1,17 +1,17 @@
 """How time and memory of every stage grow with the number of images.
 
     python benchmarks/scale.py [--images 20000] [--side 128] [--env base]
-                               [--stages ingest segment …] [--params rl.seeds=[42,43]]
+                               [--stages ingest segment …] [--params rl.seeds=[42,43]] [--only-all]
 
 Draws labelled images of many patients, and as many without labels for `predict`, into a temporary
 folder, then runs each stage by ``kedro run --pipeline`` in a process of its own, first on a tenth
-of the images, then on all. Trainings are those of the quick run, so that what grows is the data; no
-split is cut short.
+of the images (unless ``--only-all``), then on all. Trainings are those of the quick run, so that
+what grows is the data; no split is cut short.
 
 *Seconds* are from command to prompt, *CPU s* those of all processes together: they tell more where
 other programs are at work. *Main* and *workers* are the largest resident memory of the command's
-process and the largest sum of its child processes. The second table is of the steps that took
-longest: from one line of the log to the next, what a step saves included; several of one name,
+process and the largest sum of its child processes. Below each stage are those of its steps that
+took longest: from one line of the log to the next, what a step saves included; several of one name,
 as the trainings of the experiments, count together.
 """
 
@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from bisect import bisect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -186,36 +186,37 @@ def steps_of(watch: Watch, out_dir: Path) -> dict[str, Usage]:
     return steps
 
 
-def row(name: str, few: Usage, many: Usage) -> tuple[str, ...]:
-    """A line of a table."""
-    return (
-        name,
-        f"{few.seconds:.1f}", f"{many.seconds:.1f}", f"{many.seconds / few.seconds:.1f}",
-        f"{few.cpu:.1f}", f"{many.cpu:.1f}", f"{many.cpu / max(few.cpu, 0.1):.1f}",
-        f"{few.main:.0f}", f"{many.main:.0f}", f"{few.workers:.0f}", f"{many.workers:.0f}",
-    )  # fmt: skip
+def row(name: str, usages: Sequence[Usage]) -> tuple[str, ...]:
+    """A line of the table: of all images alone, or of a tenth of them before."""
+    cells = [name]
+    for busy in ([usage.seconds for usage in usages], [usage.cpu for usage in usages]):
+        cells += [f"{seconds:.1f}" for seconds in busy]
+        cells += [f"{busy[1] / max(busy[0], 0.1):.1f}"] if len(busy) > 1 else []
+    cells += [f"{usage.main:.0f}" for usage in usages]
+    return *cells, *(f"{usage.workers:.0f}" for usage in usages)
 
 
-def head(what: str, few: int, many: int) -> tuple[str, ...]:
-    """The first line of a table."""
-    return (
-        what, f"s, {few:,}", f"s, {many:,}", "×", f"CPU s, {few:,}", f"CPU s, {many:,}", "×",
-        f"main MB, {few:,}", f"main MB, {many:,}", f"workers MB, {few:,}", f"workers MB, {many:,}",
-    )  # fmt: skip
+def head(counts: Sequence[int]) -> tuple[str, ...]:
+    """The first line."""
+    cells = ["stage and steps"]
+    for what in ("s", "CPU s"):
+        cells += [f"{what}, {count:,}" for count in counts] + ["×"] * (len(counts) - 1)
+    return *cells, *(f"{what} MB, {count:,}" for what in ("main", "workers") for count in counts)
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--only-all", action="store_true", help="not on a tenth of them before")
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--env", default="base")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--params", default="", help="further ones, as kedro run takes them")
-    parser.add_argument("--steps", type=int, default=25, help="so many in the second table")
+    parser.add_argument("--steps", type=int, default=5, help="so many of each stage")
     parser.add_argument("--folder", type=Path, help="keep what is made here; used again if there")
     options = parser.parse_args()
-    counts = (options.images // 10, options.images)
+    counts = [options.images] if options.only_all else [options.images // 10, options.images]
     print(f"{in_a_process(device_name)}; {options.side} × {options.side} pixels.", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.folder or Path(temporary)).resolve()  # runs start in the project
@@ -224,8 +225,7 @@ def main() -> None:
             prepare(folder / f"raw{count}", range(count), drawings)
             if "predict" in options.stages:
                 prepare(folder / f"new{count}", range(count, 2 * count), drawings)
-        rows, steps = [head("stage", *counts)], []
-        print(table(rows), flush=True)
+        print(table([head(counts)]), flush=True)
         for stage in options.stages:
             usages, details = [], []
             for count in counts:
@@ -233,13 +233,12 @@ def main() -> None:
                 watch = run(stage, raw, new / "images", out, options.env, options.params)
                 usages.append(watch.usage(watch.looks[0][0], watch.looks[-1][0]))
                 details.append(steps_of(watch, out))
-            rows.append(row(stage, *usages))
-            print(table(rows).splitlines()[-1], flush=True)
-            few, many = details
-            steps += [(f"{stage}: {name}", few[name], many[name]) for name in many if name in few]
-        steps.sort(key=lambda step: -step[2].seconds)
-        print()
-        print(table([head("step", *counts), *(row(*s) for s in steps[: options.steps])]))
+            rows = [row(f"**{stage}**", usages)]
+            common = [name for name in details[-1] if all(name in steps for steps in details)]
+            common.sort(key=lambda name: -details[-1][name].seconds)
+            rows += [row(name, [steps[name] for steps in details]) for name in common]
+            told = table([head(counts), *rows[: options.steps + 1]]).splitlines()[2:]
+            print("\n".join(told), flush=True)
         for count in counts:
             report = folder / f"out{count}" / "quick" / "08_reporting" / "final_report.html"
             if report.exists():
