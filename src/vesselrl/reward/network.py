@@ -6,6 +6,7 @@ with the probability ``q`` that the truth is vessel there. A mask enters only th
 network with it, and one forward pass judges every mask of an image.
 """
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class RewardNetwork:
         self.max_side = max_side
         self.scoring = scoring
         self.scaling = scaling or PlattScaling()
-        self._judges = [folded(one) for one in self.members] if is_final else self.members
+        self._is_final = is_final
         self._answers, self._pooled = (
             Replayed(function) if is_final else function for function in (self._ask, self._pool)
         )
@@ -126,6 +127,10 @@ class RewardNetwork:
         if q.shape[2:] != (height, width):
             q = functional.interpolate(q, (height, width), mode="bilinear", align_corners=False)
         return q[:, 0].cpu().numpy()
+
+    @cached_property
+    def _judges(self) -> list[nn.Module]:
+        return [folded(one) for one in self.members] if self._is_final else self.members
 
     def _ask(self, seen: Tensor) -> Tensor:
         return torch.cat([judge(seen) for judge in self._judges])

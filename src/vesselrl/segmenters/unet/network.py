@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vesselrl.devices import best_device
+from vesselrl.devices import best_device, sent
 from vesselrl.networks.architecture import Architecture
 from vesselrl.networks.folding import folded
 from vesselrl.networks.graphs import Replayed
@@ -60,7 +60,7 @@ class SegmentationNetwork:
 
     def sent(self, image: Image) -> Tensor:
         """An image, uint8 (H, W) or (H, W, 3), on the device: float32 (H, W) in [0, 1]."""
-        return torch.from_numpy(grey(image)).to(self.device)
+        return sent(grey(image), self.device)
 
     @one_thread()
     @torch.inference_mode()

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from vesselrl.devices import sent
 from vesselrl.segmenters.base import check_image, settings_of
 from vesselrl.segmenters.levels import levels_of_tensor
 from vesselrl.segmenters.unet.network import Image, Probability
@@ -51,12 +53,11 @@ class UnetSegmenter:
         settings = settings_of(self._prompts, prompts)
         check_image(image)
         network = self._network
-        sent = network.sent(image)
-        points = [setting.operating_point for setting in settings]
-        t = torch.tensor(points, device=network.device)[:, None, None]
-        # From here on a GPU is not waited for.
+        points = np.array([setting.operating_point for setting in settings])
+        t = sent(points, network.device)[:, None, None]
+        whole = network.sent(image)
         zooms = sorted({setting.zoom for setting in settings})
-        seen = {zoom: network.map_on_device(sent, zoom) for zoom in zooms}
+        seen = {zoom: network.map_on_device(whole, zoom) for zoom in zooms}
         self.encoder_passes += len(seen)
         p = torch.stack([seen[setting.zoom] for setting in settings])
         against = (1 - p).mul_(t)
