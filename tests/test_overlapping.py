@@ -99,12 +99,12 @@ def test_what_was_computed_before_a_step_fails_is_stored_and_told(step, error):
 def test_what_took_long_is_told_before_another_is_computed(monkeypatch):
     told = []
     # a busy machine may store late: it is waited for, whatever share of the time that is
-    monkeypatch.setattr(overlapping, "_PATIENCE", SOON / 0.01)
+    monkeypatch.setattr(overlapping, "_PATIENCE", SOON / overlapping._LONG)
 
     class Slow(Squares):
         def compute(self, loaded):
             assert len(told) == loaded
-            time.sleep(0.01)
+            time.sleep(1.1 * overlapping._LONG)
             return super().compute(loaded)
 
     for square, _ in overlapped(Slow(), range(4)):

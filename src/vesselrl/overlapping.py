@@ -12,9 +12,10 @@ from vesselrl.parallel import cores
 
 _LOADED = 2  # items that are loaded or being so while another is computed
 _STORING = 8  # threads that write files, at most
+_LONG = 0.1  # seconds
 _PATIENCE = 0.01
-"""Share of the time an item was computed in which its result may be waited for: if another item is
-the last, or the process is killed, what took long is not lost for what takes a moment."""
+"""Share of the time an item was computed, if that was long, in which its result may be waited for:
+if another item is the last, or the process is killed, that is not lost for what takes a moment."""
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
@@ -71,7 +72,8 @@ def overlapped(
                 taken = time.perf_counter() - started
                 stored.append(storing.submit(steps.store, computed))
                 loaded.extend(loading.submit(steps.load, item) for item in islice(remaining, 1))
-                wait([stored[0]], taken * _PATIENCE)
+                if taken > _LONG:
+                    wait([stored[0]], taken * _PATIENCE)
                 while stored and (stored[0].done() or len(stored) > threads):
                     yield stored.popleft().result()
         except (Exception, KeyboardInterrupt):

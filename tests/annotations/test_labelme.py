@@ -14,7 +14,7 @@ from vesselrl.annotations.labelme import (
     labelme_document,
     labelme_files,
 )
-from vesselrl.annotations.polygons import rasterise
+from vesselrl.annotations.polygons import polygonise, rasterise
 
 CORNERS = [[2, 2], [9, 2], [9, 9], [2, 9]]
 SQUARE = [2, 2, 9, 2, 9, 9, 2, 9]
@@ -143,10 +143,11 @@ def test_a_link_is_not_followed(tmp_path):
 HOLED = np.zeros((20, 30), bool)
 HOLED[3:15, 4:20], HOLED[6:9, 8:12] = True, False
 HOLED[17, 25] = True
+DOCUMENT = labelme_document("a.png", polygonise(HOLED), *HOLED.shape, "vessel")
 
 
 def test_a_predicted_mask_comes_back_exactly_once_its_flag_is_unticked(tmp_path):
-    written = json.loads(json.dumps(labelme_document("a.png", HOLED, "vessel")))
+    written = json.loads(json.dumps(DOCUMENT))
     assert written["flags"] == {UNCHECKED: True}
     assert (written["imageWidth"], written["imageHeight"]) == (30, 20)
     written["flags"][UNCHECKED] = False
@@ -157,7 +158,7 @@ def test_a_predicted_mask_comes_back_exactly_once_its_flag_is_unticked(tmp_path)
 
 def test_a_prediction_that_nobody_has_checked_is_no_label(tmp_path):
     with pytest.raises(Refusal, match="nobody has checked") as refusal:
-        accepted(tmp_path, labelme_document("a.png", HOLED, "vessel"))
+        accepted(tmp_path, DOCUMENT)
     assert refusal.value.field == "flags"
     assert f"untick the flag '{UNCHECKED}'" in refusal.value.hint
 

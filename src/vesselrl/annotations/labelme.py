@@ -5,13 +5,12 @@ the flag `UNCHECKED`, which predictions are written with, is refused until someb
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any, TypeGuard
 
 from vesselrl.annotations.entries import describe, refused
 from vesselrl.annotations.json_files import read_json
-from vesselrl.annotations.polygons import Mask, polygonise
 from vesselrl.errors import VesselrlError
 
 UNCHECKED = "unchecked prediction"
@@ -157,7 +156,9 @@ def _circle(centre: list[float], radius: float) -> list[float]:
     ]
 
 
-def labelme_document(image: str, mask: Mask, label: str) -> dict[str, Any]:
+def labelme_document(
+    image: str, polygons: Sequence[Sequence[int]], height: int, width: int, label: str
+) -> dict[str, Any]:
     """A predicted mask as a file that LabelMe opens beside its image.
 
     Its flag `UNCHECKED` is set, which LabelMe shows as a box to untick: until somebody has, it is
@@ -165,8 +166,10 @@ def labelme_document(image: str, mask: Mask, label: str) -> dict[str, Any]:
 
     Args:
         image: the image's file name.
-        mask: bool (H, W).
-        label: what it shows.
+        polygons: of the mask, see `vesselrl.annotations.polygons`.
+        height: of the image.
+        width: of the image.
+        label: what the mask shows.
     """
     return {
         "version": "5.0.0",
@@ -179,10 +182,10 @@ def labelme_document(image: str, mask: Mask, label: str) -> dict[str, Any]:
                 "shape_type": "polygon",
                 "flags": {},
             }
-            for polygon in polygonise(mask)
+            for polygon in polygons
         ],
         "imagePath": image,
         "imageData": None,
-        "imageHeight": mask.shape[0],
-        "imageWidth": mask.shape[1],
+        "imageHeight": height,
+        "imageWidth": width,
     }

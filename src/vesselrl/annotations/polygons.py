@@ -80,46 +80,55 @@ def _connected_regions(mask: Mask) -> Iterator[tuple[Mask, int, int]]:
 
 def _polygons_of_region(region: Mask) -> list[list[int]]:
     """Polygons of an 8-connected region that fills its array from border to border."""
-    holes = ndimage.binary_fill_holes(region) & ~region
-    if not holes.any():
-        polygon = _contour(region)
+    framed = np.zeros((region.shape[0] + 2, region.shape[1] + 2), bool)  # np.pad takes far longer
+    framed[1:-1, 1:-1] = region
+    background, _ = ndimage.label(~framed)
+    _around, *holes = ndimage.find_objects(background)
+    if not holes:
+        polygon = _contour(framed)
         if np.array_equal(rasterise([polygon], *region.shape), region):
             return [polygon]
         below = region.shape[0] // 2
     else:
-        below = _row_of_most_holes(holes) + 1
+        # counted from the frame: as many rows of the region are above the cut
+        below = _row_of_most_holes([rows for rows, _columns in holes])
     upper, lower = polygonise(region[:below]), polygonise(region[below:])
     for polygon in lower:
         polygon[1::2] = [y + below for y in polygon[1::2]]
     return upper + lower
 
 
-def _row_of_most_holes(holes: Mask) -> int:
-    """The row on which a cut opens the most holes (a cut just below it opens each of them)."""
-    labels, _ = ndimage.label(holes)
-    opened = np.zeros(holes.shape[0] + 1, dtype=int)
-    for rows, _columns in ndimage.find_objects(labels):
+def _row_of_most_holes(holes: Sequence[slice]) -> int:
+    """The row, of those that the holes take, on which a cut opens the most of them.
+
+    A cut just below a row opens each hole on it.
+    """
+    opened = np.zeros(max(rows.stop for rows in holes) + 1, dtype=int)
+    for rows in holes:
         opened[rows.start] += 1
         opened[rows.stop] -= 1
     return int(np.argmax(np.cumsum(opened)))
 
 
-def _contour(region: Mask) -> list[int]:
+def _contour(framed: Mask) -> list[int]:
     """The outer contour of an 8-connected region through pixel centres, corners only.
 
     Walks clockwise around the region along the sides of its pixels, the region on the right hand,
     and notes the pixel at the right hand wherever it changes.
+
+    Args:
+        framed: the region in a frame of one pixel, which the contour's coordinates do not count.
     """
-    padded = np.pad(region, 1).tolist()  # nested lists: several times quicker to index one by one
-    start = (int(np.argmax(region[0])) + 1, 1)
+    inside = framed.tolist()  # nested lists: several times quicker to index one by one
+    start = (int(np.argmax(framed[1])), 1)
     pixel, outward = start, _NORTH
     path = [start]
     while True:
         (x, y), (ox, oy) = pixel, outward
         fx, fy = -oy, ox  # walking with the region on the right, `outward` is on the left
-        if padded[y + fy + oy][x + fx + ox]:  # the pixel ahead on the left: turn left
+        if inside[y + fy + oy][x + fx + ox]:  # the pixel ahead on the left: turn left
             pixel, outward = (x + fx + ox, y + fy + oy), (-fx, -fy)
-        elif padded[y + fy][x + fx]:  # straight on
+        elif inside[y + fy][x + fx]:  # straight on
             pixel = (x + fx, y + fy)
         else:  # turn right, around the same pixel
             outward = (fx, fy)
@@ -131,7 +140,7 @@ def _contour(region: Mask) -> list[int]:
 
 
 def _corners(path: list[tuple[int, int]]) -> list[int]:
-    """Keep the points where the direction changes; shifted by the padding, flat, ≥ 3 points."""
+    """Keep the points where the direction changes; shifted by the frame, flat, ≥ 3 points."""
     if len(path) > 1 and path[-1] == path[0]:
         path = path[:-1]
     kept = []

@@ -262,7 +262,7 @@ class _Work(Steps[Item[Loader], _Loaded, _Computed, bool]):
         """
         sample, image, keys, earlier = loaded
         arrays = self.asker.extend(sample, image, keys, earlier)
-        if str(arrays["error"]) and not gpus.are_usable():
+        if arrays["error"].item() and not gpus.are_usable():
             raise DeviceLostError(
                 f"After '{sample}' failed the GPU cannot be used any more ({arrays['error']}): run "
                 "the command again, which goes on with that image."

@@ -211,15 +211,13 @@ def export_annotations(new_entries: Any, new_predictions: Predictions) -> Makers
         Id → maker of an entry of ``annotations.json``, in its flat form; images without a mask are
         left out.
     """
-    from vesselrl.annotations.polygons import polygonise
+    entries = list(with_mask(new_entries, new_predictions))
+    polygons = _polygons(entries, new_predictions)
 
-    def make(file: str, sample: str) -> dict[str, Any]:
-        return {"image": file, "mask": polygonise(new_predictions[sample].mask())}
+    def make(entry: Any) -> dict[str, Any]:
+        return {"image": entry.file, "mask": polygons[entry.id]()}
 
-    makers: Makers = {
-        entry.id: partial(make, entry.file, entry.id)
-        for entry in with_mask(new_entries, new_predictions)
-    }
+    makers: Makers = {entry.id: partial(make, entry) for entry in entries}
     return with_progress(makers, "Writing annotations")
 
 
@@ -248,6 +246,8 @@ def export_labelme(
     if "labelme" not in predict.formats:
         return {}
     images = image_loaders(new_images, new_frames, new_entries, new_file_names, ingest.max_pixels)
+    entries = list(with_mask(new_entries, new_predictions))
+    polygons = _polygons(entries, new_predictions)
 
     def make(entry: Any) -> tuple[dict[str, Any], bytes]:
         keeps_name = not (new_file_names.get("files") or entry.frame or "/" in entry.file)
@@ -255,11 +255,10 @@ def export_labelme(
         name = entry.file if shown else f"{entry.id}.png"
         is_png = name.lower().endswith(".png")
         picture = images[entry.id].png() if is_png else read(new_images, entry.file)
-        return labelme_document(name, new_predictions[entry.id].mask(), LABEL), picture
+        size = int(entry.height), int(entry.width)
+        return labelme_document(name, polygons[entry.id](), *size, LABEL), picture
 
-    makers: Makers = {
-        entry.id: partial(make, entry) for entry in with_mask(new_entries, new_predictions)
-    }
+    makers: Makers = {entry.id: partial(make, entry) for entry in entries}
     return with_progress(makers, "Writing LabelMe files")
 
 
@@ -286,6 +285,14 @@ def export_coco(
         **coco_header(((e.file, int(e.width), int(e.height)) for e in entries), LABEL),
         "annotations": with_progress(makers, "Writing COCO"),
     }
+
+
+def _polygons(entries: Sequence[Any], new_predictions: Predictions) -> Makers:
+    """Id → maker of the polygons of its mask, all of them made over the cores of this machine."""
+    from vesselrl.ahead import made_ahead
+    from vesselrl.annotations.polygons import polygonise
+
+    return made_ahead(polygonise, {entry.id: new_predictions[entry.id].mask for entry in entries})
 
 
 def with_mask(new_entries: Any, new_predictions: Predictions) -> Iterator[Any]:
