@@ -50,7 +50,7 @@ def small_settings() -> dict:
                 "members": 1, "features": [4] * 6, "patch": SIDE, "batch": 2, "iterations": 4,
                 "checks": 1,
             },
-            "scalar": {"side": 32, "channels": [4] * 4, "batch": 4, "iterations": 2},
+            "scalar": {"side": 32, "channels": [8] * 4, "batch": 4, "iterations": 2},
         },
     }  # fmt: skip
 

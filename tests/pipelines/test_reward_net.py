@@ -47,7 +47,7 @@ REWARD = RewardParameters(
         "aggregation": "lower_bound", "kappa": 0.5,
     },
     scalar={
-        "side": 32, "channels": [4, 8, 8, 8], "batch": 4, "iterations": 3, "learning_rate": 0.01,
+        "side": 32, "channels": [8] * 4, "batch": 4, "iterations": 3, "learning_rate": 0.01,
     },
     unseen_segmenter={
         "kind": "tophat", "default_prompt": "vessels", "max_side": 64,

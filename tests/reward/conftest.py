@@ -75,7 +75,7 @@ def reward_parameters():
             kappa=0.5,
         ),
         scalar=ScalarParameters(
-            side=32, channels=[4, 8, 8, 8], batch=8, iterations=5, learning_rate=0.01
+            side=32, channels=[8] * 4, batch=8, iterations=5, learning_rate=0.01
         ),
         unseen_segmenter=FilterParameters(
             kind="tophat",

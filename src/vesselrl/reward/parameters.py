@@ -1,6 +1,6 @@
 """Parameters of the reward network (``conf/base/parameters_reward_net.yml``)."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, SerializeAsAny
 
@@ -46,7 +46,11 @@ class ScalarParameters(ParameterModel):
     """Size and training of the scalar judges that the report card compares with."""
 
     side: int = Field(ge=32, description="images and masks become squares of so many pixels a side")
-    channels: list[int] = Field(min_length=4, max_length=4, description="MONAI ResNet's widths")
+    # oneDNN, on CPUs without AVX-512, writes beyond its memory while it trains narrower ones
+    # (https://github.com/uxlfoundation/oneDNN/issues/6035).
+    channels: list[Annotated[int, Field(ge=8)]] = Field(
+        min_length=4, max_length=4, description="MONAI ResNet's widths, each 8 or more"
+    )
     batch: int = Field(ge=2)
     iterations: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
