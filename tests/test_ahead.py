@@ -126,6 +126,16 @@ def test_results_come_in_order_from_worker_processes_and_are_loaded_here():
     assert os.getpid() not in processes[2:]
 
 
+def test_results_that_will_be_asked_for_in_another_order_are_made_in_that():
+    loads, order = Loads(), [*reversed(NAMES)]
+    makers = made_ahead(Square(), loads.loaders, order)
+    assert list(makers) == order
+    made = [make() for make in makers.values()]
+    assert [value for value, _ in made] == [number**2 for number in reversed(range(40))]
+    assert loads.loaded == [*reversed(range(40))]
+    assert os.getpid() not in [process for _, process in made[2:]]
+
+
 def test_what_was_loaded_is_let_go_when_a_worker_has_it():
     alive, most = weakref.WeakSet(), []
 

@@ -27,7 +27,9 @@ Result = TypeVar("Result")
 
 
 def made_ahead(
-    work: Callable[[Loaded], Result], loaders: Mapping[str, Callable[[], Loaded]]
+    work: Callable[[Loaded], Result],
+    loaders: Mapping[str, Callable[[], Loaded]],
+    order: Sequence[str] | None = None,
 ) -> dict[str, Callable[[], Result]]:
     """Makers of results, as Kedro saves them one by one, made over the cores of this machine.
 
@@ -37,13 +39,16 @@ def made_ahead(
     Args:
         work: picklable, and so are what it gets and gives; without a GPU in worker processes.
         loaders: name → loader of what is worked on.
+        order: in which the results will be asked for; None: sorted by name, as `PartitionedDataset`
+            does.
 
     Returns:
-        Name → maker of the result, in the order of the names. They are quick when they are called
-        in this order, each once, as `PartitionedDataset` does; else each is made when it is called.
+        Name → maker of the result, in that order. They are quick when they are called in it, each
+        once; else each is made when it is called.
     """
-    ahead = _Ahead(work, loaders)
-    return {name: partial(ahead.take, name) for name in sorted(loaders)}
+    order = sorted(loaders) if order is None else order
+    ahead = _Ahead(work, loaders, order)
+    return {name: partial(ahead.take, name) for name in order}
 
 
 def made_here(
@@ -61,11 +66,14 @@ class _Ahead(Generic[Loaded, Result]):
     """The results to come, which are asked for by name."""
 
     def __init__(
-        self, work: Callable[[Loaded], Result], loaders: Mapping[str, Callable[[], Loaded]]
+        self,
+        work: Callable[[Loaded], Result],
+        loaders: Mapping[str, Callable[[], Loaded]],
+        order: Sequence[str],
     ) -> None:
         self._work = work
         self._loaders = loaders
-        self._to_come = deque(sorted(loaders))
+        self._to_come = deque(order)
         self._seconds: list[float] = []  # of each that was made here
         self._results: Generator[Result, None, None] | None = None
 

@@ -292,7 +292,8 @@ def _polygons(entries: Sequence[Any], new_predictions: Predictions) -> Makers:
     from vesselrl.ahead import made_ahead
     from vesselrl.annotations.polygons import polygonise
 
-    return made_ahead(polygonise, {entry.id: new_predictions[entry.id].mask for entry in entries})
+    loaders = {entry.id: new_predictions[entry.id].mask for entry in entries}
+    return made_ahead(polygonise, loaders, list(loaders))  # pseudonyms are not in order
 
 
 def with_mask(new_entries: Any, new_predictions: Predictions) -> Iterator[Any]:
