@@ -454,6 +454,41 @@ def test_ctrl_c_is_one_too_where_a_library_makes_another_error_of_it(monkeypatch
     assert "Interrupted." in capsys.readouterr().err
 
 
+@pytest.fixture
+def hears_interrupts(monkeypatch):
+    """Ctrl-C as in a terminal: whoever starts the tests may have it ignored, or count it."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_is_heard_where_python_drops_it(hears_interrupts, monkeypatch, capsys):
+    class LetGo:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def import_something(**_options):
+        LetGo()
+        time.sleep(10)
+
+    monkeypatch.setattr(cli.kedro_run, "callback", import_something)
+    with pytest.raises(click.exceptions.Exit) as ended:
+        cli.run.callback(pipeline=None, pipelines=[], params={}, runner=None)
+    assert ended.value.exit_code == 130
+    assert "Interrupted." in capsys.readouterr().err
+
+
+def test_what_else_python_drops_is_told_as_ever(hears_interrupts, monkeypatch, capsys):
+    class LetGo:
+        def __del__(self):
+            raise ValueError("nobody asked")
+
+    monkeypatch.setattr(cli.kedro_run, "callback", lambda **_options: LetGo() and None)
+    cli.run.callback(pipeline=None, pipelines=[], params={}, runner=None)
+    assert "nobody asked" in capsys.readouterr().err
+
+
 def test_an_interrupted_run_ends_cleanly_and_the_next_makes_up_for_it(kedro, tmp_path):
     words = ("run", "--pipeline", "segment", "--params")
     large = f"out_dir={tmp_path},segmenter.max_side=1024,split.max_images.train=100"
