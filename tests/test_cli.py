@@ -455,9 +455,8 @@ def test_ctrl_c_is_one_too_where_a_library_makes_another_error_of_it(monkeypatch
 
 
 @pytest.fixture
-def hears_interrupts(monkeypatch):
-    """Ctrl-C as in a terminal: whoever starts the tests may have it ignored, or count it."""
-    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+def hears_interrupts():
+    """Ctrl-C as in a terminal: whoever starts the tests may have it ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -479,7 +478,7 @@ def test_ctrl_c_is_heard_where_python_drops_it(hears_interrupts, monkeypatch, ca
     assert "Interrupted." in capsys.readouterr().err
 
 
-def test_what_else_python_drops_is_told_as_ever(hears_interrupts, monkeypatch, capsys):
+def test_what_else_python_drops_is_told_as_ever(monkeypatch, capsys):
     class LetGo:
         def __del__(self):
             raise ValueError("nobody asked")
@@ -487,6 +486,38 @@ def test_what_else_python_drops_is_told_as_ever(hears_interrupts, monkeypatch, c
     monkeypatch.setattr(cli.kedro_run, "callback", lambda **_options: LetGo() and None)
     cli.run.callback(pipeline=None, pipelines=[], params={}, runner=None)
     assert "nobody asked" in capsys.readouterr().err
+
+
+INTERRUPTS = """
+import os, signal
+from fsspec.implementations.local import LocalFileSystem
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+real = LocalFileSystem.info
+
+def info(self, path, **options):
+    if os.fspath(path).endswith(FILE) and LocalFileSystem.info is info:
+        LocalFileSystem.info = real
+        signal.raise_signal(signal.SIGINT)
+    return real(self, path, **options)
+
+LocalFileSystem.info = info
+from kedro.framework.cli.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("file", ["accepted_entries.csv", "samples.csv"])
+def test_ctrl_c_is_heard_where_a_library_takes_it_for_an_error_of_its_own(kedro, tmp_path, file):
+    words = ("run", "--pipeline", "ingest", "--params", f"out_dir={tmp_path}")
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTS.replace("FILE", repr(file)), *words],
+        cwd=kedro.project, env=ENVIRONMENT, capture_output=True, text=True, check=False,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert "Interrupted." in done.stderr
+    assert "images" not in json.loads((tmp_path / "fingerprints.json").read_text())
 
 
 def test_an_interrupted_run_ends_cleanly_and_the_next_makes_up_for_it(kedro, tmp_path):

@@ -3,15 +3,11 @@
 They read parameters written ``key:value`` as well as ``key=value``, and tell errors in a sentence.
 """
 
-import _thread
 import copy
 import errno
 import logging
 import re
-import signal
-import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -28,6 +24,7 @@ from kedro_viz.launchers.cli.main import viz_cli
 
 from vesselrl import overrides
 from vesselrl.errors import VesselrlError
+from vesselrl.hooks.interrupts import listening
 
 logger = logging.getLogger(__name__)
 
@@ -75,14 +72,14 @@ def _run_with_plain_errors(**options: Any) -> Any:
     warnings.filterwarnings("ignore", "Option '--pipeline' is deprecated", KedroDeprecationWarning)
     # Whoever waits for a thread tells its error; Python would show a traceback of its own.
     threading.excepthook = _note_error_of_thread
-    sys.unraisablehook = _interrupt_again
     try:
         _refuse_unknown_pipelines([*filter(None, [options["pipeline"]]), *options["pipelines"]])
         assert kedro_run.callback is not None
         if options["params"].get("bundle"):
             options["namespaces"] = _with_a_bundle(options)
         options["runner"] = options["runner"] or "vesselrl.runner.SparingRunner"
-        return kedro_run.callback(**options)
+        with listening():
+            return kedro_run.callback(**options)
     except click.ClickException:
         raise
     except (Exception, KeyboardInterrupt) as error:
@@ -97,22 +94,6 @@ def _run_with_plain_errors(**options: Any) -> Any:
 
 def _note_error_of_thread(error: threading.ExceptHookArgs) -> None:
     logger.debug("A thread ended.", exc_info=error.exc_value)
-
-
-def _interrupt_again(dropped: Any) -> None:
-    """Python drops a Ctrl-C that comes while it lets go of an object, as of each import's lock."""
-    if issubclass(dropped.exc_type, KeyboardInterrupt):
-        _thread.start_new_thread(_interrupt_soon, ())
-    else:
-        sys.__unraisablehook__(dropped)
-
-
-def _interrupt_soon() -> None:
-    time.sleep(0.01)  # until the main thread is out of what dropped it
-    if sys.platform == "win32":
-        _thread.interrupt_main()
-    else:  # which also ends its waiting
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def _refuse_unknown_pipelines(names: Collection[str]) -> None:

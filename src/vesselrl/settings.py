@@ -3,6 +3,7 @@
 from vesselrl.config_loader import ConfigLoader
 from vesselrl.hooks.exclusion import ExclusionHooks
 from vesselrl.hooks.failures import FailureHooks
+from vesselrl.hooks.interrupts import InterruptHooks
 from vesselrl.hooks.privacy import PrivacyHooks
 from vesselrl.hooks.publishing import PublishHooks
 from vesselrl.hooks.resolving import ParameterHooks
@@ -21,6 +22,7 @@ HOOKS = (
     PublishHooks(),
     ParameterHooks(),
     FailureHooks(),
+    InterruptHooks(),
 )
 
 CONFIG_LOADER_CLASS = ConfigLoader
