@@ -517,7 +517,7 @@ def test_ctrl_c_is_heard_where_a_library_takes_it_for_an_error_of_its_own(kedro,
     )  # fmt: skip
     assert done.returncode == 130, done.stdout + done.stderr
     assert "Interrupted." in done.stderr
-    assert "images" not in json.loads((tmp_path / "fingerprints.json").read_text())
+    assert not (tmp_path / "03_primary/images").exists()
 
 
 def test_an_interrupted_run_ends_cleanly_and_the_next_makes_up_for_it(kedro, tmp_path):
