@@ -26,6 +26,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from vesselrl import cli
 from vesselrl.annotations.parameters import SplitParameters
 from vesselrl.cli import _show_what_exists, explain
+from vesselrl.hooks.interrupts import InterruptHooks
 from vesselrl.segmenters.unet.parameters import RIVALS
 
 ROOT = Path(__file__).parents[1]
@@ -476,6 +477,20 @@ def test_ctrl_c_is_heard_where_python_drops_it(hears_interrupts, monkeypatch, ca
         cli.run.callback(pipeline=None, pipelines=[], params={}, runner=None)
     assert ended.value.exit_code == 130
     assert "Interrupted." in capsys.readouterr().err
+
+
+def test_a_run_that_was_interrupted_does_not_stop_the_next_of_its_process(
+    hears_interrupts, monkeypatch
+):
+    def interrupted(**_options):
+        signal.raise_signal(signal.SIGINT)
+
+    command = partial(cli.run.callback, pipeline=None, pipelines=[], params={}, runner=None)
+    monkeypatch.setattr(cli.kedro_run, "callback", interrupted)
+    with pytest.raises(click.exceptions.Exit):
+        command()
+    monkeypatch.setattr(cli.kedro_run, "callback", lambda **_: InterruptHooks().before_node_run())
+    command()
 
 
 def test_what_else_python_drops_is_told_as_ever(monkeypatch, capsys):

@@ -21,7 +21,6 @@ def listening() -> Iterator[None]:
 
     It drops one that comes while it lets go of an object, as of the lock of each import.
     """
-    _came.clear()
     is_usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     usual = sys.unraisablehook
     try:
@@ -33,6 +32,7 @@ def listening() -> Iterator[None]:
         sys.unraisablehook = usual
         if is_usual:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        _came.clear()  # of this run: the next one of this process is not to stop
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
