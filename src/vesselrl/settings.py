@@ -12,7 +12,8 @@ from vesselrl.hooks.stages import ProvenanceHooks
 
 # A run that lacks something, or that another one keeps out, leaves no log and moves nothing. The
 # log file opens after older ones were put away, and before the provenance hook, so that what that
-# one runs beforehand is logged too.
+# one runs beforehand is logged too. An interrupt stops a run before any of them acts, so that what
+# was written under it does not count as finished.
 # (pluggy calls the hook registered last first.)
 HOOKS = (
     ProvenanceHooks(),

@@ -42,6 +42,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _raise_again(dropped: Any) -> None:
     if issubclass(dropped.exc_type, KeyboardInterrupt):
+        # threading.Thread takes locks, which the main thread may hold at this moment
         _thread.start_new_thread(_interrupt_soon, ())
     else:
         sys.__unraisablehook__(dropped)
